@@ -1,0 +1,191 @@
+"""llama.cpp in this process: completions of raw prompts, in slots that each keep what they read."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import xllamacpp
+
+Json = dict[str, Any]
+
+CONTEXT_TOKENS = 8192
+# One slot only chooses functions, so that its constant prefix is always warm; the others answer.
+CHOICE_SLOT = 0
+ANSWER_SLOTS = (1, 2, 3)
+# Far enough down the list of likely tokens to find the beginning of every function's name.
+LIKELY_TOKENS = 400
+UNLIKELY = -20.0
+
+
+class EngineError(Exception):
+    """llama.cpp refused a request."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a completion; the last one has `reason` (stop or length) and the counts."""
+
+    text: str
+    reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Slots:
+    """Lends answer slots, the one that has read most of a prompt first; waits when all are lent."""
+
+    def __init__(self) -> None:
+        self._read = dict.fromkeys(ANSWER_SLOTS, "")
+        self._free = set(ANSWER_SLOTS)
+        self._returned = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def lend(self, prompt: str) -> AsyncIterator[int]:
+        async with self._returned:
+            await self._returned.wait_for(lambda: self._free)
+            slot = max(self._free, key=lambda s: len(os.path.commonprefix([self._read[s], prompt])))
+            self._free.remove(slot)
+        self._read[slot] = prompt
+        try:
+            yield slot
+        finally:
+            self._free.add(slot)
+            await asyncio.shield(self._notify())
+
+    async def _notify(self) -> None:
+        async with self._returned:
+            self._returned.notify()
+
+
+class Engine:
+    """The loaded model. Use it as an async context manager; loading takes about a second."""
+
+    def __init__(self, gguf: Path, states: Path) -> None:
+        """`states` is a folder for what the slots have read, to be read back by the next start."""
+        states.mkdir(parents=True, exist_ok=True)
+        key = secrets.token_urlsafe(32)
+        self._server = xllamacpp.Server(_params(gguf, states, key))
+        self._http = httpx.AsyncClient(
+            base_url=self._server.listening_address,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(None, connect=5),
+            # llama.cpp closes kept connections without a word; on loopback a new one costs nothing.
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,
+        )
+        self.states = states
+        self.slots = Slots()
+        self.choosing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def stream(self, prompt: str, slot: int, **options: Any) -> AsyncIterator[Piece]:
+        """Go on from `prompt`; options are llama.cpp's own. Closing the iterator stops the model."""
+        body = {"prompt": prompt, "id_slot": slot, "stream": True, **options}
+        async with self._http.stream("POST", "/completion", json=body) as response:
+            if response.is_error:
+                raise EngineError(_reason(await response.aread()))
+            async for line in response.aiter_lines():
+                if line.startswith(("data:", "error:")):
+                    yield _piece(json.loads(line.partition(":")[2]))
+
+    async def complete(self, prompt: str, slot: int, **options: Any) -> Piece:
+        """Go on from `prompt`, and return the whole text as one piece."""
+        text, last = "", Piece("")
+        async with contextlib.aclosing(self.stream(prompt, slot, **options)) as pieces:
+            async for last in pieces:
+                text += last.text
+        return Piece(text, last.reason, last.prompt_tokens, last.completion_tokens)
+
+    async def likely(self, prompt: str, slot: int) -> dict[str, float]:
+        """The likeliest next tokens after `prompt`, each with its log probability."""
+        body = {"prompt": prompt, "id_slot": slot, "n_predict": 1, "n_probs": LIKELY_TOKENS}
+        found = (await self._post("/completion", body))["completion_probabilities"][0]
+        tokens: dict[str, float] = {}
+        for entry in found["top_logprobs"]:
+            tokens.setdefault(entry["token"], entry["logprob"])
+        return tokens
+
+    async def tokens(self, text: str) -> list[str]:
+        """The tokens that `text` is read as."""
+        reply = await self._post("/tokenize", {"content": text, "with_pieces": True})
+        return [str(token["piece"]) for token in reply["tokens"]]
+
+    async def read(self, prompt: str, slot: int) -> None:
+        """Have a slot read a prompt and keep it, without writing anything."""
+        await self._post("/completion", {"prompt": prompt, "id_slot": slot, "n_predict": 0})
+
+    async def save(self, slot: int, name: str) -> None:
+        """Keep what a slot has read, in the file `name` of the states folder."""
+        part = f"{name}.{os.getpid()}"
+        await self._post(f"/slots/{slot}?action=save", {"filename": part})
+        await asyncio.to_thread(os.replace, self.states / part, self.states / name)
+
+    async def restore(self, slot: int, name: str) -> bool:
+        """Give a slot what `save` kept; False when there is nothing usable."""
+        if not await asyncio.to_thread((self.states / name).exists):
+            return False
+        try:
+            await self._post(f"/slots/{slot}?action=restore", {"filename": name})
+        except EngineError:
+            return False
+        return True
+
+    async def _post(self, path: str, body: Json) -> Json:
+        response = await self._http.post(path, json=body)
+        if response.is_error:
+            raise EngineError(_reason(response.content))
+        reply: Json = response.json()
+        return reply
+
+
+def version() -> str:
+    """The engine's version: what one version has saved, another may not be able to read."""
+    return str(xllamacpp.__version__)
+
+
+def _params(gguf: Path, states: Path, key: str) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(gguf)
+    slots = 1 + len(ANSWER_SLOTS)
+    params.n_parallel, params.n_ctx = slots, slots * CONTEXT_TOKENS
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
+    params.port, params.api_keys = 0, [key]
+    params.slot_save_path = f"{states}{os.sep}"
+    params.ui = params.use_jinja = params.fit_params = params.warmup = False
+    params.cache_ram_mib = 0
+    params.verbosity = 1
+    return params
+
+
+def _threads() -> int:
+    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def _piece(event: Json) -> Piece:
+    if "content" not in event:
+        raise EngineError(str(event.get("message") or event))
+    if not event["stop"]:
+        return Piece(event["content"])
+    reason = "length" if event["stop_type"] == "limit" else "stop"
+    return Piece(event["content"], reason, event["tokens_evaluated"], event["tokens_predicted"])
+
+
+def _reason(body: bytes) -> str:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(body)["error"]["message"])
+    return body.decode(errors="replace")

@@ -1,0 +1,124 @@
+"""The OpenAI-compatible HTTP server around the model."""
+
+import hmac
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agent.embedded.engine import EngineError
+from agent.embedded.turn import Model
+from agent.embedded.weights import MODEL
+from agent.embedded.wire import Answer, BadRequest, ChatRequest, Finished, Part, error_body, parse
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(model: Model, key: str) -> Starlette:
+    """The routes; every request must carry `key` as its bearer token."""
+    routes = [
+        Route("/health", _health),
+        Route("/v1/models", _models),
+        Route("/v1/warm", _guarded(_warm), methods=["POST"]),
+        Route("/v1/chat/completions", _guarded(_completions), methods=["POST"]),
+    ]
+    app = Starlette(routes=routes, middleware=[Middleware(_BearerKey, key=key)])
+    app.state.model = model
+    return app
+
+
+class _BearerKey:
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {key}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._knows(dict(scope["headers"])):
+            refusal = error_body("missing or wrong API key", "invalid_api_key", "authentication_error")
+            await JSONResponse(refusal, 401)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _knows(self, headers: dict[bytes, bytes]) -> bool:
+        return hmac.compare_digest(headers.get(b"authorization", b""), self._expected)
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def guarded(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except BadRequest as error:
+            return JSONResponse(error_body(str(error), error.code), 400)
+        except EngineError as error:
+            return JSONResponse(error_body(str(error), "engine_error", "server_error"), 500)
+
+    return guarded
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _models(_: Request) -> Response:
+    entry = {"id": MODEL, "object": "model", "created": 0, "owned_by": "steadystream"}
+    return JSONResponse({"object": "list", "data": [entry]})
+
+
+async def _warm(request: Request) -> Response:
+    asked = parse(await request.body())
+    await _model(request).warm(asked.messages, [tool.function for tool in asked.tools or []])
+    return JSONResponse({"status": "warm"})
+
+
+async def _completions(request: Request) -> Response:
+    asked = parse(await request.body())
+    parts = _model(request).answer(asked)
+    answer = Answer(f"chatcmpl-{secrets.token_hex(12)}", MODEL)
+    if not asked.stream:
+        return JSONResponse(answer.whole([part async for part in parts]))
+    # What is wrong with a request shows before its first part: only then is the 200 sent.
+    first = await anext(parts)
+    events = _events(asked, answer, first, parts)
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+def _model(request: Request) -> Model:
+    model: Model = request.app.state.model
+    return model
+
+
+async def _events(
+    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncIterator[Part]
+) -> AsyncIterator[str]:
+    async with aclosing(rest):  # type: ignore[type-var]
+        yield _event(answer.opening())
+        try:
+            async for chunk in _chunks(asked, answer, first, rest):
+                yield chunk
+        except EngineError as error:
+            yield _event(error_body(str(error), "engine_error", "server_error"))
+    yield "data: [DONE]\n\n"
+
+
+async def _chunks(
+    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncIterator[Part]
+) -> AsyncIterator[str]:
+    part = first
+    yield _event(answer.chunk(part))
+    async for part in rest:
+        yield _event(answer.chunk(part))
+    if isinstance(part, Finished) and asked.stream_options and asked.stream_options.include_usage:
+        yield _event(answer.usage_chunk(part.usage))
+
+
+def _event(body: dict[str, Any] | BaseModel) -> str:
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"

@@ -1,0 +1,92 @@
+"""The graphs the server runs: `graph`, the agent with tools, and `chat`, the model alone."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    ModelRequest,
+    ModelResponse,
+    ToolErrorMiddleware,
+)
+from langchain.agents.middleware.types import AgentState
+from langchain.tools.tool_node import ToolCallRequest
+from langchain_core.messages import SystemMessage
+from langchain_core.tools import ToolException
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.model import chat_model, explain
+from agent.settings import settings
+from agent.tools import TOOLS
+
+SYSTEM_PROMPT = (
+    "You are a helpful assistant. Answer directly and briefly. Use a tool when it knows better "
+    "than you do, and state its result exactly. Say so when you do not know."
+)
+
+
+class Context(BaseModel):
+    """What one run may choose; what is left out comes from the server's settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(
+        None, description="Model name at the configured endpoint, such as gpt-5-mini."
+    )
+    temperature: float | None = Field(
+        None, ge=0, le=2, description="Sampling temperature, 0 (steady) to 2 (wild)."
+    )
+    system_prompt: str | None = Field(
+        None, description="Instructions that replace the agent's own.", max_length=20_000
+    )
+
+
+class PerRun(AgentMiddleware[AgentState[Any], Context]):
+    """Applies the run's context to each model call, and words the model's failures for people."""
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Context],
+        handler: Callable[[ModelRequest[Context]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        try:
+            return await handler(_with_context(request))
+        except Exception as error:
+            if (told := explain(error, settings())) is not None:
+                raise told from error
+            raise
+
+
+def _with_context(request: ModelRequest[Context]) -> ModelRequest[Context]:
+    context = request.runtime.context or Context()
+    chosen = context.model_dump(include={"model", "temperature"}, exclude_none=True)
+    if chosen:
+        request = request.override(model_settings={**request.model_settings, **chosen})
+    if context.system_prompt is not None:
+        request = request.override(system_message=SystemMessage(context.system_prompt))
+    return request
+
+
+def _tool_failed(error: Exception, request: ToolCallRequest) -> str:
+    """What the model is told; only a ToolException's words are meant for it."""
+    name = request.tool_call["name"]
+    return str(error) if isinstance(error, ToolException) else f"The tool {name} failed."
+
+
+graph = create_agent(
+    chat_model(),
+    TOOLS,
+    system_prompt=SYSTEM_PROMPT,
+    middleware=[PerRun(), ToolErrorMiddleware(_tool_failed)],
+    context_schema=Context,
+    name="agent",
+)
+
+chat = create_agent(
+    chat_model(),
+    system_prompt=SYSTEM_PROMPT,
+    middleware=[PerRun()],
+    context_schema=Context,
+    name="chat",
+)

@@ -1,0 +1,142 @@
+"""Which chat model answers: an OpenAI-compatible endpoint, or the embedded default."""
+
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+import openai
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from agent import embedded
+from agent.frames import FrameTransport
+from agent.settings import Settings, settings
+
+DEFAULT_MODEL = "gpt-5-mini"
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+class ModelError(RuntimeError):
+    """The model cannot answer; the message is one line that says which setting to change.
+
+    A RuntimeError because the LangGraph server passes only built-in kinds' messages on to clients.
+    """
+
+
+class ChatModel(ChatOpenAI):
+    """ChatOpenAI that also keeps the reasoning text of OpenAI-compatible endpoints.
+
+    DeepSeek, vLLM, Ollama and others stream it as `reasoning_content` or `reasoning`, which
+    ChatOpenAI drops; langchain-core reads it from `additional_kwargs["reasoning_content"]`.
+    """
+
+    def _convert_chunk_to_generation_chunk(
+        self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: Any
+    ) -> ChatGenerationChunk | None:
+        made = super()._convert_chunk_to_generation_chunk(
+            chunk, default_chunk_class, base_generation_info
+        )
+        if made is not None and (choices := chunk.get("choices")):
+            delta = choices[0].get("delta") or {}
+            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+                made.message.additional_kwargs["reasoning_content"] = reasoning
+        return made
+
+
+@lru_cache(maxsize=1)
+def chat_model() -> ChatModel:
+    """The process's chat model, as the settings say; a run's context may override its name."""
+    return make_chat_model(settings())
+
+
+def make_chat_model(config: Settings) -> ChatModel:
+    """A chat model with token frames, keep-alive and proxies as the OpenAI SDK has them."""
+    url = embedded.BASE_URL if config.embedded else config.openai_base_url or OPENAI_URL
+    inner: httpx.AsyncBaseTransport
+    if config.embedded:
+        inner = embedded.AsyncTransport(config.steady_gguf)
+        sync_client = openai.DefaultHttpxClient(transport=embedded.Transport(config.steady_gguf))
+    else:
+        inner = httpx.AsyncHTTPTransport(proxy=_proxy_for(url), limits=_LIMITS)
+        sync_client = None
+    client = httpx.AsyncClient(
+        transport=FrameTransport(inner, config.steady_frame_seconds),
+        timeout=_TIMEOUT,
+        follow_redirects=True,
+    )
+    return ChatModel(
+        model=_model_name(config),
+        base_url=url,
+        api_key=config.openai_api_key or SecretStr("none"),
+        http_async_client=client,
+        http_client=sync_client,
+        use_responses_api=config.steady_responses_api,
+        stream_usage=True,
+        stream_chunk_timeout=config.steady_model_silence_seconds,
+    )
+
+
+_TIMEOUT = httpx.Timeout(600, connect=5)
+_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+
+
+def _model_name(config: Settings) -> str:
+    return config.steady_model or (embedded.MODEL if config.embedded else DEFAULT_MODEL)
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for `url`; a client with a transport reads none."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def explain(error: BaseException, config: Settings) -> ModelError | None:
+    """Turns what a model call raised into one line for the person; None: not the model's doing."""
+    where = "The embedded model" if config.embedded else f"The model endpoint {_endpoint(config)}"
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return ModelError(f"{where} refused the key: check OPENAI_API_KEY.")
+        case openai.NotFoundError():
+            return ModelError(
+                f"{where} does not know the model {_model_name(config)!r}, or its URL is wrong: "
+                f"check STEADY_MODEL and OPENAI_BASE_URL."
+            )
+        case openai.APIStatusError(status_code=503) if config.embedded:
+            return ModelError(_told(error))
+        case openai.RateLimitError():
+            return ModelError(f"{where} is over its rate limit or quota: try again later.")
+        case openai.BadRequestError() | openai.UnprocessableEntityError():
+            return ModelError(f"{where} rejected the request: {_told(error)}")
+        case openai.APIStatusError():
+            return ModelError(f"{where} failed with status {error.status_code}: try again later.")
+        case openai.APITimeoutError() | httpx.TimeoutException() | TimeoutError():
+            return ModelError(
+                f"{where} went silent: try again, or raise STEADY_MODEL_SILENCE_SECONDS."
+            )
+        case openai.APIConnectionError() | httpx.ConnectError():
+            return ModelError(f"{where} cannot be reached: check OPENAI_BASE_URL.")
+        case httpx.TransportError():
+            return ModelError(f"{where} broke off in the middle of its answer: try again.")
+        case openai.APIError():
+            return ModelError(f"{where} reported an error: {_told(error)}")
+        case ValueError() if "json" in type(error).__name__.lower():
+            return ModelError(f"{where} sent something that is not valid JSON: try again.")
+    return None
+
+
+def _endpoint(config: Settings) -> str:
+    parts = urlsplit(config.openai_base_url or OPENAI_URL)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
+
+def _told(error: openai.APIError) -> str:
+    """What the endpoint itself said, one line, at most 300 characters."""
+    body = error.body if isinstance(error.body, dict) else {}
+    text = str(body.get("message") or error.message)
+    return " ".join(text.split())[:300]

@@ -1,0 +1,43 @@
+"""Every environment variable the server side reads, typed; `.env.example` documents each."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment, then from the file `STEADY_ENV_FILE` names (default `.env`).
+
+    Durations are in seconds. An empty variable counts as unset. Raises pydantic's ValidationError,
+    which names the variable, when a value does not fit.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    steady_model: str | None = Field(None, description="Model name; unset: the endpoint's default")
+    steady_responses_api: bool | None = Field(
+        None, description="Use OpenAI's Responses API; unset: where the model needs it"
+    )
+    steady_model_silence_seconds: float = Field(60.0, gt=0)
+    steady_gguf: Path | None = None
+    steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
+    steady_notes_dir: Path = Path("notes")
+    steady_geocoding_url: str = "https://geocoding-api.open-meteo.com/v1/search"
+    steady_weather_url: str = "https://api.open-meteo.com/v1/forecast"
+    steady_weather_seconds: float = Field(10.0, gt=0)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded model answers: neither a key nor a base URL is set."""
+        return self.openai_api_key is None and self.openai_base_url is None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings(_env_file=os.environ.get("STEADY_ENV_FILE", ".env"))  # type: ignore[call-arg]

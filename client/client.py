@@ -1,0 +1,166 @@
+"""AgentClient: threads, runs and their streams, over langgraph-sdk.
+
+    async with AgentClient("http://127.0.0.1:2024") as agent:
+        async with agent.stream("What is 6 x 7?") as run:
+            async for event in run:
+                match event:
+                    case Token(content=text):
+                        print(text, end="", flush=True)
+"""
+
+import os
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.schema import MultitaskStrategy, StreamPart
+
+from client.decode import WIRE_MODES
+from client.errors import RejectedInput, translated
+from client.events import JSON, Mode
+from client.run import Run
+
+DEFAULT_URL = "http://127.0.0.1:2024"
+TIMEOUT = httpx.Timeout(connect=5.0, read=60.0, write=60.0, pool=5.0)
+
+
+class AgentClient:
+    """Talks to one LangGraph server.
+
+    `url` defaults to `LANGGRAPH_URL`, then to where `langgraph dev` listens; `token` to
+    `STEADY_TOKEN`. Every method raises the types of `client.errors`.
+    """
+
+    def __init__(self, url: str | None = None, *, token: str | None = None) -> None:
+        self.url = (url or os.environ.get("LANGGRAPH_URL") or DEFAULT_URL).rstrip("/")
+        token = token or os.environ.get("STEADY_TOKEN")
+        with translated(self.url):
+            self._http = httpx.AsyncClient(
+                base_url=self.url,
+                timeout=TIMEOUT,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+            )
+        self.sdk = LangGraphClient(self._http)
+        self.threads = Threads(self.sdk, self.url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.aclose()
+
+    def stream(
+        self,
+        message: str,
+        *,
+        thread_id: str | None = None,
+        modes: Collection[Mode] = ("messages",),
+        assistant: str = "agent",
+        context: JSON | None = None,
+        multitask_strategy: MultitaskStrategy = "reject",
+    ) -> Run:
+        """Runs `assistant` on `message` and streams it in any set of the four modes.
+
+        Without `thread_id` a new thread is made. On a thread that is busy with another run it
+        raises Conflict, unless `multitask_strategy` says otherwise.
+        """
+        modes = _checked(modes)
+        if not message.strip():
+            raise RejectedInput("The message is empty: say something.")
+
+        async def parts() -> AsyncIterator[StreamPart]:
+            if run.thread_id is None:
+                run.thread_id = await self.threads.create()
+            stream = self.sdk.runs.stream(
+                run.thread_id,
+                assistant,
+                input={"messages": [{"role": "user", "content": message}]},
+                stream_mode=[WIRE_MODES[mode] for mode in modes],  # type: ignore[misc]
+                stream_resumable=True,
+                on_disconnect="continue",
+                context=context,
+                multitask_strategy=multitask_strategy,
+            )
+            async with aclosing(stream) as received:  # type: ignore[type-var]
+                async for part in received:
+                    yield part
+
+        run = Run(self.sdk, self.url, thread_id, parts)
+        return run
+
+    async def info(self) -> JSON:
+        """What the server says of itself: versions and flags."""
+        with translated(self.url):
+            return dict(await self.sdk.http.get("/info"))
+
+    async def assistants(self) -> list[JSON]:
+        """The assistants of the server: `assistant_id`, `graph_id`, `name`, `description`..."""
+        with translated(self.url):
+            return [dict(found) for found in await self.sdk.assistants.search(limit=100)]
+
+    async def graph(self, assistant: str = "agent") -> JSON:
+        """The graph's drawing: `nodes` and `edges`."""
+        with translated(self.url):
+            return dict(await self.sdk.assistants.get_graph(await self._assistant_id(assistant)))
+
+    async def _assistant_id(self, name: str) -> str:
+        found = await self.sdk.assistants.search(graph_id=name, limit=1)
+        return found[0]["assistant_id"] if found else name
+
+
+class Threads:
+    """The conversations of a server."""
+
+    def __init__(self, sdk: LangGraphClient, url: str) -> None:
+        self._sdk = sdk
+        self._url = url
+
+    async def create(self, metadata: JSON | None = None) -> str:
+        """A new thread's id."""
+        with translated(self._url):
+            return (await self._sdk.threads.create(metadata=metadata))["thread_id"]
+
+    async def list(self, limit: int = 20) -> list[Any]:
+        """The threads changed last, newest first."""
+        with translated(self._url):
+            return await self._sdk.threads.search(
+                limit=limit, sort_by="updated_at", sort_order="desc"
+            )
+
+    async def get(self, thread_id: str) -> Any:
+        """The thread: its status, metadata, values and pending interrupts."""
+        with translated(self._url, thread_id=thread_id):
+            return await self._sdk.threads.get(thread_id)
+
+    async def messages(self, thread_id: str) -> "list[JSON]":
+        """The conversation so far."""
+        return list(((await self.get(thread_id)).get("values") or {}).get("messages") or ())
+
+    async def history(self, thread_id: str, limit: int = 20) -> "list[Any]":
+        """The thread's checkpoints, newest first."""
+        with translated(self._url, thread_id=thread_id):
+            await self._sdk.threads.get(thread_id)
+            return await self._sdk.threads.get_history(thread_id, limit=limit)
+
+    async def delete(self, thread_id: str) -> None:
+        """Deletes the thread and all its checkpoints."""
+        with translated(self._url, thread_id=thread_id):
+            await self._sdk.threads.delete(thread_id)
+
+
+def _checked(modes: Collection[Mode]) -> list[Mode]:
+    wrong = [mode for mode in modes if mode not in WIRE_MODES]
+    if wrong or not modes:
+        raise RejectedInput(
+            f"Not a stream mode: {', '.join(map(repr, wrong)) or 'none given'}; "
+            f"choose from {', '.join(WIRE_MODES)}."
+        )
+    return list(dict.fromkeys(modes))

@@ -1,0 +1,151 @@
+"""From the server's stream parts to events. Pure: no I/O.
+
+The LangGraph server names its parts `metadata`, `values`, `updates`, `messages`, `events`,
+`custom` and `error`; a subgraph's carry its path behind a `|`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from client.answer import Answer
+from client.errors import from_run
+from client.events import (
+    JSON,
+    AgentEvent,
+    Event,
+    Mode,
+    Progress,
+    Reasoning,
+    RunStarted,
+    Token,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Update,
+    Usage,
+    Values,
+)
+from client.messages import reasoning_of, text_of
+
+WIRE_MODES: dict[Mode, str] = {
+    "values": "values",
+    "updates": "updates",
+    "messages": "messages-tuple",
+    "events": "events",
+}
+
+
+_STOPPED = ("UserInterrupt", "UserRollback")  # what the server raises in a run that is cancelled
+
+
+@dataclass
+class Decoder:
+    """Turns parts into events, in order; it remembers which message each piece belongs to.
+
+    `answer` holds what the run has said and called so far, in whichever modes it is streamed.
+    """
+
+    thread_id: str | None = None
+    run_id: str | None = None
+    stopped: bool = False
+    answer: Answer = field(default_factory=Answer)
+    _calls: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+
+    def decode(self, name: str, data: Any) -> Iterator[AgentEvent]:
+        """The events of one part. Raises SteadyError for the server's `error` part."""
+        match name.partition("|")[0]:
+            case "metadata":
+                self.run_id = data.get("run_id")
+                yield RunStarted(str(self.run_id), self.thread_id, data.get("attempt") or 1)
+            case "messages":
+                yield from self._message(*data)
+            case "updates":
+                yield from self._updates(data)
+            case "values":
+                self.answer.read_state(data)
+                yield Values(data)
+            case "events":
+                self.answer.read_event(data)
+                yield _event(data)
+            case "custom":
+                yield Progress(data)
+            case "error" if data.get("error") in _STOPPED:
+                self.stopped = True
+            case "error":
+                raise from_run(str(data.get("error")), str(data.get("message")))
+
+    def _updates(self, data: JSON) -> Iterator[AgentEvent]:
+        for node, delta in data.items():
+            if node == "__interrupt__":
+                continue
+            self.answer.read_delta(delta)
+            yield Update(node, delta)
+
+    def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
+        node = str(metadata.get("langgraph_node", ""))
+        match message.get("type"):
+            case "AIMessageChunk":
+                yield from self._chunk(message, node)
+            case "ai":
+                yield from self._whole(message, node)
+            case "tool":
+                yield tool_result(message)
+
+    def _chunk(self, message: JSON, node: str) -> Iterator[AgentEvent]:
+        at = str(message.get("id"))
+        if thought := reasoning_of(message):
+            yield Reasoning(thought, at, node)
+        if text := text_of(message):
+            self.answer.add_text(at, text)
+            yield Token(text, at, node)
+        for piece in message.get("tool_call_chunks") or ():
+            yield from self._piece(at, piece)
+        if usage := message.get("usage_metadata"):
+            yield Usage(usage["input_tokens"], usage["output_tokens"])
+        if message.get("chunk_position") == "last":
+            yield from self._complete_calls(at, node)
+
+    def _piece(self, message_id: str, piece: JSON) -> Iterator[AgentEvent]:
+        place = (message_id, piece.get("index") or 0)
+        if piece.get("id"):
+            self._calls[place] = (piece["id"], piece.get("name") or "")
+        call_id, tool = self._calls.get(place, ("", ""))
+        self.answer.add_call_text(message_id, call_id, tool, piece.get("args") or "")
+        if piece.get("args"):
+            yield ToolCallDelta(call_id, tool, piece["args"])
+
+    def _complete_calls(self, message_id: str, node: str) -> Iterator[AgentEvent]:
+        for call in self.answer.finish_calls(message_id):
+            yield ToolCall(call["id"], call["name"], call["args"], node)
+
+    def _whole(self, message: JSON, node: str) -> Iterator[AgentEvent]:
+        """A message that no model streamed: a node wrote it whole."""
+        known = self.answer.knows(message)
+        self.answer.read_message(message)
+        if known:
+            return
+        if text := text_of(message):
+            yield Token(text, str(message.get("id")), node)
+        for call in message.get("tool_calls") or ():
+            yield ToolCall(call["id"], call["name"], call["args"], node)
+
+
+def _event(data: JSON) -> Event:
+    return Event(
+        name=data["event"],
+        run_name=data.get("name", ""),
+        data=data.get("data") or {},
+        tags=data.get("tags") or [],
+        metadata=data.get("metadata") or {},
+    )
+
+
+def tool_result(message: JSON) -> ToolResult:
+    """A tool message, as the event that tells of it."""
+    return ToolResult(
+        id=str(message.get("tool_call_id")),
+        tool=str(message.get("name") or ""),
+        status="error" if message.get("status") == "error" else "ok",
+        content=text_of(message),
+    )

@@ -1,0 +1,29 @@
+"""Reading messages in the JSON form that LangChain and the server give them. Pure."""
+
+from client.events import JSON
+
+
+def text_of(message: JSON) -> str:
+    """A message's text: its content, or the text blocks of it."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "".join(
+        block if isinstance(block, str) else block.get("text", "")
+        for block in content
+        if isinstance(block, str) or block.get("type") == "text"
+    )
+
+
+def reasoning_of(message: JSON) -> str:
+    """A message's reasoning, from `reasoning_content` or from reasoning blocks' summaries."""
+    if told := (message.get("additional_kwargs") or {}).get("reasoning_content"):
+        return str(told)
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else []
+    return "".join(
+        block.get("reasoning") or "".join(s.get("text", "") for s in block.get("summary") or ())
+        for block in blocks
+        if isinstance(block, dict) and block.get("type") == "reasoning"
+    )
+
