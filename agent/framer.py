@@ -66,8 +66,6 @@ class _Shape:
 
     def learn(self, block: bytes, text: str) -> bool:
         """Finds `before` and `after` in the bytes of an event of this shape, if it can."""
-        if self.per_event:
-            return False
         before, found, after = block.rpartition(orjson.dumps(text))
         proof = _parse(before + rb'"\u0000"' + after) if found else None
         if proof is None or proof[1] != "\0" or not self.matches(proof[0]):

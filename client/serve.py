@@ -1,0 +1,25 @@
+"""`python -m client.serve`: `langgraph dev` that ends with the process that started it.
+
+Its standard input is a pipe held by the starter: when that ends, however it ends, the pipe closes.
+"""
+
+import os
+import signal
+import sys
+import threading
+
+
+def _end_with_starter() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    threading.Thread(target=_end_with_starter, name="end-with-starter", daemon=True).start()
+    from langgraph_cli.cli import cli
+
+    cli(["dev", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

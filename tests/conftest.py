@@ -1,0 +1,44 @@
+"""Fixtures that every kind of test shares: a scripted model, and a real server in front of it."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from client import AgentClient
+from client.local import LocalServer, find_config
+from tests.model_server import ModelServer
+
+hypothesis_settings.register_profile("default", max_examples=200, deadline=None)
+hypothesis_settings.register_profile("thorough", max_examples=2000, deadline=None)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+os.environ["STEADY_ENV_FILE"] = ""  # a developer's .env must not reach the tests
+
+
+def server_env(model_url: str, **more: str) -> dict[str, str]:
+    """The environment of a server whose model is at `model_url`."""
+    return {"OPENAI_BASE_URL": model_url, "OPENAI_API_KEY": "test-key", **more}
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A `langgraph dev` of this project, in a folder of its own, for the whole session."""
+    folder = tmp_path_factory.mktemp("server")
+    env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
+    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
+        yield running
+
+
+@pytest.fixture
+async def agent(server: LocalServer) -> AsyncIterator[AgentClient]:
+    async with AgentClient(server.url) as client:
+        yield client
