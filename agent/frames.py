@@ -42,9 +42,9 @@ class FrameTransport(httpx.AsyncBaseTransport):
             return await self._inner.handle_async_request(request)
         request.headers["accept-encoding"] = "identity"  # compressed events cannot be merged
         response = await self._inner.handle_async_request(request)
-        if _is_plain_event_stream(response.headers):
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            response.stream = _FramedStream(response.stream, Framer(self._frame_seconds))
+        upstream = response.stream
+        if isinstance(upstream, httpx.AsyncByteStream) and _is_plain_event_stream(response.headers):
+            response.stream = _FramedStream(upstream, Framer(self._frame_seconds))
             response.headers.pop("content-length", None)
         return response
 

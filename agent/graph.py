@@ -32,13 +32,15 @@ class Context(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(
-        None, description="Model name at the configured endpoint, such as gpt-5-mini."
+        default=None, description="Model name at the configured endpoint, such as gpt-5-mini."
     )
     temperature: float | None = Field(
-        None, ge=0, le=2, description="Sampling temperature, 0 (steady) to 2 (wild)."
+        default=None, ge=0, le=2, description="Sampling temperature, 0 (steady) to 2 (wild)."
     )
     system_prompt: str | None = Field(
-        None, description="Instructions that replace the agent's own.", max_length=20_000
+        default=None,
+        max_length=20_000,
+        description="Instructions that replace the agent's own.",
     )
 
 

@@ -58,7 +58,9 @@ def make_chat_model(config: Settings) -> ChatModel:
     inner: httpx.AsyncBaseTransport
     if config.embedded:
         inner = embedded.AsyncTransport(config.steady_gguf)
-        sync_client = openai.DefaultHttpxClient(transport=embedded.Transport(config.steady_gguf))
+        sync_client = httpx.Client(
+            transport=embedded.Transport(config.steady_gguf), timeout=_TIMEOUT
+        )
     else:
         inner = httpx.AsyncHTTPTransport(proxy=_proxy_for(url), limits=_LIMITS)
         sync_client = None

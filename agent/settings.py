@@ -19,9 +19,11 @@ class Settings(BaseSettings):
 
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
-    steady_model: str | None = Field(None, description="Model name; unset: the endpoint's default")
+    steady_model: str | None = Field(
+        default=None, description="Model name; unset: the endpoint's default"
+    )
     steady_responses_api: bool | None = Field(
-        None, description="Use OpenAI's Responses API; unset: where the model needs it"
+        default=None, description="Use OpenAI's Responses API; unset: where the model needs it"
     )
     steady_model_silence_seconds: float = Field(60.0, gt=0)
     steady_gguf: Path | None = None

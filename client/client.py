@@ -1,18 +1,18 @@
 """AgentClient: threads, runs and their streams, over langgraph-sdk.
 
-    async with AgentClient("http://127.0.0.1:2024") as agent:
-        async with agent.stream("What is 6 x 7?") as run:
-            async for event in run:
-                match event:
-                    case Token(content=text):
-                        print(text, end="", flush=True)
+async with AgentClient("http://127.0.0.1:2024") as agent:
+    async with agent.stream("What is 6 x 7?") as run:
+        async for event in run:
+            match event:
+                case Token(content=text):
+                    print(text, end="", flush=True)
 """
 
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
@@ -22,7 +22,9 @@ from client.decode import WIRE_MODES
 from client.errors import RejectedInput, translated
 from client.events import JSON, Mode
 from client.run import Run
+from client.threads import Threads
 
+DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 DEFAULT_URL = "http://127.0.0.1:2024"
 TIMEOUT = httpx.Timeout(connect=5.0, read=60.0, write=60.0, pool=5.0)
 
@@ -62,7 +64,7 @@ class AgentClient:
         message: str,
         *,
         thread_id: str | None = None,
-        modes: Collection[Mode] = ("messages",),
+        modes: Iterable[Mode] = DEFAULT_MODES,
         assistant: str = "agent",
         context: JSON | None = None,
         multitask_strategy: MultitaskStrategy = "reject",
@@ -72,24 +74,25 @@ class AgentClient:
         Without `thread_id` a new thread is made. On a thread that is busy with another run it
         raises Conflict, unless `multitask_strategy` says otherwise.
         """
-        modes = _checked(modes)
+        chosen = _checked(modes)
         if not message.strip():
             raise RejectedInput("The message is empty: say something.")
 
-        async def parts() -> AsyncIterator[StreamPart]:
-            if run.thread_id is None:
-                run.thread_id = await self.threads.create()
+        question: Any = {"messages": [{"role": "user", "content": message}]}
+
+        async def parts() -> AsyncGenerator[StreamPart]:
+            run.thread_id = where = run.thread_id or await self.threads.create()
             stream = self.sdk.runs.stream(
-                run.thread_id,
+                where,
                 assistant,
-                input={"messages": [{"role": "user", "content": message}]},
-                stream_mode=[WIRE_MODES[mode] for mode in modes],  # type: ignore[misc]
+                input=question,
+                stream_mode=[WIRE_MODES[mode] for mode in chosen],
                 stream_resumable=True,
                 on_disconnect="continue",
                 context=context,
                 multitask_strategy=multitask_strategy,
             )
-            async with aclosing(stream) as received:  # type: ignore[type-var]
+            async with aclosing(cast(AsyncGenerator[StreamPart], stream)) as received:
                 async for part in received:
                     yield part
 
@@ -116,51 +119,12 @@ class AgentClient:
         return found[0]["assistant_id"] if found else name
 
 
-class Threads:
-    """The conversations of a server."""
-
-    def __init__(self, sdk: LangGraphClient, url: str) -> None:
-        self._sdk = sdk
-        self._url = url
-
-    async def create(self, metadata: JSON | None = None) -> str:
-        """A new thread's id."""
-        with translated(self._url):
-            return (await self._sdk.threads.create(metadata=metadata))["thread_id"]
-
-    async def list(self, limit: int = 20) -> list[Any]:
-        """The threads changed last, newest first."""
-        with translated(self._url):
-            return await self._sdk.threads.search(
-                limit=limit, sort_by="updated_at", sort_order="desc"
-            )
-
-    async def get(self, thread_id: str) -> Any:
-        """The thread: its status, metadata, values and pending interrupts."""
-        with translated(self._url, thread_id=thread_id):
-            return await self._sdk.threads.get(thread_id)
-
-    async def messages(self, thread_id: str) -> "list[JSON]":
-        """The conversation so far."""
-        return list(((await self.get(thread_id)).get("values") or {}).get("messages") or ())
-
-    async def history(self, thread_id: str, limit: int = 20) -> "list[Any]":
-        """The thread's checkpoints, newest first."""
-        with translated(self._url, thread_id=thread_id):
-            await self._sdk.threads.get(thread_id)
-            return await self._sdk.threads.get_history(thread_id, limit=limit)
-
-    async def delete(self, thread_id: str) -> None:
-        """Deletes the thread and all its checkpoints."""
-        with translated(self._url, thread_id=thread_id):
-            await self._sdk.threads.delete(thread_id)
-
-
-def _checked(modes: Collection[Mode]) -> list[Mode]:
-    wrong = [mode for mode in modes if mode not in WIRE_MODES]
-    if wrong or not modes:
+def _checked(modes: Iterable[Mode]) -> list[Mode]:
+    chosen = list(dict.fromkeys(modes))
+    wrong = [mode for mode in chosen if mode not in WIRE_MODES]
+    if wrong or not chosen:
         raise RejectedInput(
             f"Not a stream mode: {', '.join(map(repr, wrong)) or 'none given'}; "
             f"choose from {', '.join(WIRE_MODES)}."
         )
-    return list(dict.fromkeys(modes))
+    return chosen

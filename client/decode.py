@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from langgraph_sdk.schema import StreamMode
+
 from client.answer import Answer
 from client.errors import from_run
 from client.events import (
@@ -28,7 +30,7 @@ from client.events import (
 )
 from client.messages import reasoning_of, text_of
 
-WIRE_MODES: dict[Mode, str] = {
+WIRE_MODES: dict[Mode, StreamMode] = {
     "values": "values",
     "updates": "updates",
     "messages": "messages-tuple",

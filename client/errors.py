@@ -28,7 +28,7 @@ from langgraph_sdk import errors as sdk
 
 
 class SteadyError(Exception):
-    """Base of all; `code` is its stable name on the wire, `retryable` whether trying again may help.
+    """Base of all; `code` is its stable name, `retryable` whether trying again may help.
 
     `run_id`, `thread_id`, `last_event_id` and `text` (the answer so far) are None or empty where
     they are not known.

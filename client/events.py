@@ -1,9 +1,9 @@
 """The events of a run: frozen dataclasses to `match` on, and their JSON form.
 
-    match event:
-        case Token(content=text): print(text, end="")
-        case ToolCall(tool=name, args=args): ...
-        case Done(status=status): ...
+match event:
+    case Token(content=text): print(text, end="")
+    case ToolCall(tool=name, args=args): ...
+    case Done(status=status): ...
 """
 
 import re

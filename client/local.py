@@ -101,7 +101,9 @@ class LocalServer:
                 except httpx.TransportError:
                     pass
                 time.sleep(0.05)
-        raise CannotConnect(f"The local server was not ready in {START_SECONDS:g} s: see {self.log}")
+        raise CannotConnect(
+            f"The local server was not ready in {START_SECONDS:g} s: see {self.log}"
+        )
 
     def _last_words(self) -> str:
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]

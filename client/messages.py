@@ -26,4 +26,3 @@ def reasoning_of(message: JSON) -> str:
         for block in blocks
         if isinstance(block, dict) and block.get("type") == "reasoning"
     )
-

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import StreamPart
@@ -14,7 +14,7 @@ from client.decode import Decoder
 from client.errors import RunFailed, RunTimedOut, SteadyError, StreamLost, translated
 from client.events import JSON, AgentEvent, Done, Interrupt, Status
 
-Parts = Callable[[], AsyncIterator[StreamPart]]
+Parts = Callable[[], AsyncGenerator[StreamPart]]
 
 _STATUS_WAITS_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -31,7 +31,7 @@ class Run:
         self._url = url
         self._parts = parts
         self._decoder = Decoder(thread_id)
-        self._events: AsyncIterator[AgentEvent] | None = None
+        self._events: AsyncGenerator[AgentEvent] | None = None
         self._started = time.monotonic()
         self._ttft_ms: int | None = None
         self.done: Done | None = None
@@ -66,7 +66,7 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         if self._events is not None:
-            await self._events.aclose()  # type: ignore[attr-defined]
+            await self._events.aclose()
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
         if self._events is None:
@@ -85,7 +85,7 @@ class Run:
         await self.text()
         with translated(self._url):
             state = await self._sdk.threads.get_state(str(self.thread_id))
-        return dict(state["values"])
+        return cast(JSON, state["values"])
 
     async def stop(self) -> None:
         """Cancels the run at the server; the stream then ends with status `stopped`."""
@@ -93,10 +93,10 @@ class Run:
             with translated(self._url):
                 await self._sdk.runs.cancel(self.thread_id, self.run_id)
 
-    async def _iterate(self) -> AsyncIterator[AgentEvent]:
+    async def _iterate(self) -> AsyncGenerator[AgentEvent]:
         try:
             with translated(self._url):
-                async with aclosing(self._parts()) as parts:  # type: ignore[type-var]
+                async with aclosing(self._parts()) as parts:
                     async for part in parts:
                         self.last_event_id = part.id or self.last_event_id
                         for event in self._decoder.decode(part.event, part.data):
@@ -110,9 +110,11 @@ class Run:
 
     def _note_first_text(self) -> None:
         if self._ttft_ms is None and self._decoder.answer.text:
-            self._ttft_ms = self._elapsed_ms()
+            self._ttft_ms = self.elapsed_ms
 
-    def _elapsed_ms(self) -> int:
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the stream was asked for."""
         return round((time.monotonic() - self._started) * 1000)
 
     async def _ending(self) -> AsyncIterator[AgentEvent]:
@@ -125,7 +127,7 @@ class Run:
             for interrupt in interrupts:
                 yield interrupt
             status = "interrupted" if interrupts else status
-        self.done = Done(status, self.run_id, self._ttft_ms, self._elapsed_ms())
+        self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
         yield self.done
 
     async def _ended_status(self) -> Status:
@@ -147,7 +149,9 @@ class Run:
 
     async def _interrupts(self) -> list[Interrupt]:
         thread = await self._sdk.threads.get(str(self.thread_id))
-        found: list[Any] = [i for waiting in (thread.get("interrupts") or {}).values() for i in waiting]
+        found: list[Any] = [
+            i for waiting in (thread.get("interrupts") or {}).values() for i in waiting
+        ]
         return [Interrupt(str(i.get("id")), i.get("value")) for i in found]
 
     def _locate(self, error: SteadyError) -> None:
@@ -156,5 +160,3 @@ class Run:
         error.thread_id = error.thread_id or self.thread_id
         error.last_event_id = error.last_event_id or self.last_event_id
         error.text = error.text or self._decoder.answer.text
-
-

@@ -11,14 +11,16 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 _STOPWORDS = frozenset(
-    "a an and are as at be by can do does for from have how i if in is it its me my of on or "
-    "please tell than that the their them there these this to was we what when where which who "
-    "why will with you your explain about use should".split()
+    """
+    a an and are as at be by can do does for from have how i if in is it its me my of on or
+    please tell than that the their them there these this to was we what when where which who
+    why will with you your explain about use should
+    """.split()  # noqa: SIM905
 )
 
 
 class PassageRetriever(BaseRetriever):
-    """Ranks passages by BM25 over title, heading and text; returns at most `k` that match at all."""
+    """Ranks passages by BM25 over title, heading and text; returns at most `k` that match."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -71,9 +73,8 @@ def retriever() -> BaseRetriever:
 def _passages(page: Path) -> list[Document]:
     lead, *sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     title, _, intro = lead.removeprefix("# ").partition("\n")
-    pieces = [(title, intro.strip())] + [
-        (heading.strip(), body.strip()) for heading, _, body in (s.partition("\n") for s in sections)
-    ]
+    split = [(title, "", intro), *(section.partition("\n") for section in sections)]
+    pieces = [(heading.strip(), body.strip()) for heading, _, body in split]
     return [
         Document(f"{heading}: {body}", metadata={"source": page.stem, "title": title})
         for heading, body in pieces

@@ -33,9 +33,7 @@ async def result(agent: AgentClient, modes: tuple[Mode, ...]) -> tuple[str, list
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_each_mode_gives_the_same_text_and_tool_calls(
-    agent: AgentClient, mode: Mode
-) -> None:
+async def test_each_mode_gives_the_same_text_and_tool_calls(agent: AgentClient, mode: Mode) -> None:
     """Whatever the mode, the answer's text, its tool calls and the status are the same."""
     assert await result(agent, (mode,)) == (
         "It is 42. \U0001f389\nReally.",
@@ -60,7 +58,8 @@ async def test_tokens_tool_call_and_result_come_in_order(agent: AgentClient) -> 
     async with agent.stream(QUESTION) as run:
         events = [e async for e in run if isinstance(e, Token | ToolCall | ToolResult)]
     shown = [
-        e.content if isinstance(e, Token) else e.tool if isinstance(e, ToolCall) else e for e in events
+        e.content if isinstance(e, Token) else e.tool if isinstance(e, ToolCall) else e
+        for e in events
     ]
     call = shown.index("calculate")
     assert "".join(map(str, shown[:call])) == "Let me see."

@@ -95,6 +95,7 @@ merged = st.one_of(
 )
 passed = st.one_of(
     st.sampled_from([chunk({"role": "assistant", "content": ""}), chunk({"content": ""})]),
+    st.sampled_from([chunk(arguments(1, "")), response_delta("output_text", "", 5)]),
     st.builds(lambda text: chunk({"refusal": text}), some),
     st.builds(lambda text: chunk({"content": text}, finish_reason="stop"), words),
     st.builds(lambda text: chunk({"content": text}, usage={"total_tokens": 1}), words),
@@ -106,7 +107,7 @@ passed = st.one_of(
     st.builds(
         lambda at, name: chunk({"tool_calls": [{"index": at, "id": "x", "function": name}]}),
         index,
-        st.just({"name": "f", "arguments": ""}),
+        st.sampled_from([{"name": "f", "arguments": ""}, {"arguments": "{"}]),
     ),
     st.builds(lambda text: {**response_delta("output_text", text, 1), "logprobs": [{}]}, some),
     st.builds(lambda text: {**response_delta("refusal", text, 1)}, some),
@@ -136,7 +137,7 @@ def events(draw: st.DrawFn, may_merge: bool) -> Sent:
     if "type" in event and draw(st.booleans()):
         return Sent((f"event: {event['type']}".encode(), line), text)
     if draw(st.integers(0, 9)) == 0:
-        return Sent((b"event: other", line))
+        return Sent(draw(st.sampled_from([(b"event: other", line), (line, line)])))
     return Sent((line,), text)
 
 
@@ -250,3 +251,12 @@ def test_texts_do_merge(event: Callable[[str], JSON], ending: bytes) -> None:
     out = blocks(framer.take(0.0))
     assert len(out) == 1
     assert data_of(out[0])[1] == "".join(str(n) for n in range(10, 60))
+
+
+def test_text_that_also_stands_elsewhere() -> None:
+    """Only the text tells two events of one frame apart, not a field that happens to equal it."""
+    events = [chunk({"content": "fp"}, system_fingerprint=of) for of in ("fp", "fq", "fp")]
+    wire = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    framer = Framer(FRAME_SECONDS)
+    framer.feed(wire, 0.0)
+    assert framer.take(0.0) == wire

@@ -1,0 +1,50 @@
+# All targets work in .venv and set it up when it is missing or older than the pins.
+
+PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && echo python$(v))) python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help install demo dev test check model lock faults bench embedded-eval picture clean
+
+help:
+	@echo "make demo    ask the embedded model in each stream mode"
+	@echo "make test    run all tests"
+	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
+	@echo "make check   ruff and mypy"
+
+install: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "steadystream needs Python 3.11 or newer: set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+model: $(READY)
+	@$(BIN)/steady model install
+
+demo: model
+	@$(BIN)/steady demo
+
+dev: $(READY)
+	$(BIN)/langgraph dev --n-jobs-per-worker 10 --no-browser
+
+test: model
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check agent client tests --exclude '*.md'
+	$(BIN)/mypy
+
+embedded-eval: model
+	$(BIN)/python -m tests.bench.embedded_eval
+
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate \
+		--python-version 3.11 --all-extras pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

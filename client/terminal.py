@@ -1,0 +1,96 @@
+"""What `steady` does with a server: find or start one, show a run, hold a conversation."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+
+from rich.console import Console
+from rich.status import Status
+
+from client.client import AgentClient
+from client.errors import CannotConnect, SteadyError
+from client.events import AgentEvent, Done, Error, Mode, to_json
+from client.local import LocalServer
+from client.run import Run
+from client.show import Screen
+
+_console = Console()
+_notes = Console(stderr=True)
+
+
+async def with_client(url: str | None, work: Callable[[AgentClient], Awaitable[int]]) -> int:
+    """Does `work` with the server at `url`, or with a local one that lives as long as it takes."""
+    if url is not None:
+        async with AgentClient(url) as agent:
+            return await work(agent)
+    with _starting(LocalServer()) as server:
+        try:
+            async with AgentClient(server.url) as agent:
+                return await work(agent)
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+def _starting(server: LocalServer) -> LocalServer:
+    with Status("Starting a local server…", console=_notes):
+        return server.start()
+
+
+async def show_run(run: Run, as_json: bool) -> int:
+    """Streams a run to the terminal; the exit code says whether it ended well."""
+    screen = Screen(_console)
+    emit: Callable[[AgentEvent], None] = _print_json if as_json else screen.show
+    try:
+        async with run:
+            async for event in run:
+                emit(event)
+    except CannotConnect:
+        raise
+    except SteadyError as error:
+        emit(Error(error.code, error.message, error.retryable))
+        emit(Done("error", error.run_id, None, run.elapsed_ms))
+        return 1
+    if not as_json:
+        _console.print(f"[dim]thread {run.thread_id}[/]", highlight=False)
+    return 0
+
+
+def _print_json(event: AgentEvent) -> None:
+    sys.stdout.write(json.dumps(to_json(event), ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+async def chat_turns(
+    agent: AgentClient, modes: Iterable[Mode], thread_id: str | None, assistant: str
+) -> int:
+    """Asks for one message after another until there is none; a failed turn does not end it."""
+    thread_id = thread_id or await agent.threads.create()
+    _console.print(f"[dim]thread {thread_id}; an empty line ends the conversation[/]")
+    while True:
+        try:
+            message = await asyncio.to_thread(_console.input, "[bold green]you[/] ")
+        except EOFError:
+            return 0
+        if not message.strip():
+            return 0
+        await show_run(
+            agent.stream(message, thread_id=thread_id, modes=modes, assistant=assistant), False
+        )
+
+
+DEMO: dict[Mode, str] = {
+    "messages": "What is 17 * 23?",
+    "updates": "What is 2 ** 10?",
+    "values": "Say hello in five words.",
+    "events": "Name one colour.",
+}
+
+
+async def show_modes(agent: AgentClient) -> int:
+    """One short question in each stream mode; 1 if any of the runs failed."""
+    worst = 0
+    for mode, question in DEMO.items():
+        _console.rule(f"[bold]{mode}[/]: {question}", align="left")
+        worst = max(worst, await show_run(agent.stream(question, modes=(mode,)), False))
+    return worst

@@ -1,0 +1,51 @@
+"""The conversations of a server."""
+
+from typing import Any
+
+from langgraph_sdk.client import LangGraphClient
+
+from client.errors import translated
+from client.events import JSON
+
+Messages = list[JSON]
+Found = list[Any]
+
+
+class Threads:
+    """The conversations of a server."""
+
+    def __init__(self, sdk: LangGraphClient, url: str) -> None:
+        self._sdk = sdk
+        self._url = url
+
+    async def create(self, metadata: JSON | None = None) -> str:
+        """A new thread's id."""
+        with translated(self._url):
+            return (await self._sdk.threads.create(metadata=metadata))["thread_id"]
+
+    async def list(self, limit: int = 20) -> Found:
+        """The threads changed last, newest first."""
+        with translated(self._url):
+            return await self._sdk.threads.search(
+                limit=limit, sort_by="updated_at", sort_order="desc"
+            )
+
+    async def get(self, thread_id: str) -> Any:
+        """The thread: its status, metadata, values and pending interrupts."""
+        with translated(self._url, thread_id=thread_id):
+            return await self._sdk.threads.get(thread_id)
+
+    async def messages(self, thread_id: str) -> Messages:
+        """The conversation so far."""
+        return list(((await self.get(thread_id)).get("values") or {}).get("messages") or ())
+
+    async def history(self, thread_id: str, limit: int = 20) -> Found:
+        """The thread's checkpoints, newest first."""
+        with translated(self._url, thread_id=thread_id):
+            await self._sdk.threads.get(thread_id)
+            return await self._sdk.threads.get_history(thread_id, limit=limit)
+
+    async def delete(self, thread_id: str) -> None:
+        """Deletes the thread and all its checkpoints."""
+        with translated(self._url, thread_id=thread_id):
+            await self._sdk.threads.delete(thread_id)

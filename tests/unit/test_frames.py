@@ -1,0 +1,275 @@
+"""Token frames between the model's client and a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import reduce
+from operator import add
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_openai import ChatOpenAI
+
+from agent.frames import PENDING_BYTES, FrameTransport
+from tests.model_server import Fault, ModelServer, Reply, ToolCall, Usage
+
+NEVER_SECONDS = 30.0  # an interval that no test waits for
+
+
+@pytest.fixture(name="scripted")
+def a_model_of_its_own() -> Iterator[ModelServer]:
+    with ModelServer() as model:
+        yield model
+
+
+def framed(frame_seconds: float = 0.04, **options: Any) -> httpx.AsyncClient:
+    inner = httpx.AsyncHTTPTransport()
+    return httpx.AsyncClient(transport=FrameTransport(inner, frame_seconds), **options)
+
+
+@asynccontextmanager
+async def asked(
+    client: httpx.AsyncClient, model: ModelServer, question: str
+) -> AsyncIterator[httpx.Response]:
+    body = {"stream": True, "messages": [{"role": "user", "content": question}]}
+    reading = client.stream("POST", f"{model.url}/chat/completions", json=body)
+    async with client, asyncio.timeout(10), reading as response:
+        yield response
+
+
+def text_in(wire: bytes) -> str:
+    lines = [line[6:] for line in wire.splitlines() if line.startswith(b"data: {")]
+    choices = [choice for line in lines for choice in json.loads(line)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+@asynccontextmanager
+async def answering(head: str, body: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that answers every request with these bytes; yields its URL and what it was sent."""
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(f"HTTP/1.1 200 OK\r\n{head}\r\nconnection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
+
+
+EVENTS = b"".join(
+    b'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n'
+    % number
+    for number in range(50)
+)
+
+
+async def test_first_text_goes_out_at_once(scripted: ModelServer) -> None:
+    """The first text waits for no interval, and not for the model to say more."""
+    scripted.on("Hi", Reply("one two", fault=Fault("stall", after_tokens=1)))
+    wire = b""
+    async with asked(framed(NEVER_SECONDS), scripted, "Hi") as response:
+        async for data in response.aiter_raw():
+            wire += data
+            if text_in(wire) == "one":
+                break
+
+
+async def test_one_frame_an_interval(scripted: ModelServer) -> None:
+    """Text that comes faster than frames is joined to at most one frame an interval."""
+    started, frames = time.monotonic(), list[str]()
+    async with asked(framed(0.04), scripted, "stream 300 tokens at 1000 per second") as response:
+        async for data in response.aiter_raw():
+            frames += [text] if (text := text_in(data)) else []
+    elapsed_seconds = time.monotonic() - started
+    assert "".join(frames).split() == [f"word{n}" for n in range(300)]
+    assert 1 < len(frames) <= elapsed_seconds / 0.04 + 2
+
+
+async def test_silence_does_not_hold_text_back(scripted: ModelServer) -> None:
+    """Text that waits for its frame goes out in time although the model falls silent."""
+    stall = Fault("stall", after_tokens=3)
+    scripted.on("Hi", Reply("one two three four", tokens_per_second=50, fault=stall))
+    wire = b""
+    async with asked(framed(0.04), scripted, "Hi") as response:
+        async for data in response.aiter_raw():
+            wire += data
+            if text_in(wire) == "one two three":
+                break
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("disconnect", httpx.RemoteProtocolError), ("stall", httpx.ReadTimeout)],
+)
+async def test_what_came_before_an_error_is_delivered_first(
+    scripted: ModelServer, kind: Any, error: type[Exception]
+) -> None:
+    """Text that waited when the connection failed is delivered before the error is raised."""
+    fault = Fault(kind, after_tokens=5)
+    scripted.on("Hi", Reply("1 2 3 4 5 6", tokens_per_second=100, fault=fault))
+    wire = b""
+
+    async def read() -> None:
+        nonlocal wire
+        client = framed(NEVER_SECONDS, timeout=httpx.Timeout(5, read=0.5))
+        async with asked(client, scripted, "Hi") as response:
+            async for data in response.aiter_raw():
+                wire += data
+
+    with pytest.raises(error):
+        await read()
+    assert text_in(wire) == "1 2 3 4 5"
+
+
+async def test_clean_end_without_done(scripted: ModelServer) -> None:
+    """A response that ends early and cleanly ends so for the reader, with all its text."""
+    scripted.on("Hi", Reply("1 2 3 4", tokens_per_second=100, fault=Fault("end", after_tokens=3)))
+    async with asked(framed(NEVER_SECONDS), scripted, "Hi") as response:
+        wire = await response.aread()
+    assert text_in(wire) == "1 2 3"
+    assert b"[DONE]" not in wire
+
+
+@pytest.mark.parametrize("leave", ["close", "cancel"])
+async def test_reader_that_leaves_closes_upstream(scripted: ModelServer, leave: str) -> None:
+    """A reader that closes or is cancelled ends the model's stream, and leaves no task behind."""
+    before, first = asyncio.all_tasks(), asyncio.Event()
+
+    async def read() -> None:
+        question = "stream 1000 tokens at 20 per second"
+        async with asked(framed(), scripted, question) as response:
+            async for data in response.aiter_raw():
+                if text_in(data) and leave == "close":
+                    return
+                first.set()
+
+    reader = asyncio.create_task(read())
+    if leave == "cancel":
+        await first.wait()
+        reader.cancel()
+    await asyncio.wait([reader])
+    assert reader.cancelled() == (leave == "cancel")
+    await asyncio.to_thread(scripted.wait_for, lambda model: model.disconnects == 1)
+    assert asyncio.all_tasks() <= before
+
+
+async def test_connection_is_used_again(scripted: ModelServer) -> None:
+    """A framed stream read to its end gives its connection back."""
+    ports = set()
+    body = {"stream": True, "messages": [{"role": "user", "content": "stream 5 tokens"}]}
+    async with framed() as client:
+        for _ in range(3):
+            response = await client.post(f"{scripted.url}/chat/completions", json=body)
+            ports.add(response.extensions["network_stream"].get_extra_info("client_addr"))
+    assert len(ports) == 1
+
+
+async def test_slow_reader_stops_the_model() -> None:
+    """Past the limit of waiting bytes the model is not read from until the reader goes on."""
+    sent = 0
+
+    class Endless(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            nonlocal sent
+            while True:
+                sent += len(EVENTS)
+                yield EVENTS
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless())
+
+    client = httpx.AsyncClient(transport=FrameTransport(httpx.MockTransport(answer)))
+    async with client, client.stream("GET", "http://model") as response:
+        reading = response.aiter_raw()
+        for taken in (1, 2, 3):
+            assert text_in(await anext(reading)).startswith("012345")
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert sent <= (PENDING_BYTES + len(EVENTS)) * (taken + 1)
+
+
+async def test_zero_leaves_bytes_alone() -> None:
+    """With an interval of 0 nothing is merged and nothing is asked for."""
+    head = "content-type: text/event-stream"
+    async with answering(head, EVENTS) as (url, requests), framed(0) as client:
+        response = await client.get(url)
+    assert response.content == EVENTS
+    assert b"gzip" in requests[0]
+
+
+async def test_other_responses_are_left_alone() -> None:
+    """A body that is not an event stream passes with its headers, whatever it looks like."""
+    head = f"content-type: application/json\r\ncontent-length: {len(EVENTS)}"
+    async with answering(head, EVENTS) as (url, _), framed() as client:
+        response = await client.get(url)
+    assert response.content == EVENTS
+    assert response.headers["content-length"] == str(len(EVENTS))
+
+
+async def test_compressed_streams_are_left_alone() -> None:
+    """Plain events are asked for; a server that compresses them all the same is read unframed."""
+    head = "content-type: text/event-stream\r\ncontent-encoding: gzip"
+    async with answering(head, gzip.compress(EVENTS)) as (url, requests), framed() as client:
+        response = await client.get(url)
+    assert response.content == EVENTS
+    assert b"accept-encoding: identity" in requests[0].lower()
+
+
+async def test_length_of_a_framed_stream_is_not_promised() -> None:
+    """A framed stream loses its content-length and keeps its other headers."""
+    head = f"content-type: text/event-stream\r\nx-id: 7\r\ncontent-length: {len(EVENTS)}"
+    async with answering(head, EVENTS) as (url, _), framed() as client:
+        response = await client.get(url)
+    assert text_in(response.content) == text_in(EVENTS)
+    assert len(response.content) < len(EVENTS)
+    assert "content-length" not in response.headers
+    assert response.headers["x-id"] == "7"
+
+
+REPLIES = [
+    Reply("Grüß dich,\nold  friend 🎉", usage=Usage(5, 7)),
+    Reply("Because.", reasoning="Let me think about it."),
+    Reply(refusal="I would rather not say."),
+    Reply(
+        "Looking.",
+        tool_calls=[
+            ToolCall("look", {"where": 'at "the"\nmoon', "times": 2}, id="a"),
+            ToolCall("walk", {"steps": list(range(30))}, id="b"),
+        ],
+    ),
+]
+
+
+async def message(reply: Reply, frame_seconds: float, responses_api: bool) -> dict[str, Any]:
+    with ModelServer(tokens_per_second=1000) as model:
+        model.on("Hi", reply)
+        async with framed(frame_seconds) as client:
+            chat = ChatOpenAI(
+                model="m",
+                base_url=model.url,
+                api_key="k",  # type: ignore[arg-type]
+                http_async_client=client,
+                stream_usage=True,
+                use_responses_api=responses_api,
+            )
+            chunks: list[AIMessageChunk] = [chunk async for chunk in chat.astream("Hi")]
+    whole = reduce(add, chunks).model_dump()
+    whole["response_metadata"].pop("created_at", None)
+    whole.pop("id")
+    return whole
+
+
+@pytest.mark.parametrize("responses_api", [False, True])
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_messages_are_the_same_with_frames(reply: Reply, responses_api: bool) -> None:
+    """The message that ChatOpenAI builds does not tell whether it came in frames."""
+    assert await message(reply, 0.04, responses_api) == await message(reply, 0, responses_api)
