@@ -190,7 +190,7 @@ class Framer:
             self._held.append(run)
         run.texts.append(text)
         run.per_event = shape.per_event
-        self._held_bytes += len(block)
+        self._held_bytes += len(block) + len(end)
 
 
 def _parse(block: bytes) -> tuple[_Shape, str] | None:
@@ -214,7 +214,7 @@ def _parse(block: bytes) -> tuple[_Shape, str] | None:
 
 
 def _text_place(event: _JSON) -> tuple[_JSON, str]:
-    if event.get("type") in _RESPONSE_DELTAS and _has_only(event, _RESPONSE_FIELDS):
+    if str(event.get("type")) in _RESPONSE_DELTAS and _has_only(event, _RESPONSE_FIELDS):
         return event, "delta"
     choices = event.get("choices")
     if event.get("object") != "chat.completion.chunk" or not _has_only(event, _CHAT_FIELDS):

@@ -74,7 +74,8 @@ class _FramedStream(httpx.AsyncByteStream):
     """One task reads upstream into the framer while the reader waits for what is due.
 
     The two are apart because a read of the connection cannot be given up halfway: cancelling it
-    closes the connection.
+    closes the connection. Iterating again goes on where the first iteration stopped: the OpenAI SDK
+    does so after `[DONE]`, to read the response to its end and keep the connection.
     """
 
     def __init__(self, upstream: httpx.AsyncByteStream, framer: Framer) -> None:
@@ -87,8 +88,10 @@ class _FramedStream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        pump = self._pump = loop.create_task(self._read_upstream())
-        pump.add_done_callback(lambda _: self._wake.set())
+        if self._pump is None:
+            self._pump = loop.create_task(self._read_upstream())
+            self._pump.add_done_callback(lambda _: self._wake.set())
+        pump = self._pump
         try:
             while True:
                 if data := self._framer.take(loop.time()):

@@ -55,13 +55,17 @@ class PerRun(AgentMiddleware[AgentState[Any], Context]):
         try:
             return await handler(_with_context(request))
         except Exception as error:
-            if (told := explain(error, settings())) is not None:
+            if (told := explain(error, settings(), _context(request).model)) is not None:
                 raise told from error
             raise
 
 
+def _context(request: ModelRequest[Context]) -> Context:
+    return request.runtime.context or Context()
+
+
 def _with_context(request: ModelRequest[Context]) -> ModelRequest[Context]:
-    context = request.runtime.context or Context()
+    context = _context(request)
     chosen = context.model_dump(include={"model", "temperature"}, exclude_none=True)
     if chosen:
         request = request.override(model_settings={**request.model_settings, **chosen})
@@ -83,7 +87,7 @@ graph = create_agent(
     middleware=[PerRun(), ToolErrorMiddleware(_tool_failed)],
     context_schema=Context,
     name="agent",
-)
+).with_config(recursion_limit=settings().steady_max_steps)
 
 chat = create_agent(
     chat_model(),

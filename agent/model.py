@@ -1,12 +1,16 @@
 """Which chat model answers: an OpenAI-compatible endpoint, or the embedded default."""
 
+import json
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import openai
+from langchain_core.messages import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
@@ -45,6 +49,45 @@ class ChatModel(ChatOpenAI):
                 made.message.additional_kwargs["reasoning_content"] = reasoning
         return made
 
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
+        """Raises ModelError at the end of an answer that is not whole."""
+        finished, calls = False, dict[Any, ToolCallChunk]()
+        made_here = cast(AsyncGenerator[ChatGenerationChunk], super()._astream(*args, **kwargs))
+        async with aclosing(made_here) as pieces:
+            async for made in pieces:
+                finished = finished or _is_finish(made)
+                for piece in getattr(made.message, "tool_call_chunks", ()):
+                    _add_piece(calls, piece)
+                yield made
+        if not finished:
+            raise ModelError("The model broke off in the middle of its answer: try again.")
+        _refuse_broken(calls.values())
+
+
+def _is_finish(made: ChatGenerationChunk) -> bool:
+    """Chat Completions end with a finish reason, Responses with a status."""
+    told = {**made.message.response_metadata, **(made.generation_info or {})}
+    return bool(told.get("finish_reason") or told.get("status"))
+
+
+def _add_piece(calls: dict[Any, ToolCallChunk], piece: ToolCallChunk) -> None:
+    call = calls.setdefault(piece.get("index"), {**piece, "args": ""})
+    call["args"] = f"{call['args']}{piece.get('args') or ''}"
+
+
+def _refuse_broken(calls: Iterable[ToolCallChunk]) -> None:
+    """LangChain would mend arguments that were cut short, and drop the rest without a word."""
+    for call in calls:
+        try:
+            arguments = json.loads(call["args"] or "{}", strict=False)
+        except ValueError:
+            arguments = None
+        if not isinstance(arguments, dict):
+            raise ModelError(
+                f"The model called {call['name']} with arguments that are not valid JSON: "
+                "try again, or choose another model."
+            )
+
 
 @lru_cache(maxsize=1)
 def chat_model() -> ChatModel:
@@ -76,6 +119,7 @@ def make_chat_model(config: Settings) -> ChatModel:
         http_async_client=client,
         http_client=sync_client,
         use_responses_api=config.steady_responses_api,
+        streaming=True,
         stream_usage=True,
         stream_chunk_timeout=config.steady_model_silence_seconds,
     )
@@ -98,15 +142,21 @@ def _proxy_for(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def explain(error: BaseException, config: Settings) -> ModelError | None:
-    """Turns what a model call raised into one line for the person; None: not the model's doing."""
+def explain(
+    error: BaseException, config: Settings, model: str | None = None
+) -> ModelError | None:
+    """Turns what a model call raised into one line for the person; None: not the model's doing.
+
+    `model` is the one that the run chose, where it did.
+    """
     where = "The embedded model" if config.embedded else f"The model endpoint {_endpoint(config)}"
     match error:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return ModelError(f"{where} refused the key: check OPENAI_API_KEY.")
         case openai.NotFoundError():
+            name = model or _model_name(config)
             return ModelError(
-                f"{where} does not know the model {_model_name(config)!r}, or its URL is wrong: "
+                f"{where} does not know the model {name!r}, or its URL is wrong: "
                 f"check STEADY_MODEL and OPENAI_BASE_URL."
             )
         case openai.APIStatusError(status_code=503) if config.embedded:
@@ -117,19 +167,25 @@ def explain(error: BaseException, config: Settings) -> ModelError | None:
             return ModelError(f"{where} rejected the request: {_told(error)}")
         case openai.APIStatusError():
             return ModelError(f"{where} failed with status {error.status_code}: try again later.")
+        case openai.APIConnectionError() if _never_connected(error):
+            return ModelError(f"{where} cannot be reached: check OPENAI_BASE_URL.")
         case openai.APITimeoutError() | httpx.TimeoutException() | TimeoutError():
             return ModelError(
                 f"{where} went silent: try again, or raise STEADY_MODEL_SILENCE_SECONDS."
             )
-        case openai.APIConnectionError() | httpx.ConnectError():
-            return ModelError(f"{where} cannot be reached: check OPENAI_BASE_URL.")
-        case httpx.TransportError():
+        case openai.APIConnectionError() | httpx.TransportError():
             return ModelError(f"{where} broke off in the middle of its answer: try again.")
         case openai.APIError():
             return ModelError(f"{where} reported an error: {_told(error)}")
         case ValueError() if "json" in type(error).__name__.lower():
             return ModelError(f"{where} sent something that is not valid JSON: try again.")
     return None
+
+
+def _never_connected(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        error = error.__cause__
+    return error is not None
 
 
 def _endpoint(config: Settings) -> str:

@@ -1,9 +1,8 @@
 """What a run has said and called so far, gathered from whichever stream modes it has."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from client.events import JSON
 from client.messages import text_of
@@ -94,7 +93,7 @@ def _messages(state: Any) -> list[JSON]:
 
 def _object(text: str) -> JSON | None:
     try:
-        parsed = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+        parsed = json.loads(text or "{}", strict=False)  # models write raw newlines in strings
+    except ValueError:
         return None
     return parsed if isinstance(parsed, dict) else None

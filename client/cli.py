@@ -157,9 +157,11 @@ async def delete_thread(agent: Any, thread_id: str) -> int:
 @_served
 async def graph(agent: Any, assistant: str) -> int:
     """Draw an assistant's graph."""
+    from rich.console import Console
+
     from client.drawing import draw
 
-    click.echo(draw(await agent.graph(assistant)))
+    Console().print(draw({"name": assistant, **await agent.graph(assistant)}))
     return 0
 
 

@@ -22,7 +22,7 @@ from client.decode import WIRE_MODES
 from client.errors import RejectedInput, translated
 from client.events import JSON, Mode
 from client.run import Run
-from client.threads import Threads
+from client.threads import Threads, checked_id
 
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 DEFAULT_URL = "http://127.0.0.1:2024"
@@ -78,6 +78,7 @@ class AgentClient:
         if not message.strip():
             raise RejectedInput("The message is empty: say something.")
 
+        thread_id = thread_id and checked_id(thread_id)
         question: Any = {"messages": [{"role": "user", "content": message}]}
 
         async def parts() -> AsyncGenerator[StreamPart]:

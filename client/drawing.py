@@ -1,19 +1,27 @@
-"""A graph drawn with characters."""
+"""A graph drawn as a tree from its start; a node met again is named, not followed."""
 
 from typing import Any
 
-from langchain_core.runnables.graph import Edge
-from langchain_core.runnables.graph_ascii import draw_ascii
+from rich.tree import Tree
 
 from client.events import JSON
 
 
-def draw(graph: JSON) -> str:
-    """Draws a server's `{"nodes": [...], "edges": [...]}`; dotted edges are conditional."""
-    names = {str(node["id"]): str(node["id"]) for node in graph["nodes"]}
-    edges = [_edge(edge) for edge in graph["edges"]]
-    return draw_ascii(names, edges)
+def draw(graph: JSON) -> Tree:
+    """Draws a server's `{"nodes": [...], "edges": [...]}`; dotted arrows are conditional."""
+    edges: list[JSON] = graph["edges"]
+    targets = {edge["target"] for edge in edges}
+    starts = [node["id"] for node in graph["nodes"] if node["id"] not in targets]
+    tree = Tree(f"[bold]{graph.get('name') or 'graph'}[/]", guide_style="dim")
+    seen: set[Any] = set()
+    for start in starts:
+        _grow(tree, "", start, edges, seen)
+    return tree
 
 
-def _edge(edge: dict[str, Any]) -> Edge:
-    return Edge(str(edge["source"]), str(edge["target"]), conditional=bool(edge.get("conditional")))
+def _grow(tree: Tree, arrow: str, node: Any, edges: list[JSON], seen: set[Any]) -> None:
+    again = node in seen
+    seen.add(node)
+    branch = tree.add(f"{arrow}[cyan]{node}[/]{' ↺' if again else ''}")
+    for edge in [] if again else [edge for edge in edges if edge["source"] == node]:
+        _grow(branch, "┄▷ " if edge.get("conditional") else "─▶ ", edge["target"], edges, seen)

@@ -1,10 +1,11 @@
 """The conversations of a server."""
 
 from typing import Any
+from uuid import UUID
 
 from langgraph_sdk.client import LangGraphClient
 
-from client.errors import translated
+from client.errors import RejectedInput, translated
 from client.events import JSON
 
 Messages = list[JSON]
@@ -33,7 +34,7 @@ class Threads:
     async def get(self, thread_id: str) -> Any:
         """The thread: its status, metadata, values and pending interrupts."""
         with translated(self._url, thread_id=thread_id):
-            return await self._sdk.threads.get(thread_id)
+            return await self._sdk.threads.get(checked_id(thread_id))
 
     async def messages(self, thread_id: str) -> Messages:
         """The conversation so far."""
@@ -42,10 +43,20 @@ class Threads:
     async def history(self, thread_id: str, limit: int = 20) -> Found:
         """The thread's checkpoints, newest first."""
         with translated(self._url, thread_id=thread_id):
-            await self._sdk.threads.get(thread_id)
+            await self._sdk.threads.get(checked_id(thread_id))
             return await self._sdk.threads.get_history(thread_id, limit=limit)
 
     async def delete(self, thread_id: str) -> None:
         """Deletes the thread and all its checkpoints."""
         with translated(self._url, thread_id=thread_id):
-            await self._sdk.threads.delete(thread_id)
+            await self._sdk.threads.delete(checked_id(thread_id))
+
+
+def checked_id(thread_id: str) -> str:
+    """The id, which goes into a path: one like `../assistants` would reach another place."""
+    try:
+        return str(UUID(thread_id))
+    except ValueError as error:
+        raise RejectedInput(
+            f"{thread_id!r} is not a thread's id: it must be a UUID.", thread_id=thread_id
+        ) from error

@@ -27,7 +27,8 @@ async def _serve() -> None:
     async with Engine(Path(os.environ[ENV_GGUF]), Path(os.environ[ENV_STATES])) as engine:
         app = application(Model(engine), os.environ.pop(ENV_KEY))
         config = uvicorn.Config(app, log_level="warning", lifespan="off")
-        print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+        sys.stdout.write(json.dumps({"port": listener.getsockname()[1]}) + "\n")
+        sys.stdout.flush()
         await uvicorn.Server(config).serve(sockets=[listener])
 
 

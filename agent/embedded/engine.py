@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,9 @@ from typing import Any, Self
 
 import httpx
 import xllamacpp
+
+from agent.embedded.states import States
+from agent.embedded.weights import WEIGHTS
 
 Json = dict[str, Any]
 
@@ -23,6 +26,9 @@ ANSWER_SLOTS = (1, 2, 3)
 # Far enough down the list of likely tokens to find the beginning of every function's name.
 LIKELY_TOKENS = 400
 UNLIKELY = -20.0
+# What is read at once: between two such pieces others write a token, and a reader who left is seen.
+READ_TOKENS = 64
+_AFFINITY = hasattr(os, "sched_getaffinity")  # Linux
 
 
 class EngineError(Exception):
@@ -51,7 +57,7 @@ class Slots:
     async def lend(self, prompt: str) -> AsyncIterator[int]:
         async with self._returned:
             await self._returned.wait_for(lambda: self._free)
-            slot = max(self._free, key=lambda s: len(os.path.commonprefix([self._read[s], prompt])))
+            slot = max(self._free, key=lambda s: _shared_chars(self._read[s], prompt))
             self._free.remove(slot)
         self._read[slot] = prompt
         try:
@@ -81,7 +87,7 @@ class Engine:
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
         )
-        self.states = states
+        self._states = States(states)
         self.slots = Slots()
         self.choosing = asyncio.Lock()
 
@@ -89,12 +95,15 @@ class Engine:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self._http.aclose()
 
-    async def stream(self, prompt: str, slot: int, **options: Any) -> AsyncIterator[Piece]:
-        """Go on from `prompt`; options are llama.cpp's own. Closing the iterator stops the model."""
+    async def stream(self, prompt: str, slot: int, **options: Any) -> AsyncGenerator[Piece]:
+        """Go on from `prompt`; options are llama.cpp's. Closing the iterator stops the model."""
         body = {"prompt": prompt, "id_slot": slot, "stream": True, **options}
         async with self._http.stream("POST", "/completion", json=body) as response:
             if response.is_error:
@@ -129,21 +138,22 @@ class Engine:
         """Have a slot read a prompt and keep it, without writing anything."""
         await self._post("/completion", {"prompt": prompt, "id_slot": slot, "n_predict": 0})
 
-    async def save(self, slot: int, name: str) -> None:
-        """Keep what a slot has read, in the file `name` of the states folder."""
-        part = f"{name}.{os.getpid()}"
+    async def save(self, slot: int, name: str, note: Json) -> None:
+        """Keep what a slot has read, and a note with it, for `restore`."""
+        part = f"{name}.{secrets.token_hex(4)}"
         await self._post(f"/slots/{slot}?action=save", {"filename": part})
-        await asyncio.to_thread(os.replace, self.states / part, self.states / name)
+        await asyncio.to_thread(self._states.keep, part, name, note)
 
-    async def restore(self, slot: int, name: str) -> bool:
-        """Give a slot what `save` kept; False when there is nothing usable."""
-        if not await asyncio.to_thread((self.states / name).exists):
-            return False
+    async def restore(self, slot: int, name: str) -> Json | None:
+        """Give a slot what `save` kept, and return the note; None when there is nothing usable."""
+        note = await asyncio.to_thread(self._states.note, name)
+        if note is None:
+            return None
         try:
-            await self._post(f"/slots/{slot}?action=restore", {"filename": name})
+            await self._post(f"/slots/{slot}?action=restore", {"filename": f"{name}.kv"})
         except EngineError:
-            return False
-        return True
+            return None
+        return note
 
     async def _post(self, path: str, body: Json) -> Json:
         response = await self._http.post(path, json=body)
@@ -154,14 +164,20 @@ class Engine:
 
 
 def version() -> str:
-    """The engine's version: what one version has saved, another may not be able to read."""
-    return str(xllamacpp.__version__)
+    """What a saved state depends on: another engine or model may not be able to read it."""
+    return f"{xllamacpp.__version__} {WEIGHTS.sha256}"
+
+
+def _shared_chars(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _params(gguf: Path, states: Path, key: str) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
     slots = 1 + len(ANSWER_SLOTS)
+    params.n_batch = params.n_ubatch = READ_TOKENS
     params.n_parallel, params.n_ctx = slots, slots * CONTEXT_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
     params.port, params.api_keys = 0, [key]
@@ -173,7 +189,8 @@ def _params(gguf: Path, states: Path, key: str) -> Any:
 
 
 def _threads() -> int:
-    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    # More than eight do not read a model this small any faster.
+    return max(1, min(8, len(os.sched_getaffinity(0)) if _AFFINITY else os.cpu_count() or 1))
 
 
 def _piece(event: Json) -> Piece:

@@ -1,10 +1,10 @@
 """What can go wrong before the embedded model answers.
 
-    EmbeddedError
-    ├── NotInstalled     the engine's package is missing
-    ├── WeightsMissing   no weights file on this computer, or none could be fetched
-    ├── WeightsWrong     a file is there, but it is not the model
-    └── StartFailed      the model's process ended before it was ready
+EmbeddedError
+├── NotInstalled     the engine's package is missing
+├── WeightsMissing   no weights file on this computer, or none could be fetched
+├── WeightsWrong     a file is there, but it is not the model
+└── StartFailed      the model's process ended before it was ready
 """
 
 WAYS_OUT = (

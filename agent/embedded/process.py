@@ -16,6 +16,7 @@ from typing import IO
 from agent.embedded.errors import WAYS_OUT, NotInstalled, StartFailed
 from agent.embedded.weights import cache_folder, locate
 
+ENGINE = "xllamacpp"
 ENV_KEY = "STEADY_EMBEDDED_KEY"
 ENV_GGUF = "STEADY_EMBEDDED_GGUF"
 ENV_STATES = "STEADY_EMBEDDED_STATES"
@@ -62,7 +63,8 @@ class Process:
         key = secrets.token_urlsafe(32)
         self._child = child = _spawn(gguf, key)
         errors: deque[str] = deque(maxlen=_STDERR_LINES)
-        assert child.stdout and child.stderr
+        if child.stdout is None or child.stderr is None:
+            raise StartFailed("The embedded model's process has no standard output.")
         threading.Thread(target=_keep_last, args=(child.stderr, errors), daemon=True).start()
         # A start that hangs ends too: its standard output then ends without a port.
         watchdog = threading.Timer(START_SECONDS, child.kill)
@@ -73,12 +75,14 @@ class Process:
             watchdog.cancel()
         if not line:
             child.wait()
-            raise StartFailed(f"The embedded model did not start. It said: {_tail(errors)}\n{WAYS_OUT}")
+            raise StartFailed(
+                f"The embedded model did not start. It said: {_tail(errors)}\n{WAYS_OUT}"
+            )
         return Address(json.loads(line)["port"], key)
 
 
 def _installed(gguf: Path | None) -> Path | None:
-    if importlib.util.find_spec("xllamacpp") is None:
+    if importlib.util.find_spec(ENGINE) is None:
         raise NotInstalled(f"The embedded model's engine is not installed. {WAYS_OUT}")
     return gguf
 
@@ -92,7 +96,9 @@ def _spawn(gguf: Path, key: str) -> "subprocess.Popen[bytes]":
         # second become 5.
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")])
+        ),
     }
     return subprocess.Popen(
         [sys.executable, "-m", "agent.embedded"],

@@ -6,10 +6,12 @@ prompt is the conversation itself. Each begins with a part that stays the same b
 so that it is read once and kept.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from agent.embedded.examples import CALLS, PLAIN
 from agent.embedded.wire import Function, Message
 
 NONE = "none"
@@ -28,13 +30,6 @@ _CHOICE_HEAD = (
     "Say first which function the message needs."
 )
 _CHOICE_TAIL = "\n\n(Which function does this message need, if any?)"
-_PLAIN_EXAMPLES = (
-    ("hello", "Hello! How can I help?"),
-    ("Who discovered penicillin?", "Alexander Fleming, in 1928."),
-    ("Write one line about autumn.", "Leaves fall like quiet letters."),
-    ("How do I tie a tie?", "Start with the wide end."),
-    ("thanks", "You are welcome!"),
-)
 _RESULT_TAIL = "Answer with this result. Keep every number and name in it exactly."
 
 
@@ -59,7 +54,7 @@ def turns(messages: Sequence[Message]) -> tuple[str, list[Turn]]:
     starts = [i for i, m in enumerate(talk) if m.role == "user"]
     if not starts or starts[0] > 0:
         starts.insert(0, 0)
-    ends = starts[1:] + [len(talk)]
+    ends = [*starts[1:], len(talk)]
     return system, [_turn(talk[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 
@@ -80,12 +75,22 @@ def choice_prefix(functions: Sequence[Function]) -> str:
 
 
 def _choice_examples(functions: Sequence[Function]) -> Iterator[str]:
+    # In turn, so that no function is the habit of the moment.
+    rounds = zip_longest(*(list(_calls(function)) for function in functions))
+    calls = [call for each in rounds for call in each if call]
+    for call, plain in zip_longest(calls, PLAIN):
+        if call:
+            yield call
+        if plain:
+            yield _choice_turn(plain[0], f" {NONE}\n{plain[1]}")
+
+
+def _calls(function: Function) -> Iterator[str]:
     # A function's own description, said by the user, is an example of a message that needs it.
-    shown = functions[: len(_PLAIN_EXAMPLES)]
-    for function, plain in zip_longest(shown, _PLAIN_EXAMPLES):
-        if function:
-            yield _choice_turn(_one_line(function.description), f" {function.name}")
-        yield _choice_turn(plain[0], f" {NONE}\n{plain[1]}")
+    yield _choice_turn(_one_line(function.description), f" {function.name}")
+    for user, arguments in CALLS.get(function.name, []):
+        written = json.dumps(arguments, ensure_ascii=False)
+        yield _choice_turn(user, f" {function.name}{ARGUMENTS_LEAD}{written}")
 
 
 def choice_prompt(functions: Sequence[Function], talk: Sequence[Turn]) -> str:

@@ -1,13 +1,13 @@
 """The OpenAI-compatible HTTP server around the model."""
 
+import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from agent.embedded.turn import Model
 from agent.embedded.weights import MODEL
 from agent.embedded.wire import Answer, BadRequest, ChatRequest, Finished, Part, error_body, parse
 
+_T = TypeVar("_T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -43,7 +44,9 @@ class _BearerKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._knows(dict(scope["headers"])):
-            refusal = error_body("missing or wrong API key", "invalid_api_key", "authentication_error")
+            refusal = error_body(
+                "missing or wrong API key", "invalid_api_key", "authentication_error"
+            )
             await JSONResponse(refusal, 401)(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -60,6 +63,8 @@ def _guarded(handler: Handler) -> Handler:
             return JSONResponse(error_body(str(error), error.code), 400)
         except EngineError as error:
             return JSONResponse(error_body(str(error), "engine_error", "server_error"), 500)
+        except _ReaderGone:
+            return Response(status_code=499)
 
     return guarded
 
@@ -84,11 +89,38 @@ async def _completions(request: Request) -> Response:
     parts = _model(request).answer(asked)
     answer = Answer(f"chatcmpl-{secrets.token_hex(12)}", MODEL)
     if not asked.stream:
-        return JSONResponse(answer.whole([part async for part in parts]))
+        return JSONResponse(answer.whole(await _unless_gone(request, _all(parts))))
     # What is wrong with a request shows before its first part: only then is the 200 sent.
-    first = await anext(parts)
+    first = await _unless_gone(request, _next(parts))
     events = _events(asked, answer, first, parts)
     return StreamingResponse(events, media_type="text/event-stream")
+
+
+async def _all(parts: AsyncGenerator[Part]) -> list[Part]:
+    async with aclosing(parts):
+        return [part async for part in parts]
+
+
+async def _next(parts: AsyncGenerator[Part]) -> Part:
+    return await anext(parts)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, which ends with a _ReaderGone when the reader disconnects."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise _ReaderGone
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.wait([task, gone])
+
+
+class _ReaderGone(Exception):
+    """Nobody reads the answer any more."""
 
 
 def _model(request: Request) -> Model:
@@ -97,9 +129,9 @@ def _model(request: Request) -> Model:
 
 
 async def _events(
-    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncIterator[Part]
+    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
 ) -> AsyncIterator[str]:
-    async with aclosing(rest):  # type: ignore[type-var]
+    async with aclosing(rest):
         yield _event(answer.opening())
         try:
             async for chunk in _chunks(asked, answer, first, rest):
@@ -110,7 +142,7 @@ async def _events(
 
 
 async def _chunks(
-    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncIterator[Part]
+    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
 ) -> AsyncIterator[str]:
     part = first
     yield _event(answer.chunk(part))
@@ -120,5 +152,5 @@ async def _chunks(
         yield _event(answer.usage_chunk(part.usage))
 
 
-def _event(body: dict[str, Any] | BaseModel) -> str:
+def _event(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"

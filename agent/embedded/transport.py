@@ -12,6 +12,8 @@ from agent.embedded.errors import EmbeddedError
 from agent.embedded.process import PROCESS, Address
 
 BASE_URL = "http://embedded.invalid/v1"
+# Half a minute on two idle cores the first time, a second after that.
+WARM_SECONDS = 600.0
 
 # Loopback without TLS: nothing to verify, so no certificates are read from disk.
 _PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
@@ -69,7 +71,12 @@ def _redirected(request: httpx.Request, address: Address) -> httpx.Request:
 
 
 def _unavailable(error: EmbeddedError) -> httpx.Response:
-    body = {"message": str(error), "type": "server_error", "code": "embedded_unavailable", "param": None}
+    body = {
+        "message": str(error),
+        "type": "server_error",
+        "code": "embedded_unavailable",
+        "param": None,
+    }
     return httpx.Response(503, headers={"x-should-retry": "false"}, json={"error": body})
 
 
@@ -78,13 +85,13 @@ async def warm(
 ) -> None:
     """Start the model, and have it read what stays the same between messages; cheap when done.
 
-    `messages` and `tools` are in OpenAI's shape; only the system messages count. Raises EmbeddedError.
+    `messages` and `tools` are in OpenAI's shape; only system messages count. Raises EmbeddedError.
     """
-    address = await asyncio.to_thread(PROCESS.address, gguf)
+    await asyncio.to_thread(PROCESS.address, gguf)
     talk = list(messages) or [{"role": "system", "content": ""}]
-    async with httpx.AsyncClient(transport=AsyncTransport(gguf), timeout=None) as client:
+    async with httpx.AsyncClient(transport=AsyncTransport(gguf), timeout=WARM_SECONDS) as client:
         reply = await client.post(
             BASE_URL + "/warm", content=json.dumps({"messages": talk, "tools": list(tools)})
         )
     if reply.is_error:
-        raise EmbeddedError(f"the embedded model on port {address.port} did not warm: {reply.text}")
+        raise EmbeddedError(f"The embedded model did not warm: {reply.text}")

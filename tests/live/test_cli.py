@@ -1,0 +1,145 @@
+"""`steady`, as a program: what it prints, and how it ends."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from client.local import LocalServer, free_port
+from tests.conftest import server_env
+from tests.model_server import ModelServer, Reply, ToolCall
+
+MODES = ("values", "updates", "messages", "events")
+
+
+def steady(
+    *words: str, env: dict[str, str] | None = None, typed: str = "", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs `steady` to its end; a project folder that is not ours is found through PYTHONPATH."""
+    root = str(Path(__file__).parents[2])
+    given = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", **(env or {})}
+    given.pop("LANGGRAPH_URL", None)
+    return subprocess.run(
+        [sys.executable, "-m", "client.cli", *words],
+        env=given, input=typed, capture_output=True, text=True, timeout=110, cwd=cwd or root,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def script(model: ModelServer) -> None:
+    call = ToolCall("calculate", {"expression": "6 * 7"})
+    model.on("six by seven", Reply(tool_calls=[call]), Reply("That makes [42]."))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_prints_events_as_json_lines(server: LocalServer, mode: str) -> None:
+    """With --json every line is one event, the first `run_started` and the last `done`."""
+    ended = steady("run", "six by seven", "--mode", mode, "--json", "--url", server.url)
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (events[0]["type"], events[-1]["type"]) == ("run_started", "done")
+    assert events[-1]["status"] == "success"
+    wanted = {"messages": "token", "events": "event", "updates": "update", "values": "values"}
+    assert wanted[mode] in {event["type"] for event in events}
+
+
+def test_a_person_sees_text_tool_panels_and_figures(server: LocalServer) -> None:
+    """Without --json the answer, the call, its arguments, its result and the times are shown."""
+    ended = steady("run", "six by seven", "--url", server.url)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for shown in ("calculate", '"expression"', "6 * 7 = 42", "That makes [42].", "first token"):
+        assert shown in ended.stdout
+
+
+def test_exit_codes_tell_how_it_ended(server: LocalServer) -> None:
+    """1: the run failed, 2: wrong use, 3: no server; each with one line and no traceback."""
+    outcomes = {
+        1: steady("run", "fail 401", "--url", server.url),
+        2: steady("run", "hello", "--mode", "sideways", "--url", server.url),
+        3: steady("run", "hello", "--url", f"http://127.0.0.1:{free_port()}"),
+    }
+    for code, ended in outcomes.items():
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        assert "Traceback" not in ended.stdout + ended.stderr
+    assert "OPENAI_API_KEY" in outcomes[1].stdout
+    assert "start one" in outcomes[3].stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("run", ""), 2),
+        (("run", "hello", "--assistant", "nobody"), 1),
+        (("run", "hello", "--thread", "not-a-uuid"), 2),
+        (("run", "hello", "--thread", "6f1f7e2c-0000-4000-8000-000000000000"), 1),
+        (("threads", "show", "6f1f7e2c-0000-4000-8000-000000000000"), 1),
+        (("threads", "show", "nonsense"), 2),
+        (("threads", "list", "--limit", "-1"), 2),
+    ],
+)
+def test_bad_input_gets_one_clear_line(
+    server: LocalServer, words: tuple[str, ...], code: int
+) -> None:
+    """Whatever is wrong with the words, there is a line and an exit code, never a traceback."""
+    ended = steady(*words, "--url", server.url)
+    told = ended.stdout + ended.stderr
+    assert (ended.returncode, "Traceback" in told) == (code, False), told
+    assert told.strip()
+
+
+def test_json_errors_are_events_too(server: LocalServer) -> None:
+    """With --json a failure is an `error` event followed by `done`."""
+    ended = steady("run", "fail 401", "--json", "--url", server.url)
+    types = [json.loads(line)["type"] for line in ended.stdout.splitlines()]
+    assert types[-2:] == ["error", "done"]
+
+
+def test_a_conversation_keeps_its_thread(server: LocalServer, model: ModelServer) -> None:
+    """`steady chat` sends earlier turns along, and its thread can be read and deleted."""
+    ended = steady("chat", "--url", server.url, typed="my name is Ada\nand again\n\n")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    last = [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "user"]
+    assert last == ["my name is Ada", "and again"]
+    thread = next(w for w in ended.stdout.split() if w.count("-") == 4).rstrip(";")
+    listed = steady("threads", "list", "--url", server.url).stdout
+    assert thread in listed
+    shown = steady("threads", "show", thread, "--url", server.url).stdout
+    assert "human: my name is Ada" in shown
+    assert "next: end" in steady("threads", "history", thread, "--url", server.url).stdout
+    assert steady("threads", "delete", thread, "--url", server.url).returncode == 0
+    assert steady("threads", "show", thread, "--url", server.url).returncode == 1
+
+
+def test_the_graph_is_drawn(server: LocalServer) -> None:
+    """`steady graph` draws the nodes of the assistant's graph."""
+    drawn = steady("graph", "--url", server.url).stdout
+    assert all(node in drawn for node in ("__start__", "model", "tools", "__end__"))
+
+
+def test_the_doctor_examines_a_server(server: LocalServer, model: ModelServer) -> None:
+    """`steady doctor` reports each of its checks; this server has several job slots."""
+    words = " ".join(f"number{n}" for n in range(30))
+    model.on("Count from one to thirty in words.", Reply(words, tokens_per_second=60))
+    model.on("Reply with the single word: ready", Reply("ready", first_token_seconds=1.5))
+    told = steady("doctor", "--url", server.url).stdout
+    for check in ("reachable", "auth", "assistants", "job slots", "buffering", "resumable"):
+        assert check in told
+    assert "4 runs at once" in told
+
+
+async def test_without_a_url_a_local_server_lives_as_long_as_the_command(
+    model: ModelServer, tmp_path: Path
+) -> None:
+    """`steady run` starts a server, uses it, and leaves no process behind."""
+    ended = await asyncio.to_thread(
+        steady, "run", "six by seven", "--json", env=server_env(model.url), cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1])["status"] == "success"
+    running = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+    assert not [words for words in running if "client.serve" in words and str(tmp_path) in words]
