@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v) >
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo dev test check model lock faults bench embedded-eval picture clean
+.PHONY: help install demo dev test check model lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -45,6 +45,9 @@ lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate \
 		--python-version 3.11 --all-extras pyproject.toml --output-file requirements.lock
+
+picture: model
+	$(BIN)/steady demo --picture client/demo.svg
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -142,9 +142,7 @@ def _proxy_for(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def explain(
-    error: BaseException, config: Settings, model: str | None = None
-) -> ModelError | None:
+def explain(error: BaseException, config: Settings, model: str | None = None) -> ModelError | None:
     """Turns what a model call raised into one line for the person; None: not the model's doing.
 
     `model` is the one that the run chose, where it did.

@@ -85,12 +85,13 @@ async def chat(agent: Any, modes: tuple[Mode, ...], thread_id: str | None, assis
 
 @cli.command()
 @_url
+@click.option("--picture", type=click.Path(dir_okay=False), help="Also save the screen as an SVG.")
 @_served
-async def demo(agent: Any) -> int:
+async def demo(agent: Any, picture: str | None) -> int:
     """Ask one question in each stream mode."""
     from client.terminal import show_modes
 
-    return await show_modes(agent)
+    return await show_modes(agent, picture)
 
 
 @cli.group()

@@ -31,10 +31,7 @@ _LONGEST_VALUE = 100
 
 
 class Screen:
-    """Prints a run as it happens: text as it comes, tool calls in panels, the rest in lines.
-
-    With `chunk_text` (when `messages` is not among the modes) model stream events show their text.
-    """
+    """Prints a run as it happens: text as it comes, tool calls in panels, the rest in lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -70,7 +67,7 @@ class Screen:
             case Values(state=state):
                 self._values(state)
             case Event(name=name, run_name=run_name, data=data):
-                self._say(f"[dim]{name:<22}[/] [bold]{escape(run_name)}[/] {_brief(data)}")
+                self._say(f"[dim]{name:<22}[/] [bold]{escape(run_name)}[/] {_told(data)}", True)
             case Progress(data=data):
                 self._say(f"[blue]progress[/] {_brief(data)}")
             case Interrupt(id=at, requests=requests):
@@ -108,14 +105,23 @@ class Screen:
             Panel(shown, title=escape(title), title_align="left", border_style=colour)
         )
 
-    def _say(self, markup: str) -> None:
+    def _say(self, markup: str, one_line: bool = False) -> None:
         self._break()
-        self._console.print(markup, highlight=False)
+        self._console.print(markup, highlight=False, no_wrap=one_line, overflow="ellipsis")
 
     def _break(self) -> None:
         if self._in_text:
             self._console.print()
             self._in_text = False
+
+
+def _told(data: dict[str, Any]) -> str:
+    """What an event carries, shortly: a model's piece as its text or arguments."""
+    chunk = data.get("chunk")
+    if not isinstance(chunk, dict):
+        return _brief(data)
+    pieces = [piece.get("args") or "" for piece in chunk.get("tool_call_chunks") or ()]
+    return escape(repr(text_of(chunk) or "".join(pieces)))
 
 
 def _changes(delta: Any) -> str:

@@ -37,9 +37,9 @@ def _starting(server: LocalServer) -> LocalServer:
         return server.start()
 
 
-async def show_run(run: Run, as_json: bool) -> int:
+async def show_run(run: Run, as_json: bool, console: Console = _console) -> int:
     """Streams a run to the terminal; the exit code says whether it ended well."""
-    screen = Screen(_console)
+    screen = Screen(console)
     emit: Callable[[AgentEvent], None] = _print_json if as_json else screen.show
     try:
         async with run:
@@ -52,7 +52,7 @@ async def show_run(run: Run, as_json: bool) -> int:
         emit(Done("error", error.run_id, None, run.elapsed_ms))
         return 1
     if not as_json:
-        _console.print(f"[dim]thread {run.thread_id}[/]", highlight=False)
+        console.print(f"[dim]thread {run.thread_id}[/]", highlight=False)
     return 0
 
 
@@ -87,10 +87,17 @@ DEMO: dict[Mode, str] = {
 }
 
 
-async def show_modes(agent: AgentClient) -> int:
-    """One short question in each stream mode; 1 if any of the runs failed."""
+async def show_modes(agent: AgentClient, picture: str | None = None) -> int:
+    """One short question in each stream mode; 1 if any of the runs failed.
+
+    `picture` names an SVG file that what was shown is saved to.
+    """
+    console = Console(record=True, width=100) if picture else _console
     worst = 0
     for mode, question in DEMO.items():
-        _console.rule(f"[bold]{mode}[/]: {question}", align="left")
-        worst = max(worst, await show_run(agent.stream(question, modes=(mode,)), False))
+        console.rule(f"[bold]{mode}[/]: {question}", align="left")
+        run = agent.stream(question, modes=(mode,))
+        worst = max(worst, await show_run(run, False, console))
+    if picture:
+        console.save_svg(picture, title="make demo")
     return worst

@@ -27,7 +27,7 @@ ANSWER_SLOTS = (1, 2, 3)
 LIKELY_TOKENS = 400
 UNLIKELY = -20.0
 # What is read at once: between two such pieces others write a token, and a reader who left is seen.
-READ_TOKENS = 64
+READ_TOKENS = 32
 _AFFINITY = hasattr(os, "sched_getaffinity")  # Linux
 
 

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -93,7 +93,7 @@ async def _completions(request: Request) -> Response:
     # What is wrong with a request shows before its first part: only then is the 200 sent.
     first = await _unless_gone(request, _next(parts))
     events = _events(asked, answer, first, parts)
-    return StreamingResponse(events, media_type="text/event-stream")
+    return _EventStream(events)
 
 
 async def _all(parts: AsyncGenerator[Part]) -> list[Part]:
@@ -119,6 +119,20 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
         await asyncio.wait([task, gone])
 
 
+class _EventStream(StreamingResponse):
+    """Closes its events as soon as it ends: a reader who left would leave them to the collector."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[str]) -> None:
+        super().__init__(events)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._events):
+            await super().__call__(scope, receive, send)
+
+
 class _ReaderGone(Exception):
     """Nobody reads the answer any more."""
 
@@ -130,12 +144,13 @@ def _model(request: Request) -> Model:
 
 async def _events(
     asked: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     async with aclosing(rest):
         yield _event(answer.opening())
         try:
-            async for chunk in _chunks(asked, answer, first, rest):
-                yield chunk
+            async with aclosing(_chunks(asked, answer, first, rest)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except EngineError as error:
             yield _event(error_body(str(error), "engine_error", "server_error"))
     yield "data: [DONE]\n\n"
@@ -143,7 +158,7 @@ async def _events(
 
 async def _chunks(
     asked: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     part = first
     yield _event(answer.chunk(part))
     async for part in rest:

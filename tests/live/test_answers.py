@@ -58,11 +58,13 @@ def said(events: list[AgentEvent], kind: type[Token] | type[Reasoning] = Token) 
 
 
 TEXTS = {
-    "emoji": "Family: \U0001f468\u200d\U0001f469\u200d\U0001f467, flag \U0001f1ee\U0001f1f9, \U0001f44d\U0001f3fd.",
+    "emoji": "Family: "
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467, flag \U0001f1ee\U0001f1f9, \U0001f44d\U0001f3fd.",
     "combining marks": "Cafe\u0301 and caf\u00e9 differ; Z\u0351\u036b\u0343a\u0300lgo.",
-    "right to left": "\u05e9\u05dc\u05d5\u05dd \u200fabc\u200e \u0645\u0631\u062d\u0628\u0627 \u202e12\u202c.",
+    "right to left": "Mixed: "
+    "\u05e9\u05dc\u05d5\u05dd \u200fabc\u200e \u0645\u0631\u062d\u0628\u0627 \u202e12\u202c.",
     "newlines": "\n\none\r\ntwo\rthree\u2028four\u2029five\u0085six\n",
-    "quotes and escapes": "\"a\" 'b' \\n \\u0041 `c` {\"d\": [null]} </script> %s {x}",
+    "quotes and escapes": '"a" \'b\' \\n \\u0041 `c` {"d": [null]} </script> %s {x}',
     "control characters": "tab\tbell\x07 escape\x1b[31m end\x7f",
     "server-sent events": "data: [DONE]\n\ndata: {}\nevent: end\n\n: comment",
     "white space": "   leading,  double,   and trailing   ",

@@ -45,8 +45,10 @@ async def test_the_model_sees_the_earlier_turns_of_a_thread(
 async def test_an_earlier_turns_tool_call_and_result_are_kept(
     agent: AgentClient, model: ModelServer
 ) -> None:
-    """A later turn's request holds the earlier turn's tool call with the result that answers it."""
-    model.on("Six sevens?", Reply(tool_calls=[Call("calculate", {"expression": "6*7"})]), Reply("42"))
+    """A later turn's request holds the earlier turn's tool call and its result."""
+    model.on(
+        "Six sevens?", Reply(tool_calls=[Call("calculate", {"expression": "6*7"})]), Reply("42")
+    )
     _, thread_id = await ask(agent, "Six sevens?")
     await ask(agent, "And again?", thread_id)
     _, _, call, result, *_ = model.requests[-1]["messages"]
@@ -187,7 +189,9 @@ async def test_many_threads_answer_at_once(agent: AgentClient) -> None:
 
 async def test_a_thread_survives_a_restart(model: ModelServer, tmp_path: Path) -> None:
     """After a stop and a start on the same folder, a thread is as it was, and goes on."""
-    server = LocalServer(find_config(Path(__file__).parent), env=server_env(model.url), folder=tmp_path)
+    server = LocalServer(
+        find_config(Path(__file__).parent), env=server_env(model.url), folder=tmp_path
+    )
     with server:
         async with AgentClient(server.url) as agent:
             _, thread_id = await ask(agent, "Remember 42.")
