@@ -1,14 +1,15 @@
-"""What the server adds around the graphs; today, that the embedded model is warm from the start."""
+"""What the server adds around the graphs: runs that start at once, and a warm embedded model."""
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 
 import structlog
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from starlette.applications import Starlette
 
-from agent import embedded
+from agent import embedded, queue_wake
 from agent.graph import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.tools import TOOLS
@@ -26,8 +27,23 @@ async def _warm_embedded() -> None:
         await log.awarning(f"The embedded model is not ready: {error}")
 
 
+def _tell_jobs() -> None:
+    """`langgraph dev` alone runs one job at a time, which looks like a server that hangs."""
+    jobs = os.environ.get("N_JOBS_PER_WORKER")
+    if jobs == "1":
+        log.warning(
+            "This server runs 1 job at a time: a second stream waits for the first. "
+            "Start it with `langgraph dev --n-jobs-per-worker 10`, or `make dev`."
+        )
+    elif jobs:
+        log.info(f"This server runs up to {jobs} jobs at a time.")
+
+
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    _tell_jobs()
+    if settings().steady_queue_wake:
+        queue_wake.apply()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
         yield

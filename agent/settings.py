@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     )
     steady_gguf: Path | None = None
     steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
+    steady_queue_wake: bool = True
     steady_notes_dir: Path = Path("notes")
     steady_geocoding_url: str = "https://geocoding-api.open-meteo.com/v1/search"
     steady_weather_url: str = "https://api.open-meteo.com/v1/forecast"

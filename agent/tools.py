@@ -57,9 +57,12 @@ async def get_weather(city: str) -> str:
         found = await _ask(client, config.steady_geocoding_url, {"name": city, "count": 1})
         if not found.get("results"):
             raise ToolException(f"No city called {city!r} was found.")
-        place = found["results"][0]
-        sky = await _ask(client, config.steady_weather_url, _forecast_of(place))
-    return _describe(place, sky)
+        try:
+            place = found["results"][0]
+            sky = await _ask(client, config.steady_weather_url, _forecast_of(place))
+            return _describe(place, sky)
+        except (LookupError, TypeError) as error:
+            raise ToolException("The weather service sent no forecast.") from error
 
 
 async def _ask(client: httpx.AsyncClient, url: str, query: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +70,7 @@ async def _ask(client: httpx.AsyncClient, url: str, query: dict[str, Any]) -> di
         answer = await client.get(url, params=query)
         answer.raise_for_status()
         return dict(answer.json())
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx.HTTPError, ValueError, TypeError) as error:
         raise ToolException("The weather service cannot be reached right now.") from error
 
 
@@ -130,7 +133,7 @@ def calculate(expression: str) -> str:
 
     if len(expression) > _LONGEST_EXPRESSION:
         raise ToolException(f"The expression is longer than {_LONGEST_EXPRESSION} characters.")
-    if re.search(r"['\"\[{]", expression):
+    if re.search(r"['\"\[{=]", expression):
         raise ToolException("Only numbers, + - * / // % **, brackets and functions are understood.")
     text = expression.replace("^", "**").replace("×", "*").replace("÷", "/").replace("−", "-")
     try:
@@ -144,7 +147,11 @@ def calculate(expression: str) -> str:
 
 def _exactly(number: Any) -> str:
     """Fifteen significant digits hide what binary fractions add at the end."""
-    return str(number) if isinstance(number, int) else f"{number:.15g}"
+    if isinstance(number, int) and not isinstance(number, bool):
+        return str(number)
+    if isinstance(number, float) and math.isfinite(number):
+        return f"{number:.15g}"
+    raise ToolException("The result is not a real number.")
 
 
 @tool

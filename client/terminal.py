@@ -93,6 +93,9 @@ async def show_modes(agent: AgentClient, picture: str | None = None) -> int:
     `picture` names an SVG file that what was shown is saved to.
     """
     console = Console(record=True, width=100) if picture else _console
+    _notes.print(
+        "[dim]The first answer of a new install waits while the embedded model warms up.[/]"
+    )
     worst = 0
     for mode, question in DEMO.items():
         console.rule(f"[bold]{mode}[/]: {question}", align="left")

@@ -204,10 +204,12 @@ async def test_responses_api_calls_tools(
         Reply("Let me see.", tool_calls=[Call("calculate", {"expression": "6*7"}, id="call_a")]),
         Reply(ANSWER),
     )
-    async with AgentClient(responses.url) as agent:
-        async with agent.stream("Respond with a sum.", modes=[mode]) as run:
-            events = [event async for event in run]
-            assert await run.text() == ANSWER
+    async with (
+        AgentClient(responses.url) as agent,
+        agent.stream("Respond with a sum.", modes=[mode]) as run,
+    ):
+        events = [event async for event in run]
+        assert await run.text() == ANSWER
     assert run.tool_calls == [{"id": "call_a", "name": "calculate", "args": {"expression": "6*7"}}]
     if mode == "messages":
         results = [e for e in events if isinstance(e, ToolResult)]

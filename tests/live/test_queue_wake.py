@@ -1,0 +1,52 @@
+"""The patch that wakes the in-memory queue, on the runtime that is installed."""
+
+from pathlib import Path
+
+import pytest
+
+from agent import queue_wake
+from client import AgentClient
+from client.local import LocalServer, find_config
+from tests.conftest import server_env
+from tests.model_server import ModelServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_runtime_still_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed runtime has the shape the patch knows; when it has not, look at it again."""
+    for name, value in {"DATABASE_URI": ":memory:", "REDIS_URI": "fake"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MIGRATIONS_PATH", "__inmem")
+    from langgraph_runtime_inmem import ops
+
+    assert queue_wake.known(ops.Runs)
+
+
+def test_another_shape_is_left_alone() -> None:
+    """What does not look as it did is not patched."""
+
+    class Runs:
+        @staticmethod
+        async def next(wait: bool) -> None: ...
+
+        @staticmethod
+        async def put() -> None: ...
+
+    assert not queue_wake.known(Runs)
+
+
+def test_it_is_said_in_the_log(server: LocalServer) -> None:
+    """A server of this project says that the wake is on, and how many jobs it runs."""
+    told = server.log.read_text()
+    assert "Queue wake is on" in told
+    assert "up to 10 jobs" in told
+
+
+async def test_it_can_be_switched_off(model: ModelServer, tmp_path: Path) -> None:
+    """With STEADY_QUEUE_WAKE=false the runtime is as it came, and answers all the same."""
+    env = server_env(model.url, STEADY_QUEUE_WAKE="false")
+    with LocalServer(find_config(ROOT), env=env, folder=tmp_path) as server:
+        async with AgentClient(server.url) as agent, agent.stream("unpatched") as run:
+            assert await run.text() == "You said: unpatched"
+        assert "Queue wake is on" not in server.log.read_text()

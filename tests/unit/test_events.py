@@ -1,0 +1,106 @@
+"""The event vocabulary: DESIGN.md's table, in Python and as JSON."""
+
+import dataclasses
+import re
+import typing
+
+import orjson
+import pytest
+
+from client import events
+from client.events import AgentEvent, Done, Error, Event, Interrupt, Token, ToolResult, to_json
+
+TABLE = {
+    "run_started": "run_id, thread_id, attempt",
+    "token": "content, message_id, node",
+    "reasoning": "content, message_id, node",
+    "tool_call_delta": "id, tool, args_text",
+    "tool_call": "id, tool, args, node",
+    "tool_result": "id, tool, status, content",
+    "progress": "data",
+    "update": "node, delta",
+    "values": "state",
+    "event": "name, run_name, data, tags, metadata",
+    "interrupt": "id, requests",
+    "retry": "attempt, message_id, reason",
+    "usage": "input_tokens, output_tokens",
+    "error": "code, message, retryable",
+    "done": "status, run_id, ttft_ms, duration_ms",
+}
+KINDS: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(AgentEvent)}
+
+
+def camel(name: str) -> str:
+    return name.title().replace("_", "")
+
+
+def test_the_union_is_the_table() -> None:
+    """There is a dataclass for each row of the table, and no other event."""
+    assert set(KINDS) == {camel(name) for name in TABLE}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_event_has_its_rows_fields(name: str) -> None:
+    """As JSON an event has `type` and its row's fields, in the table's order, and nothing else."""
+    kind = KINDS[camel(name)]
+    fields = [field.name for field in dataclasses.fields(kind)]
+    made = to_json(kind(**dict.fromkeys(fields, None)))
+    assert list(made) == ["type", *TABLE[name].split(", ")]
+    assert made["type"] == name
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_events_are_frozen_and_small(kind: type) -> None:
+    """An event cannot be changed, has no dictionary of its own, and says what it means."""
+    made = kind(**dict.fromkeys((f.name for f in dataclasses.fields(kind)), None))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(made, dataclasses.fields(kind)[0].name, 1)
+    assert not hasattr(made, "__dict__")
+    assert kind.__doc__
+    assert not kind.__doc__.startswith(f"{kind.__name__}(")
+
+
+def test_events_match_by_keyword() -> None:
+    """`case Token(content=text)` gives the text, as the module's first lines promise."""
+    match Token("Hi", "m", "model"):
+        case Token(content=text):
+            assert text == "Hi"
+
+
+def test_json_keeps_what_events_hold() -> None:
+    """Nested data passes unchanged, and every event can be written as JSON."""
+    event = Event("on_tool_end", "calculate", {"output": {"a": [1, None]}}, ["t"], {"k": "v"})
+    assert orjson.loads(orjson.dumps(to_json(event))) == {
+        "type": "event",
+        "name": "on_tool_end",
+        "run_name": "calculate",
+        "data": {"output": {"a": [1, None]}},
+        "tags": ["t"],
+        "metadata": {"k": "v"},
+    }
+    assert to_json(Interrupt("i", [{"ask": 1}]))["requests"] == [{"ask": 1}]
+    assert to_json(Error("timeout", "x", True))["retryable"] is True
+
+
+def test_statuses_are_those_of_the_table() -> None:
+    """`done` and `tool_result` say one of the few words that the table lists."""
+    assert set(typing.get_args(events.Status)) == {
+        "success",
+        "interrupted",
+        "stopped",
+        "timeout",
+        "error",
+    }
+    hints = typing.get_type_hints(ToolResult)
+    assert set(typing.get_args(hints["status"])) == {"ok", "error"}
+    assert typing.get_type_hints(Done)["status"] == events.Status
+
+
+def test_the_four_modes_are_the_four_modes() -> None:
+    """The client's modes are those that the design names."""
+    assert typing.get_args(events.Mode) == ("values", "updates", "messages", "events")
+
+
+def test_type_names_are_snake_case() -> None:
+    """No `type` needs quoting or escaping anywhere."""
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in TABLE)
