@@ -133,7 +133,7 @@ def calculate(expression: str) -> str:
 
     if len(expression) > _LONGEST_EXPRESSION:
         raise ToolException(f"The expression is longer than {_LONGEST_EXPRESSION} characters.")
-    if re.search(r"['\"\[{=]", expression):
+    if re.search(r"['\"\[{=;\n\r]", expression):
         raise ToolException("Only numbers, + - * / // % **, brackets and functions are understood.")
     text = expression.replace("^", "**").replace("×", "*").replace("÷", "/").replace("−", "-")
     try:

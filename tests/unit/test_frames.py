@@ -15,9 +15,11 @@ from typing import Any
 import httpx
 import pytest
 from langchain_core.messages import AIMessageChunk
-from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from agent.frames import PENDING_BYTES, FrameTransport
+from agent.model import ChatModel, make_chat_model
+from agent.settings import Settings
 from tests.model_server import Fault, ModelServer, Reply, ToolCall, Usage
 
 NEVER_SECONDS = 30.0  # an interval that no test waits for
@@ -249,18 +251,22 @@ REPLIES = [
 ]
 
 
+def chat_model(model: ModelServer, frame_seconds: float, responses_api: bool = False) -> ChatModel:
+    return make_chat_model(
+        Settings(
+            openai_base_url=model.url,
+            openai_api_key=SecretStr("k"),
+            steady_responses_api=responses_api,
+            steady_frame_seconds=frame_seconds,
+        )
+    )
+
+
 async def message(reply: Reply, frame_seconds: float, responses_api: bool) -> dict[str, Any]:
     with ModelServer(tokens_per_second=1000) as model:
         model.on("Hi", reply)
-        async with framed(frame_seconds) as client:
-            chat = ChatOpenAI(
-                model="m",
-                base_url=model.url,
-                api_key="k",  # type: ignore[arg-type]
-                http_async_client=client,
-                stream_usage=True,
-                use_responses_api=responses_api,
-            )
+        chat = chat_model(model, frame_seconds, responses_api)
+        async with chat.http_async_client:
             chunks: list[AIMessageChunk] = [chunk async for chunk in chat.astream("Hi")]
     whole = reduce(add, chunks).model_dump()
     whole["response_metadata"].pop("created_at", None)
@@ -271,5 +277,25 @@ async def message(reply: Reply, frame_seconds: float, responses_api: bool) -> di
 @pytest.mark.parametrize("responses_api", [False, True])
 @pytest.mark.parametrize("reply", REPLIES)
 async def test_messages_are_the_same_with_frames(reply: Reply, responses_api: bool) -> None:
-    """The message that ChatOpenAI builds does not tell whether it came in frames."""
-    assert await message(reply, 0.04, responses_api) == await message(reply, 0, responses_api)
+    """The message that the chat model builds does not tell whether it came in frames."""
+    whole = await message(reply, 0.04, responses_api)
+    assert whole == await message(reply, 0, responses_api)
+    told = str(whole)
+    assert all(call.name in told for call in reply.tool_calls)
+    assert all(text in told for text in (reply.reasoning, "input_tokens") if isinstance(text, str))
+
+
+@pytest.mark.parametrize("frame_seconds", [0.04, 0])
+async def test_model_calls_share_a_connection(scripted: ModelServer, frame_seconds: float) -> None:
+    """After `[DONE]` the OpenAI SDK drains the response at once, and the next call reuses it."""
+    chat, ports = chat_model(scripted, frame_seconds), list[Any]()
+
+    async def note(response: httpx.Response) -> None:
+        ports.append(response.extensions["network_stream"].get_extra_info("client_addr"))
+
+    chat.http_async_client.event_hooks = {"response": [note]}
+    async with chat.http_async_client:
+        for _ in range(3):
+            await chat.ainvoke("stream 5 tokens at 200 per second")
+    assert len(ports) == 3
+    assert len(set(ports)) == 1

@@ -132,6 +132,8 @@ def test_calculate_refuses_what_has_no_size(expression: str) -> None:
         "None",
         "2 == 2",
         "1, 2",
+        "1; 2",
+        "1\n2",
     ],
 )
 def test_calculate_runs_no_code(expression: str) -> None:
