@@ -82,6 +82,7 @@ class _FramedStream(httpx.AsyncByteStream):
         self._upstream = upstream
         self._framer = framer
         self._pump: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._taken = asyncio.Event()
@@ -135,11 +136,15 @@ class _FramedStream(httpx.AsyncByteStream):
             framer.end(loop.time())
 
     async def aclose(self) -> None:
-        try:
-            if self._pump is not None and not self._pump.done():
-                self._pump.cancel()
-                await asyncio.wait([self._pump])
-            if self._pump is not None and not self._pump.cancelled():
+        """Closes upstream, once, in a task that no cancellation of the reader can break off."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+            if not self._pump.cancelled():
                 self._pump.exception()  # seen, so that asyncio does not report it as lost
-        finally:
-            await self._upstream.aclose()
+        await self._upstream.aclose()

@@ -4,18 +4,21 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
 from client.client import AgentClient
-from client.errors import SteadyError, Unauthorized
+from client.errors import SteadyError, Unauthorized, translated
 from client.events import Done, RunStarted, Token
 
 QUESTION = "Reply with the single word: ready"
 _PARALLEL = 4
+_SILENCE_SECONDS = 8.0  # the LangGraph server sends a comment after 5 s of silence
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,49 @@ async def _resumable(agent: AgentClient, assistant: str) -> Finding:
     return Finding("resumable streams", again >= expected, told)
 
 
+async def _heartbeats(agent: AgentClient, assistant: str) -> Finding:
+    """A stream with nothing to say must show life, or proxies close it. Waits on a delayed run."""
+    thread_id = await agent.threads.create()
+    question: Any = {"messages": [{"role": "user", "content": QUESTION}]}
+    with translated(agent.url, thread_id=thread_id):
+        run = await agent.sdk.runs.create(
+            thread_id, assistant, input=question, after_seconds=10 * round(_SILENCE_SECONDS)
+        )
+        try:
+            waited = await _first_comment_seconds(agent, thread_id, run["run_id"])
+        finally:
+            await agent.threads.delete(thread_id)
+    if waited is None:
+        return Finding("heartbeats", False, f"none in {_SILENCE_SECONDS:g} s of silence")
+    return Finding("heartbeats", True, f"after {waited:.1f} s of silence")
+
+
+async def _first_comment_seconds(agent: AgentClient, thread_id: str, run_id: str) -> float | None:
+    started = time.monotonic()
+    path = f"/threads/{thread_id}/runs/{run_id}/stream"
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(_SILENCE_SECONDS),
+            agent.sdk.http.client.stream("GET", path) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                if line.startswith(":"):
+                    return time.monotonic() - started
+    return None
+
+
+async def _blocking(agent: AgentClient, assistant: str) -> Finding:
+    """While a run works the server must answer others; one blocking call holds everybody up."""
+    worst, running = 0.0, asyncio.create_task(_wait_seconds(agent, assistant))
+    with translated(agent.url):
+        while not running.done():
+            started = time.monotonic()
+            await agent.sdk.http.client.get("/ok")
+            worst = max(worst, time.monotonic() - started)
+    await running
+    return Finding("blocking calls", worst < 0.5, f"longest answer {worst * 1000:.0f} ms in a run")
+
+
 _CHECKS: tuple[Check, ...] = (
-    _access, _assistants, _first_event, _job_slots, _streaming, _resumable
+    _access, _assistants, _first_event, _job_slots, _streaming, _resumable, _heartbeats, _blocking,
 )  # fmt: skip

@@ -127,7 +127,15 @@ def test_the_doctor_examines_a_server(server: LocalServer, model: ModelServer) -
     model.on("Count from one to thirty in words.", Reply(words, tokens_per_second=60))
     model.on("Reply with the single word: ready", Reply("ready", first_token_seconds=1.5))
     told = steady("doctor", "--url", server.url).stdout
-    for check in ("reachable", "auth", "assistants", "job slots", "buffering", "resumable"):
+    for check in (
+        "reachable",
+        "auth",
+        "assistants",
+        "job slots",
+        "buffering",
+        "resumable",
+        "heartbeats",
+    ):
         assert check in told
     assert "4 runs at once" in told
 

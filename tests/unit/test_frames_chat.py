@@ -1,0 +1,103 @@
+"""Token frames under the chat model: what LangChain and the OpenAI SDK make of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import reduce
+from operator import add
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.messages import AIMessageChunk
+
+from agent.model import ChatModel, make_chat_model
+from agent.settings import Settings
+from tests.model_server import ModelServer, Reply, ToolCall, Usage
+from tests.model_wire import chat_stream
+
+REPLIES = [
+    Reply("Grüß dich,\nold  friend 🎉", usage=Usage(5, 7)),
+    Reply("Because.", reasoning="Let me think about it."),
+    Reply(refusal="I would rather not say."),
+    Reply(
+        "Looking.",
+        tool_calls=[
+            ToolCall("look", {"where": 'at "the"\nmoon', "times": 2}, id="a"),
+            ToolCall("walk", {"steps": list(range(30))}, id="b"),
+        ],
+    ),
+]
+
+
+@asynccontextmanager
+async def chatting(
+    url: str, frame_seconds: float, responses_api: bool = False
+) -> AsyncIterator[tuple[ChatModel, httpx.AsyncClient]]:
+    """The chat model as the agent has it, and its HTTP client."""
+    told = {"openai_base_url": url, "openai_api_key": "k", "steady_responses_api": responses_api}
+    chat = make_chat_model(Settings.model_validate({**told, "steady_frame_seconds": frame_seconds}))
+    assert isinstance(chat.http_async_client, httpx.AsyncClient)
+    async with chat.http_async_client as client:
+        yield chat, client
+
+
+async def message(reply: Reply, frame_seconds: float, responses_api: bool) -> dict[str, Any]:
+    with ModelServer(tokens_per_second=1000) as model:
+        model.on("Hi", reply)
+        async with chatting(model.url, frame_seconds, responses_api) as (chat, _):
+            chunks: list[AIMessageChunk] = [chunk async for chunk in chat.astream("Hi")]
+    whole = reduce(add, chunks).model_dump()
+    whole["response_metadata"].pop("created_at", None)
+    whole.pop("id")
+    return whole
+
+
+@pytest.mark.parametrize("responses_api", [False, True])
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_messages_are_the_same_with_frames(reply: Reply, responses_api: bool) -> None:
+    """The message that the chat model builds does not tell whether it came in frames."""
+    whole = await message(reply, 0.04, responses_api)
+    assert whole == await message(reply, 0, responses_api)
+    assert str(reply.reasoning) in str(whole)
+    assert len(whole["tool_calls"]) == len(reply.tool_calls)
+    assert whole["usage_metadata"]["output_tokens"]
+
+
+@pytest.mark.parametrize("frame_seconds", [0.04, 0])
+async def test_model_calls_share_a_connection(frame_seconds: float) -> None:
+    """The OpenAI SDK reads on to the end after `[DONE]`, so that the next call uses it again."""
+    ports = list[Any]()
+
+    async def note(response: httpx.Response) -> None:
+        ports.append(response.extensions["network_stream"].get_extra_info("client_addr"))
+
+    with ModelServer() as model:
+        async with chatting(model.url, frame_seconds) as (chat, client):
+            client.event_hooks = {"response": [note]}
+            for _ in range(3):
+                await chat.ainvoke("stream 5 tokens at 200 per second")
+    assert len(ports) == 3
+    assert len(set(ports)) == 1
+
+
+async def test_endpoint_that_never_ends_its_response() -> None:
+    """An answer is whole at `[DONE]`; a connection left open after it is closed, not kept."""
+    closed = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        writer.writelines(event.data for event in chat_stream(Reply("Hello."), {}, 1))
+        while await reader.read(1000):
+            pass
+        writer.close()
+        closed.set()
+
+    async with asyncio.timeout(10), await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with chatting(url, 0.04) as (chat, _):
+            assert (await chat.ainvoke("Hi")).content == "Hello."
+            await closed.wait()
