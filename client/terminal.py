@@ -81,7 +81,7 @@ async def chat_turns(
 
 DEMO: dict[Mode, str] = {
     "messages": "What is 17 * 23?",
-    "updates": "What is 2 ** 10?",
+    "updates": "Name a fruit.",
     "values": "Say hello in five words.",
     "events": "Name one colour.",
 }
