@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 from rich.console import Console
 from rich.status import Status
@@ -102,5 +104,11 @@ async def show_modes(agent: AgentClient, picture: str | None = None) -> int:
         run = agent.stream(question, modes=(mode,))
         worst = max(worst, await show_run(run, False, console))
     if picture:
-        console.save_svg(picture, title="make demo")
+        _save_picture(console, Path(picture))
     return worst
+
+
+def _save_picture(console: Console, path: Path) -> None:
+    drawn = console.export_svg(title="make demo")
+    own = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # loads no font from afar
+    path.write_text(own, encoding="utf-8")
