@@ -145,12 +145,12 @@ async def test_reader_that_leaves_closes_upstream(scripted: ModelServer, cancels
         url = f"{scripted.url}/chat/completions"
         async with client.stream("POST", url, json=body) as response:
             async for data in response.aiter_raw():
+                first.set()
                 if text_in(data) and not cancels:
                     return
-                first.set()
 
     scripted.on("Hi", Reply("one two", fault=Fault("stall", after_tokens=1)))
-    async with framed() as client:
+    async with asyncio.timeout(10), framed() as client:
         reader = asyncio.create_task(read(client))
         await first.wait()
         for _ in range(cancels):
