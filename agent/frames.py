@@ -19,6 +19,7 @@ import httpx
 from agent.framer import DEFAULT_FRAME_SECONDS, Framer
 
 PENDING_BYTES = 1024 * 1024
+_CANCEL_AGAIN_SECONDS = 0.5
 _TIMER_SLACK_SECONDS = 0.001  # uvloop rounds to milliseconds: a timer must not fire before its time
 
 
