@@ -1,7 +1,7 @@
 """One run's stream: iterate its events, ask for its result, stop it."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -30,6 +30,7 @@ class Run:
         wire: Wire,
         delivery: Delivery,
         *,
+        nodes: Iterable[str] | None = None,
         question_id: str | None = None,
         cancel_on_leave: bool = False,
         after: str | None = None,
@@ -39,7 +40,8 @@ class Run:
         self._question_id = question_id
         self._cancel_on_leave = cancel_on_leave
         self._after = self._cursor = Cursor.parse(after) if after else None
-        self._decoder = Decoder(delivery.thread_id)
+        speakers = frozenset(nodes) if nodes is not None else None
+        self._decoder = Decoder(delivery.thread_id, speakers)
         self._delivery.is_whole = self._is_whole
         self._events: AsyncGenerator[AgentEvent] | None = None
         self._failure: SteadyError | None = None
