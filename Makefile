@@ -4,13 +4,14 @@ PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v) >
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo dev test check model lock embedded-eval picture clean
+.PHONY: help install demo dev test check bench model lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
 	@echo "make test    run all tests"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
 	@echo "make check   ruff and mypy"
+	@echo "make bench   measure against stock LangGraph and a tutorial's server, and write the table"
 
 install: $(READY)
 
@@ -37,6 +38,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check agent client tests --exclude '*.md'
 	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench
 
 embedded-eval: model
 	$(BIN)/python -m tests.bench.embedded_eval

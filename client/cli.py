@@ -1,4 +1,4 @@
-"""`steady`: run, chat, threads, graph, doctor, model.
+"""`steady`: run, chat, threads, graph, doctor, bench, model.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
 """
@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from client.events import Done, Error, Mode, to_json
+
+if TYPE_CHECKING:
+    from client.errors import SteadyError
 
 MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
 EXIT_FAILED, EXIT_USAGE, EXIT_NO_SERVER, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -177,6 +180,24 @@ async def doctor(agent: Any, assistant: str) -> int:
     return await examine(agent, assistant)
 
 
+@cli.command()
+@click.option("--streams", default=1, show_default=True, type=click.IntRange(1), help="At a time.")
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="In each mode.")
+@click.option("--question", default="Count from one to thirty in words.", show_default=True)
+@_modes
+@_assistant
+@_url
+@_served
+async def bench(
+    agent: Any, streams: int, runs: int, question: str, modes: tuple[Mode, ...], assistant: str
+) -> int:
+    """Measure a server's streams: first token, gaps, tokens a second, bytes a token."""
+    from client.bench_show import show_bench
+
+    chosen = modes or ("messages",)
+    return await show_bench(agent.url, chosen, question, streams, max(runs, streams), assistant)
+
+
 @cli.group()
 def model() -> None:
     """The embedded model."""
@@ -192,26 +213,36 @@ def install_model(source: str) -> None:
 
 def main() -> None:
     """The console script. Errors are one line on stderr, unless `--debug`."""
-    from client.errors import CannotConnect, RejectedInput, SteadyError
-
     try:
         cli()
-    except SteadyError as error:
-        if "--debug" in sys.argv:
-            raise
-        if "--json" in sys.argv:
-            for event in (Error(error.code, error.message, error.retryable),
-                          Done("error", error.run_id, None, 0)):  # fmt: skip
-                click.echo(json.dumps(to_json(event)))
-        else:
-            click.echo(f"steady: {error.message}", err=True)
-        sys.exit(
-            EXIT_NO_SERVER if isinstance(error, CannotConnect)
-            else EXIT_USAGE if isinstance(error, RejectedInput)
-            else EXIT_FAILED
-        )  # fmt: skip
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        from client.errors import SteadyError  # the SDK: not needed for --help
+
+        if not isinstance(error, SteadyError) or "--debug" in sys.argv:
+            raise
+        _tell(error)
+        sys.exit(_exit_code(error))
+
+
+def _tell(error: "SteadyError") -> None:
+    if "--json" not in sys.argv:
+        click.echo(f"steady: {error.message}", err=True)
+        return
+    for event in (
+        Error(error.code, error.message, error.retryable),
+        Done("error", error.run_id, None, 0),
+    ):
+        click.echo(json.dumps(to_json(event)))
+
+
+def _exit_code(error: "SteadyError") -> int:
+    from client.errors import CannotConnect, RejectedInput
+
+    if isinstance(error, CannotConnect):
+        return EXIT_NO_SERVER
+    return EXIT_USAGE if isinstance(error, RejectedInput) else EXIT_FAILED
 
 
 if __name__ == "__main__":

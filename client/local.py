@@ -37,7 +37,7 @@ def find_config(start: Path | None = None) -> Path:
 
 
 class LocalServer:
-    """`langgraph dev` with `JOBS` run slots, in a process of its own.
+    """`langgraph dev` with `jobs` run slots, in a process of its own.
 
     `env` is added to this process's environment. `port` 0 takes a free one. `folder` is where the
     server keeps its files, and defaults to the project's. What it prints goes to `log`.
@@ -50,11 +50,13 @@ class LocalServer:
         env: Mapping[str, str] | None = None,
         port: int = 0,
         folder: Path | None = None,
+        jobs: int = JOBS,
     ) -> None:
         self._config = config or find_config()
         self._env = {**os.environ, **_QUIET, **(env or {})}
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._jobs = jobs
         self._folder = folder or self._config.parent
         self.log = Path(tempfile.mkstemp(prefix="steady-server-", suffix=".log")[1])
         self.process: subprocess.Popen[bytes] | None = None
@@ -85,7 +87,7 @@ class LocalServer:
         return [
             *(sys.executable, "-m", "client.serve"),
             *("--config", str(self._config), "--host", "127.0.0.1", "--port", str(self.port)),
-            *("--n-jobs-per-worker", str(JOBS), "--no-browser", "--no-reload"),
+            *("--n-jobs-per-worker", str(self._jobs), "--no-browser", "--no-reload"),
         ]
 
     def _wait_until_ready(self, tick: Callable[[], None]) -> None:

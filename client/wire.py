@@ -101,7 +101,7 @@ class Wire:
                 method, path, headers={**_HEADERS, **headers}, timeout=self._timeout, **options
             ) as response:
                 await _check(response)
-                yield response, _parts(response)
+                yield response, read_parts(response)
 
 
 async def _check(response: httpx.Response) -> None:
@@ -113,7 +113,7 @@ async def _check(response: httpx.Response) -> None:
         raise ServerGone(f"The server answered with {kind or 'nothing'} where a stream belongs.")
 
 
-async def _parts(response: httpx.Response) -> Parts:
+async def read_parts(response: httpx.Response) -> Parts:
     """The parts as they arrive; a list may be empty, and what is cut short is no part."""
     lines, reader = BytesLineDecoder(), _PartReader()
     async for data in response.aiter_bytes():
@@ -155,4 +155,4 @@ class _PartReader:
     def _finish(self) -> Part | None:
         name, raw, event_id = self._name, b"\n".join(self._data), self._id
         self._name, self._data, self._id, self.size_bytes = "", [], None, 0
-        return Part(name, raw, event_id) if name else None
+        return Part(name or "message", raw, event_id) if name or raw else None

@@ -47,10 +47,13 @@ async def server_that_sends(first: bytes, then: bytes) -> AsyncIterator[tuple[st
 
 
 async def failure(url: str, limits: Limits) -> SteadyError:
-    async with AgentClient(url, limits=limits) as agent, asyncio.timeout(20):
-        async with agent.stream("Hello?") as run:
-            with pytest.raises(SteadyError) as caught:
-                await run.text()
+    async with (
+        asyncio.timeout(20),
+        AgentClient(url, limits=limits) as agent,
+        agent.stream("Hello?") as run,
+    ):
+        with pytest.raises(SteadyError) as caught:
+            await run.text()
     return caught.value
 
 
@@ -89,10 +92,10 @@ async def test_nobody_there_is_told_within_the_connect_limit() -> None:
 async def test_a_whole_run_has_a_limit_and_goes_on_at_the_server(server: LocalServer) -> None:
     """Past `run_seconds` the stream ends; the run can still be joined, and cancelled."""
     limits = Limits(run_seconds=0.7)
-    async with AgentClient(server.url, limits=limits) as agent:
-        async with agent.stream("stream 5000 tokens at 50 per second") as run:
-            with pytest.raises(RunTimedOut) as caught:
-                await run.text()
+    question = "stream 5000 tokens at 50 per second"
+    async with AgentClient(server.url, limits=limits) as agent, agent.stream(question) as run:
+        with pytest.raises(RunTimedOut) as caught:
+            await run.text()
     error = caught.value
     assert type(error) is RunTimedOut
     assert error.text.startswith("word0")

@@ -1,0 +1,116 @@
+"""All contestants side by side, against one scripted model.
+
+python -m tests.bench            prints the tables, and writes them into the README
+python -m tests.bench --quick    a short one, which writes nothing
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, get_args
+
+from client.events import Mode
+from tests.bench import measure
+from tests.bench.contestants import (
+    MANY_JOBS,
+    ROOT,
+    STOCK,
+    Contestant,
+    all_servers,
+    environment,
+    langgraph_dev,
+    scripted_model,
+    tutorial,
+)
+from tests.bench.measure import FULL, QUICK, Size
+from tests.bench.table import OURS, Results, tables, write
+from tests.bench.table import STOCK as STOCK_NAME
+
+STARTED = time.monotonic()
+
+
+def note(text: str) -> None:
+    """Progress, beside the tables."""
+    print(f"{time.monotonic() - STARTED:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+def attempt(what: str, work: Callable[[], Any], otherwise: Any) -> Any:
+    """A contestant that fails leaves a gap in the table, and its reason beside it."""
+    note(what)
+    try:
+        return work()
+    except Exception as error:
+        note(f"{what} failed: {type(error).__name__}: {error}")
+        return otherwise
+
+
+def one_at_a_time(model: Contestant, size: Size, results: Results) -> None:
+    """Single streams: first texts, and costs in each mode."""
+    with all_servers(f"{model.url}/v1") as servers:
+        everyone = [model, *servers.values()]
+        results.first_texts_ms = attempt(
+            "first texts", lambda: asyncio.run(measure.first_texts(everyone, size.rounds)), {}
+        )
+        pair = [servers[STOCK_NAME], servers[OURS]]
+        for mode in ("messages", *(m for m in get_args(Mode) if m != "messages")):
+            who = everyone if mode == "messages" else pair
+            results.costs[mode] = attempt(
+                f"costs of {mode}",
+                lambda who=who, mode=mode: asyncio.run(measure.costs(who, mode, size)),
+                {},
+            )
+        env = environment(f"{model.url}/v1")
+        url = servers[OURS].url
+        results.clients_us = attempt("clients", lambda: measure.clients(url, size, env), {})
+        results.slow_reader = attempt(
+            "a slow reader", lambda: measure.slow_reader(url, size, env), None
+        )
+
+
+def many_at_once(model: Contestant, size: Size, results: Results) -> None:
+    """How many streams each server holds; one server at a time, with jobs for all."""
+    env = environment(f"{model.url}/v1")
+    ours = ROOT / "langgraph.json"
+    made = {
+        "FastAPI tutorial": lambda: tutorial(env),
+        "stock": lambda: langgraph_dev("stock", STOCK, env, MANY_JOBS),
+        OURS: lambda: langgraph_dev(OURS, ours, env, MANY_JOBS),
+    }
+    for name, server in made.items():
+        with ExitStack() as stack:
+            contestant = stack.enter_context(server())
+            found = attempt(
+                f"streams that {name} holds",
+                lambda it=contestant: asyncio.run(measure.capacity(it, size)),
+                None,
+            )
+            if found:
+                results.capacities[name] = found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="little of everything")
+    quick = parser.parse_args().quick
+    size, results = QUICK if quick else FULL, Results()
+    with scripted_model() as model:
+        env = environment(f"{model.url}/v1")
+        results.inside = attempt("in process", lambda: measure.inside(size, env), {})
+        one_at_a_time(model, size, results)
+        many_at_once(model, size, results)
+        results.starts_seconds = attempt("starts", lambda: measure.starts(size, env), {})
+        rounds = min(size.rounds, 3)
+        results.cold_seconds = attempt("cold", lambda: measure.cold_start(env, rounds), [])
+    results.seconds = time.monotonic() - STARTED
+    told = tables(results)
+    print(told)
+    if not quick:
+        write(told, ROOT / "README.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The measurements, in turns, so that a slow moment of the machine hits every contestant."""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import httpx
+
+from client.bench import Heard, figures, percentile
+from client.events import Mode
+from tests.bench.contestants import ROOT, Contestant, ask_worker, langgraph_dev
+
+GAP_LIMIT_SECONDS = 0.25
+TOKENS_PER_SECOND = 50
+
+Series = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    tokens: int
+    levels: tuple[int, ...]
+    level_seconds: int
+
+
+FULL = Size(rounds=5, tokens=5000, levels=(10, 25, 50, 100, 150, 200, 250), level_seconds=6)
+QUICK = Size(rounds=1, tokens=300, levels=(2,), level_seconds=1)
+
+
+async def first_texts(contestants: Iterable[Contestant], rounds: int) -> Series:
+    """Milliseconds to the first text, one stream at a time."""
+    found: Series = defaultdict(list)
+    for number in range(3 * rounds + 1):
+        for contestant in contestants:
+            async with httpx.AsyncClient(base_url=contestant.url) as http:
+                await http.get("/ok")
+                heard = await contestant.ask(http, "stream 10 tokens at 50 per second")
+            if number and heard.first_text_seconds is not None:
+                found[contestant.name].append(1000 * heard.first_text_seconds)
+    return found
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What tokens at full model speed cost one server: medians over the rounds."""
+
+    cpu_us: list[float]
+    bytes_per_token: float
+    tokens_per_second: float
+
+
+async def costs(contestants: Iterable[Contestant], mode: Mode, size: Size) -> dict[str, Cost]:
+    """Server CPU and bytes a token, and tokens a second, at full model speed."""
+    cpu: Series = defaultdict(list)
+    heard: dict[str, list[Heard]] = defaultdict(list)
+    for number in range(size.rounds + 1):
+        for contestant in contestants:
+            async with httpx.AsyncClient(base_url=contestant.url) as http:
+                before = contestant.cpu_seconds()
+                stream = await contestant.ask(http, f"stream {size.tokens} tokens", mode)
+            if number and not stream.error:
+                spent = contestant.cpu_seconds() - before
+                cpu[contestant.name].append(1e6 * spent / max(stream.tokens, 1))
+                heard[contestant.name].append(stream)
+    return {name: _cost(cpu[name], heard[name]) for name in heard}
+
+
+def _cost(cpu_us: list[float], heard: list[Heard]) -> Cost:
+    bytes_per_token = figures(heard).bytes_per_token
+    return Cost(cpu_us, bytes_per_token, _median(h.tokens / h.duration_seconds for h in heard))
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How many streams of 50 tokens a second a server held, and what one of them weighed."""
+
+    streams: int
+    gap_p99_ms: dict[int, float]
+    bytes_per_stream: float
+
+
+async def capacity(contestant: Contestant, size: Size) -> Capacity:
+    """More and more streams, until the gaps between frames get too long."""
+    held, gaps, weight = 0, dict[int, float](), 0.0
+    await _level(contestant, size.levels[0], 1)
+    for streams in size.levels:
+        idle = contestant.memory_bytes()
+        heard, memory = await _level(contestant, streams, size.level_seconds)
+        found = figures(heard)
+        gap = percentile(found.gaps, 0.99)
+        if found.failed or gap is None:
+            break
+        gaps[streams] = 1000 * gap
+        weight = max(weight, (memory - idle) / streams)
+        if gap >= GAP_LIMIT_SECONDS:
+            break
+        held = streams
+    return Capacity(held, gaps, weight)
+
+
+async def _level(contestant: Contestant, streams: int, seconds: int) -> tuple[list[Heard], int]:
+    question = f"stream {TOKENS_PER_SECOND * seconds} tokens at {TOKENS_PER_SECOND} per second"
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=contestant.url, limits=limits) as http:
+        running = [asyncio.create_task(contestant.ask(http, question)) for _ in range(streams)]
+        await asyncio.wait(running, timeout=0.8 * seconds)
+        memory = contestant.memory_bytes()
+        return list(await asyncio.gather(*running)), memory
+
+
+def clients(url: str, size: Size, env: dict[str, str]) -> dict[str, list[float]]:
+    """CPU microseconds a token of each client, reading the same server."""
+    found: Series = defaultdict(list)
+    for _ in range(max(size.rounds - 2, 1)):
+        for kind in ("sdk", "steady"):
+            told = ask_worker(
+                "tests.bench.reading", kind, url, f"stream {size.tokens} tokens", "1", env=env
+            )
+            found[kind] += [1e6 * seconds / size.tokens for seconds in told["cpu_seconds"]]
+    return found
+
+
+def slow_reader(url: str, size: Size, env: dict[str, str]) -> tuple[float, bool]:
+    """MB that a client grows by when it takes 10 events a second, and whether it got all text."""
+    tokens = 4 * size.tokens
+    question = f"stream {tokens} tokens"
+    told = ask_worker("tests.bench.reading", "steady", url, question, "1", "10", env=env)
+    return told["grown_bytes"] / 1e6, told["characters"] == [len(" word0") * tokens]
+
+
+def inside(size: Size, env: dict[str, str]) -> dict[str, dict[str, list[float]]]:
+    """`graph.astream` in a process of its own, with frames and without."""
+    found: dict[str, dict[str, list[float]]] = {}
+    question, runs = f"stream {size.tokens} tokens", str(size.rounds)
+    graphs = {
+        "LangGraph in process": ("tests.bench.stock.stock_agent:graph", env),
+        "ours in process": ("agent.graph:graph", env),
+        "ours in process, frames off": ("agent.graph:graph", {**env, "STEADY_FRAME_SECONDS": "0"}),
+    }
+    for name, (graph, its_env) in graphs.items():
+        full = ask_worker("tests.bench.inside", graph, question, runs, env=its_env)
+        slow = "stream 10 tokens at 50 per second"
+        paced = ask_worker("tests.bench.inside", graph, slow, str(3 * size.rounds), env=its_env)
+        found[name] = {
+            "cpu_us": [1e6 * seconds / size.tokens for seconds in full["cpu_seconds"]],
+            "tokens_per_second": [size.tokens / seconds for seconds in full["seconds"]],
+            "first_text_ms": [1000 * seconds for seconds in paced["first_text_seconds"]],
+        }
+    return found
+
+
+def starts(size: Size, env: dict[str, str]) -> dict[str, list[float]]:
+    """CPU seconds of fresh processes."""
+    found: Series = defaultdict(list)
+    commands = {
+        "import agent.graph": [sys.executable, "-c", "import agent.graph"],
+        "import client": [sys.executable, "-c", "import client"],
+        "steady --help": [sys.executable, "-m", "client.cli", "--help"],
+    }
+    for _ in range(size.rounds):
+        for name, command in commands.items():
+            before = os.times()
+            subprocess.run(
+                command, cwd=ROOT, env={**os.environ, **env}, check=True, capture_output=True
+            )
+            after = os.times()
+            found[name].append(
+                after.children_user - before.children_user
+                + after.children_system - before.children_system
+            )  # fmt: skip
+    return found
+
+
+def cold_start(env: dict[str, str], rounds: int) -> list[float]:
+    """Seconds until a new server answers."""
+    found = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        with langgraph_dev("cold", ROOT / "langgraph.json", env, 10):
+            found.append(time.perf_counter() - started)
+    return found
+
+
+def _median(values: Iterable[float]) -> float:
+    found = list(values)
+    return statistics.median(found) if found else 0.0

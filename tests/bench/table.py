@@ -1,0 +1,149 @@
+"""The figures as Markdown tables, and their place in the README. Pure but for `write`."""
+
+import os
+import platform
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bench.measure import Capacity, Cost, Series
+
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+OURS, STOCK = "steadystream", "stock, 10 jobs"
+INSIDE = "ours in process"
+
+
+@dataclass
+class Results:
+    """All that was measured; a name is missing where its contestant failed."""
+
+    first_texts_ms: Series = field(default_factory=dict)
+    costs: dict[str, dict[str, Cost]] = field(default_factory=dict)
+    capacities: dict[str, Capacity] = field(default_factory=dict)
+    inside: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    clients_us: Series = field(default_factory=dict)
+    starts_seconds: Series = field(default_factory=dict)
+    cold_seconds: list[float] = field(default_factory=list)
+    slow_reader: tuple[float, bool] | None = None
+    seconds: float = 0.0
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """The median, and in brackets the smallest and largest."""
+    if not values:
+        return "failed"
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def tables(results: Results) -> str:
+    """Everything, in Markdown."""
+    parts = [_one_stream(results), _modes(results), _many(results), _rest(results), _goals(results)]
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    told = f"`make bench`, {machine}, {results.seconds / 60:.0f} minutes; medians (min-max)."
+    return "\n\n".join([told, *parts])
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = "|".join(["---", *["---:"] * (len(head) - 1)])
+    lines = [f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines)
+
+
+def added_ms(results: Results, name: str) -> list[float]:
+    """First texts over the model's own, in milliseconds."""
+    own = results.first_texts_ms.get("the model itself", [])
+    firsts = results.first_texts_ms.get(name) or results.inside.get(name, {}).get("first_text_ms")
+    return [first - statistics.median(own) for first in firsts or ()] if own else []
+
+
+def _one_stream(results: Results) -> str:
+    rows = []
+    for name, figures in results.inside.items():
+        rate = f"{statistics.median(figures['tokens_per_second']):.0f}"
+        added = spread(added_ms(results, name), 1)
+        rows.append([name, added, spread(figures["cpu_us"], 1), "", rate])
+    for name, cost in results.costs.get("messages", {}).items():
+        added = spread(added_ms(results, name), 1) if name != "the model itself" else ""
+        weight, rate = f"{cost.bytes_per_token:.1f}", f"{cost.tokens_per_second:.0f}"
+        rows.append([name, added, spread(cost.cpu_us, 1), weight, rate])
+    head = [
+        "one stream",
+        "first token, ms added",
+        "server CPU, us/token",
+        "bytes/token",
+        "tokens/s",
+    ]
+    return _rows(head, rows)
+
+
+def _modes(results: Results) -> str:
+    rows = [
+        [f"`{mode}`", *(cell for name in (STOCK, OURS) for cell in _cells(costs.get(name)))]
+        for mode, costs in results.costs.items()
+    ]
+    head = ["mode", "stock: us/token", "bytes/token", "ours: us/token", "bytes/token"]
+    return _rows(head, rows)
+
+
+def _cells(cost: Cost | None) -> tuple[str, str]:
+    return (spread(cost.cpu_us, 1), f"{cost.bytes_per_token:.1f}") if cost else ("failed", "")
+
+
+def _many(results: Results) -> str:
+    rows = []
+    for name, found in results.capacities.items():
+        gaps = ", ".join(f"{n}: {gap:.0f}" for n, gap in found.gap_p99_ms.items())
+        rows.append([name, str(found.streams), gaps, f"{found.bytes_per_stream / 1024:.0f}"])
+    head = ["50 tokens/s each", "streams held", "p99 gap by streams, ms", "kB memory/stream"]
+    return _rows(head, rows)
+
+
+def _rest(results: Results) -> str:
+    rows = [[f"{name}: CPU s", spread(v, 2)] for name, v in results.starts_seconds.items()]
+    rows.append(["cold start of the server, until it answers: s", spread(results.cold_seconds, 1)])
+    rows.append(["client CPU, stock SDK on our server: us/token", _client(results, "sdk")])
+    rows.append(["client CPU, AgentClient on our server: us/token", _client(results, "steady")])
+    if results.slow_reader:
+        grown, is_whole = results.slow_reader
+        told = f"{grown:.1f}, text {'complete' if is_whole else 'NOT complete'}"
+        rows.append(["memory growth of a client that reads 10 events/s: MB", told])
+    return _rows(["start and client", "figure"], rows)
+
+
+def _client(results: Results, kind: str) -> str:
+    return spread(results.clients_us.get(kind, []), 1)
+
+
+def _goals(results: Results) -> str:
+    messages = results.costs.get("messages", {})
+    ours, stock = messages.get(OURS), messages.get(STOCK)
+    on, off = (
+        results.inside.get(name, {}).get("first_text_ms", [])
+        for name in (INSIDE, f"{INSIDE}, frames off")
+    )
+    held = results.capacities.get(OURS)
+    held_stock = results.capacities.get("stock")
+    inside = [
+        results.inside.get(name, {}).get("cpu_us", []) for name in ("LangGraph in process", INSIDE)
+    ]
+    added = [added_ms(results, name) for name in (STOCK, OURS)]
+    streams = [str(c.streams) if c else "failed" for c in (held_stock, held)]
+    rows: list[list[str]] = [
+        ["server CPU, us/token", _cells(stock)[0], _cells(ours)[0], "30"],
+        ["bytes/token", _cells(stock)[1], _cells(ours)[1], "12"],
+        ["first token added, ms", spread(added[0]), spread(added[1], 1), "25"],
+        ["in process, us/token", spread(inside[0]), spread(inside[1], 1), "35"],
+        ["streams held", *streams, "150"],
+        ["first token in process, ms: frames off, on", spread(off, 1), spread(on, 1), "the same"],
+    ]
+    return _rows(["goal", "stock", "ours", "goal is"], rows)
+
+
+def write(told: str, readme: Path) -> None:
+    """Puts the tables between the marks in the README."""
+    page = readme.read_text(encoding="utf-8")
+    between = re.compile(f"{BEGIN}.*{END}", re.DOTALL)
+    readme.write_text(between.sub(lambda _: f"{BEGIN}\n{told}\n{END}", page), encoding="utf-8")
