@@ -89,6 +89,7 @@ class Delivery:
         for at in range(min(single, len(wire))):
             await self._client.write(wire[at : at + 1])
             await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a reader in this event loop has had its turn only now
         await self._write_slowly(wire[single:])
 
     async def _write_slowly(self, wire: bytes) -> None:

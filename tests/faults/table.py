@@ -9,7 +9,7 @@ COLUMNS = (
     "streams",
     "faults done",
     "complete",
-    "right error",
+    "error told",
     "lost tokens",
     "doubled tokens",
     "silent ends",
@@ -27,7 +27,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
 
 
 def row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """`wrong` counts the streams that no other column tells of."""
+    """`error told` counts right errors only; `wrong` the streams that no other column tells of."""
     verdicts = [outcome.verdict for outcome in outcomes]
     told = ("complete", "told", "lost or doubled", "silent end")
     figures = (
