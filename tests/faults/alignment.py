@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,20 @@ def difference(truth: Sequence[str], got: str) -> Difference:
 
 
 def _aligned(truth: Sequence[str], got: Sequence[str]) -> Difference:
-    lost = cut_off = doubled = 0
-    matcher = SequenceMatcher(None, truth, got, autojunk=False)
-    for kind, first, last, begin, end in matcher.get_opcodes():
-        if kind == "equal":
-            continue
-        if last == len(truth) and begin == end == len(got):
-            cut_off += last - first
-        else:
-            lost += last - first
-            doubled += end - begin
-    return Difference(lost, cut_off, doubled)
+    common = _common(truth, got)
+    needed = common.index(common[-1])
+    return Difference(
+        lost=needed - common[-1], cut_off=len(truth) - needed, doubled=len(got) - common[-1]
+    )
+
+
+def _common(truth: Sequence[str], got: Sequence[str]) -> list[int]:
+    """For each number of the truth's first tokens, how many of them `got` has, in order."""
+    row = [0] * (len(truth) + 1)
+    for token in got:
+        before = 0
+        for at, wanted in enumerate(truth, 1):
+            above = row[at]
+            row[at] = before + 1 if token == wanted else max(above, row[at - 1])
+            before = above
+    return row

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from client import AgentClient, SteadyError, Token
+from client import AgentClient, Limits, SteadyError, Token
 from client.local import LocalServer, find_config
 from tests.faults import outcome as verdicts
 from tests.faults.heard import Heard
@@ -18,17 +18,6 @@ from tests.faults.scenarios import GONE, Scenario
 from tests.faults.truth import Server
 from tests.model_script import Reply
 from tests.model_server import ModelServer
-
-try:
-    from client import Limits
-except ImportError:
-
-    def AgentClient(url, limits):
-        from client.client import AgentClient as A
-
-        return A(url)
-
-    Limits = dict
 
 HANG_SECONDS = 90.0
 TOKENS = tuple(f"{' ' if n else ''}word{n}" for n in range(200))

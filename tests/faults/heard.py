@@ -8,6 +8,7 @@ from client.events import (
     JSON,
     AgentEvent,
     Done,
+    Event,
     Retry,
     RunStarted,
     Token,
@@ -16,13 +17,17 @@ from client.events import (
     Update,
     Values,
 )
+from tests.faults.truth import text_of
 
 
 @dataclass
 class Heard:
-    """`texts` holds each message's text, in the order in which the messages began."""
+    """`texts` holds each message's text, in the order in which the messages began; `chunks` the
+    same as the events of `events` mode tell it, and `ends` how often each message's end came."""
 
     texts: dict[str, str] = field(default_factory=dict)
+    chunks: dict[str, str] = field(default_factory=dict)
+    ends: Counter[str] = field(default_factory=Counter)
     calls: list[ToolCall] = field(default_factory=list)
     results: Counter[str] = field(default_factory=Counter)
     updates: Counter[str] = field(default_factory=Counter)
@@ -43,12 +48,18 @@ class Heard:
             case Retry(message_id=at):
                 self.retries += 1
                 self.texts.pop(at, None)
+                self.chunks.pop(at, None)
             case ToolCall():
                 self.calls.append(event)
             case ToolResult(id=call):
                 self.results[call] += 1
             case Update(delta=delta):
                 self.updates.update(_message_ids(delta))
+            case Event(name="on_chat_model_stream", data={"chunk": chunk}):
+                at, text = str(chunk["id"]), text_of(chunk["content"])
+                self.chunks[at] = self.chunks.get(at, "") + text
+            case Event(name="on_chat_model_end", data={"output": output}):
+                self.ends[str(output["id"])] += 1
             case Values(state=state):
                 self.values = state
             case RunStarted():

@@ -1,5 +1,6 @@
 """The verdict on one stream. Pure: what was heard against what is true."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -125,6 +126,11 @@ def _misfit_events(scenario: Scenario, heard: Heard, truth: Truth) -> str:
         made = [m["id"] for m in truth.state.get("messages") or () if m["type"] != "human"]
         if sorted(heard.updates.elements()) != sorted(made):
             return f"Update events of {dict(heard.updates)} for {made}"
+    if "events" in scenario.modes:
+        said = {at: text for at, text in truth.messages.items() if text}
+        told = {at: text for at, text in heard.chunks.items() if text}
+        if said != told or heard.ends != Counter(list(truth.messages)):
+            return "the Event events do not tell each message once"
     return ""
 
 

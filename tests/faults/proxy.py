@@ -70,11 +70,6 @@ class Proxy:
         self._stop_listening()
         self._place.close()
 
-    @property
-    def open_connections(self) -> int:
-        """How many connections of the client are served now."""
-        return len(self._peers)
-
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(
             self._accept, "127.0.0.1", self._port, reuse_address=True

@@ -63,7 +63,7 @@ class Scenario:
     plan: Plan
     reader_seconds: float = 0.0
     reader_sleeps: int = 40
-    reconnect_seconds: float = 10.0
+    reconnect_seconds: float = 30.0
     allowed: frozenset[str] = frozenset()
     must_fail: bool = False
 
@@ -114,7 +114,7 @@ def _with_model_fault(rng: random.Random, made: Scenario) -> Scenario:
     at = rng.randrange(len(made.replies))
     reply = made.replies[at]
     if not reply.text:
-        reply = replace(reply, text=answers.text(rng), tool_calls=())
+        reply = replace(reply, text=answers.text(rng))
     kind, fault = answers.model_fault(rng, len(tokens(reply.text)))
     passes = fault.kind == "status"
     changed = replace(reply, fails=[fault]) if passes else replace(reply, fault=fault)
