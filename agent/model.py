@@ -58,6 +58,9 @@ class ChatModel(ChatOpenAI):
                 finished = finished or _is_finish(made)
                 for piece in getattr(made.message, "tool_call_chunks", ()):
                     _add_piece(calls, piece)
+                made.message.id = (
+                    None  # the Responses API's is on some pieces only: LangChain's is on all
+                )
                 yield made
         if not finished:
             raise ModelError("The model broke off in the middle of its answer: try again.")

@@ -1,44 +1,55 @@
-"""The thin client: `AgentClient`, the events it streams and the errors it raises."""
+"""The thin client: `AgentClient`, the events it streams and the errors it raises.
 
-from client.client import AgentClient
-from client.errors import (
-    CannotConnect,
-    Conflict,
-    ModelFailed,
-    NotFound,
-    Refused,
-    RejectedInput,
-    RunError,
-    RunFailed,
-    RunTimedOut,
-    ServerError,
-    ServerGone,
-    SteadyError,
-    StreamLost,
-    ToolFailed,
-    Unauthorized,
-)
-from client.events import (
-    AgentEvent,
-    Done,
-    Error,
-    Event,
-    Interrupt,
-    Mode,
-    Progress,
-    Reasoning,
-    Retry,
-    RunStarted,
-    Token,
-    ToolCall,
-    ToolCallDelta,
-    ToolResult,
-    Update,
-    Usage,
-    Values,
-    to_json,
-)
-from client.run import Run
+Names are imported when they are first used: `steady --help` need not wait for the SDK.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from client.client import AgentClient
+    from client.errors import (
+        CannotConnect,
+        Conflict,
+        FirstEventTimedOut,
+        ModelFailed,
+        NotFound,
+        Refused,
+        RejectedInput,
+        RunError,
+        RunFailed,
+        RunTimedOut,
+        ServerError,
+        ServerGone,
+        SilenceTimedOut,
+        SteadyError,
+        StreamLost,
+        ToolFailed,
+        Unauthorized,
+    )
+    from client.events import (
+        AgentEvent,
+        Done,
+        Error,
+        Event,
+        Interrupt,
+        Mode,
+        Progress,
+        Reasoning,
+        Retry,
+        RunStarted,
+        Token,
+        ToolCall,
+        ToolCallDelta,
+        ToolResult,
+        Update,
+        Usage,
+        Values,
+        to_json,
+    )
+    from client.limits import Limits
+    from client.reconnect import Reconnect
+    from client.run import Run
 
 __all__ = [
     "AgentClient",
@@ -48,12 +59,15 @@ __all__ = [
     "Done",
     "Error",
     "Event",
+    "FirstEventTimedOut",
     "Interrupt",
+    "Limits",
     "Mode",
     "ModelFailed",
     "NotFound",
     "Progress",
     "Reasoning",
+    "Reconnect",
     "Refused",
     "RejectedInput",
     "Retry",
@@ -64,6 +78,7 @@ __all__ = [
     "RunTimedOut",
     "ServerError",
     "ServerGone",
+    "SilenceTimedOut",
     "SteadyError",
     "StreamLost",
     "Token",
@@ -77,3 +92,14 @@ __all__ = [
     "Values",
     "to_json",
 ]
+
+_HOMES = ("events", "errors", "limits", "reconnect", "run", "client")  # the light ones first
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"client.{home}")
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module 'client' has no attribute {name!r}")

@@ -1,17 +1,23 @@
 """What a run has said and called so far, gathered from whichever stream modes it has."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from client.events import JSON
+from client.events import JSON, Retry, Token
 from client.messages import text_of
 
 
 @dataclass
 class _Said:
-    text: str = ""
+    """One message: its text in pieces, its calls, and what of it went out as tokens."""
+
+    pieces: list[str] = field(default_factory=list)
     calls: list[JSON] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    node: str = ""
+    is_whole: bool = False
 
 
 @dataclass
@@ -25,7 +31,11 @@ class Answer:
     @property
     def text(self) -> str:
         """The last message's text: the answer."""
-        return next(reversed(self._said.values())).text if self._said else ""
+        return "".join(next(reversed(self._said.values())).pieces) if self._said else ""
+
+    @property
+    def has_text(self) -> bool:
+        return any(said.pieces for said in self._said.values())
 
     @property
     def tool_calls(self) -> list[JSON]:
@@ -36,18 +46,26 @@ class Answer:
         return str(message.get("id")) in self._said
 
     def add_text(self, message_id: str, text: str) -> None:
-        self._said.setdefault(message_id, _Said()).text += text
+        self._of(message_id).pieces.append(text)
+
+    def tell(self, message_id: str, text: str, node: str) -> Token:
+        """The token in which this text of the message goes out."""
+        said = self._of(message_id)
+        said.told.append(text)
+        said.node = node
+        return Token(text, message_id, node)
 
     def add_call_text(self, message_id: str, call_id: str, tool: str, args_text: str) -> None:
         calls = self._writing.setdefault(message_id, {})
-        call = calls.setdefault(call_id, {"id": call_id, "name": tool, "args_text": ""})
-        call["args_text"] += args_text
+        call = calls.setdefault(call_id, {"id": call_id, "name": tool, "args": []})
+        call["args"].append(args_text)
 
-    def finish_calls(self, message_id: str) -> list[JSON]:
-        """The message's tool calls, now whole; one whose arguments are no JSON object is none."""
-        said = self._said.setdefault(message_id, _Said())
+    def finish(self, message_id: str) -> list[JSON]:
+        """The message is whole: its tool calls; one whose arguments are no JSON object is none."""
+        said = self._of(message_id)
+        said.is_whole = True
         for call in self._writing.pop(message_id, {}).values():
-            args = _object(call["args_text"])
+            args = _object("".join(call["args"]))
             if args is not None:
                 said.calls.append({"id": call["id"], "name": call["name"], "args": args})
         return said.calls
@@ -56,8 +74,11 @@ class Answer:
         """Takes a complete message; only the model's count."""
         if message.get("type") not in ("ai", "AIMessageChunk"):
             return
-        calls = [{k: c[k] for k in ("id", "name", "args")} for c in message.get("tool_calls") or ()]
-        self._said[str(message.get("id"))] = _Said(text_of(message), calls)
+        said = self._of(str(message.get("id")))
+        said.pieces, said.is_whole = [text] if (text := text_of(message)) else [], True
+        said.calls = [
+            {k: c[k] for k in ("id", "name", "args")} for c in message.get("tool_calls") or ()
+        ]
 
     def read_delta(self, delta: Any) -> None:
         """Takes what a node changed."""
@@ -82,6 +103,42 @@ class Answer:
                 self.add_text(str(chunk.get("id")), text)
         elif event["event"] == "on_chat_model_end":
             self.read_message(data["output"])
+
+    def begin_again(self, attempt: int, reason: str) -> Iterator[Retry]:
+        """Drops the messages that are not whole, and says so: the run tries again."""
+        for message_id in [at for at, said in self._said.items() if not said.is_whole]:
+            del self._said[message_id]
+            self._writing.pop(message_id, None)
+            yield Retry(attempt, message_id, reason)
+
+    def misses(self, state: Any, question_id: str | None) -> bool:
+        """Whether the state holds what the model said after this question, and this does not."""
+        is_own = False
+        for message in _messages(state):
+            if message.get("type") == "human":
+                is_own = message.get("id") == question_id
+            elif is_own and message.get("type") == "ai" and not self.knows(message):
+                return True
+        return False
+
+    def put_right(self, state: Any, attempt: int) -> Iterator[Retry | Token]:
+        """What is missing or wrong in the tokens, by the state after the run: the last word."""
+        for message in _messages(state):
+            message_id, text = str(message.get("id")), text_of(message)
+            said = self._said.get(message_id)
+            told = "".join(said.told) if said else ""
+            if said is None or not told or told == text:
+                continue
+            self.read_message(message)
+            if not text.startswith(told):
+                yield Retry(attempt, message_id, "what had arrived is not what the thread holds")
+                told = ""
+                said.told.clear()
+            if rest := text[len(told) :]:
+                yield self.tell(message_id, rest, said.node)
+
+    def _of(self, message_id: str) -> _Said:
+        return self._said.setdefault(message_id, _Said())
 
 
 def _messages(state: Any) -> list[JSON]:

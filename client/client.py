@@ -9,24 +9,28 @@ async with AgentClient("http://127.0.0.1:2024") as agent:
 """
 
 import os
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+import uuid
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.schema import MultitaskStrategy, StreamPart
+from langgraph_sdk.schema import MultitaskStrategy
 
-from client.decode import WIRE_MODES
+from client.decode import PART_NAMES, WIRE_MODES
+from client.delivery import Delivery
 from client.errors import RejectedInput, translated
 from client.events import JSON, Mode
+from client.limits import Limits
+from client.reconnect import Reconnect
 from client.run import Run
+from client.runs import Runs
 from client.threads import Threads, checked_id
+from client.wire import Wire
 
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 DEFAULT_URL = "http://127.0.0.1:2024"
-TIMEOUT = httpx.Timeout(connect=5.0, read=60.0, write=60.0, pool=5.0)
 
 
 class AgentClient:
@@ -36,17 +40,31 @@ class AgentClient:
     `STEADY_TOKEN`. Every method raises the types of `client.errors`.
     """
 
-    def __init__(self, url: str | None = None, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        limits: Limits | None = None,
+        reconnect: Reconnect | None = None,
+    ) -> None:
         self.url = (url or os.environ.get("LANGGRAPH_URL") or DEFAULT_URL).rstrip("/")
+        self.limits = limits or Limits()
+        self._reconnect = reconnect or Reconnect()
         token = token or os.environ.get("STEADY_TOKEN")
         with translated(self.url):
             self._http = httpx.AsyncClient(
                 base_url=self.url,
-                timeout=TIMEOUT,
+                timeout=httpx.Timeout(
+                    self.limits.answer_seconds, connect=self.limits.connect_seconds
+                ),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
                 headers={"Authorization": f"Bearer {token}"} if token else {},
             )
         self.sdk = LangGraphClient(self._http)
         self.threads = Threads(self.sdk, self.url)
+        self._wire = Wire(self.sdk, self.url, self.limits)
+        self.runs = Runs(self._wire, self.limits, self._reconnect)
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,37 +86,43 @@ class AgentClient:
         assistant: str = "agent",
         context: JSON | None = None,
         multitask_strategy: MultitaskStrategy = "reject",
+        cancel_on_leave: bool = False,
     ) -> Run:
         """Runs `assistant` on `message` and streams it in any set of the four modes.
 
         Without `thread_id` a new thread is made. On a thread that is busy with another run it
-        raises Conflict, unless `multitask_strategy` says otherwise.
+        raises Conflict, unless `multitask_strategy` says otherwise. The run starts when the stream
+        is first read, and goes on if the reader leaves, unless `cancel_on_leave`.
         """
         chosen = _checked(modes)
         if not message.strip():
             raise RejectedInput("The message is empty: say something.")
-
-        thread_id = thread_id and checked_id(thread_id)
-        question: Any = {"messages": [{"role": "user", "content": message}]}
-
-        async def parts() -> AsyncGenerator[StreamPart]:
-            run.thread_id = where = run.thread_id or await self.threads.create()
-            stream = self.sdk.runs.stream(
-                where,
-                assistant,
-                input=question,
-                stream_mode=[WIRE_MODES[mode] for mode in chosen],
-                stream_resumable=True,
-                on_disconnect="continue",
-                context=context,
-                multitask_strategy=multitask_strategy,
-            )
-            async with aclosing(cast(AsyncGenerator[StreamPart], stream)) as received:
-                async for part in received:
-                    yield part
-
-        run = Run(self.sdk, self.url, thread_id, parts)
-        return run
+        question_id = str(uuid.uuid4())
+        body: JSON = {
+            "assistant_id": assistant,
+            "input": {"messages": [{"role": "user", "content": message, "id": question_id}]},
+            "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
+            "stream_resumable": True,
+            "on_disconnect": "continue",
+            "multitask_strategy": multitask_strategy,
+            "if_not_exists": "reject" if thread_id else "create",
+            **({"context": context} if context is not None else {}),
+        }
+        delivery = Delivery(
+            self._wire,
+            self.limits,
+            self._reconnect,
+            checked_id(thread_id) if thread_id else str(uuid.uuid4()),
+            PART_NAMES & {"metadata", "custom", *chosen},
+            body=body,
+            is_new_thread=not thread_id,
+        )
+        return Run(
+            self._wire,
+            delivery,
+            question_id=question_id,
+            cancel_on_leave=cancel_on_leave,
+        )
 
     async def info(self) -> JSON:
         """What the server says of itself: versions and flags."""

@@ -20,7 +20,6 @@ from client.events import (
     Progress,
     Reasoning,
     RunStarted,
-    Token,
     ToolCall,
     ToolCallDelta,
     ToolResult,
@@ -36,8 +35,7 @@ WIRE_MODES: dict[Mode, StreamMode] = {
     "messages": "messages-tuple",
     "events": "events",
 }
-
-
+PART_NAMES = frozenset({"metadata", "values", "updates", "messages", "events", "custom"})
 _STOPPED = ("UserInterrupt", "UserRollback")  # what the server raises in a run that is cancelled
 
 
@@ -45,11 +43,13 @@ _STOPPED = ("UserInterrupt", "UserRollback")  # what the server raises in a run 
 class Decoder:
     """Turns parts into events, in order; it remembers which message each piece belongs to.
 
-    `answer` holds what the run has said and called so far, in whichever modes it is streamed.
+    `answer` holds what the run has said and called so far, in whichever modes it is streamed. What
+    a model says to the program and not to the person is no part of it: see `is_internal`.
     """
 
     thread_id: str | None = None
     run_id: str | None = None
+    attempt: int = 1
     stopped: bool = False
     answer: Answer = field(default_factory=Answer)
     _calls: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
@@ -58,17 +58,17 @@ class Decoder:
         """The events of one part. Raises SteadyError for the server's `error` part."""
         match name.partition("|")[0]:
             case "metadata":
-                self.run_id = data.get("run_id")
-                yield RunStarted(str(self.run_id), self.thread_id, data.get("attempt") or 1)
+                yield from self._started(data)
             case "messages":
                 yield from self._message(*data)
             case "updates":
                 yield from self._updates(data)
-            case "values":
+            case "values" if data.keys() != {"__interrupt__"}:
                 self.answer.read_state(data)
                 yield Values(data)
             case "events":
-                self.answer.read_event(data)
+                if not is_internal(data.get("metadata") or {}):
+                    self.answer.read_event(data)
                 yield _event(data)
             case "custom":
                 yield Progress(data)
@@ -76,6 +76,11 @@ class Decoder:
                 self.stopped = True
             case "error":
                 raise from_run(str(data.get("error")), str(data.get("message")))
+
+    def _started(self, data: JSON) -> Iterator[AgentEvent]:
+        self.run_id, self.attempt = data.get("run_id"), data.get("attempt") or 1
+        yield RunStarted(str(self.run_id), self.thread_id, self.attempt)
+        yield from self.answer.begin_again(self.attempt, "the server runs it again")
 
     def _updates(self, data: JSON) -> Iterator[AgentEvent]:
         for node, delta in data.items():
@@ -87,9 +92,9 @@ class Decoder:
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
         node = str(metadata.get("langgraph_node", ""))
         match message.get("type"):
-            case "AIMessageChunk":
+            case "AIMessageChunk" if not is_internal(metadata):
                 yield from self._chunk(message, node)
-            case "ai":
+            case "ai" if not is_internal(metadata):
                 yield from self._whole(message, node)
             case "tool":
                 yield tool_result(message)
@@ -100,7 +105,7 @@ class Decoder:
             yield Reasoning(thought, at, node)
         if text := text_of(message):
             self.answer.add_text(at, text)
-            yield Token(text, at, node)
+            yield self.answer.tell(at, text, node)
         for piece in message.get("tool_call_chunks") or ():
             yield from self._piece(at, piece)
         if usage := message.get("usage_metadata"):
@@ -118,7 +123,7 @@ class Decoder:
             yield ToolCallDelta(call_id, tool, piece["args"])
 
     def _complete_calls(self, message_id: str, node: str) -> Iterator[AgentEvent]:
-        for call in self.answer.finish_calls(message_id):
+        for call in self.answer.finish(message_id):
             yield ToolCall(call["id"], call["name"], call["args"], node)
 
     def _whole(self, message: JSON, node: str) -> Iterator[AgentEvent]:
@@ -128,9 +133,19 @@ class Decoder:
         if known:
             return
         if text := text_of(message):
-            yield Token(text, str(message.get("id")), node)
+            yield self.answer.tell(str(message.get("id")), text, node)
         for call in message.get("tool_calls") or ():
             yield ToolCall(call["id"], call["name"], call["args"], node)
+
+
+def is_internal(metadata: JSON) -> bool:
+    """Whether a model call with this metadata speaks to the program, not to the person.
+
+    So do calls inside tools (LangGraph's node `tools`) and inside middleware, whose nodes LangChain
+    names `Class.hook`; `lc_source` is where LangChain says that a call is a summary.
+    """
+    node = str(metadata.get("langgraph_node", ""))
+    return node == "tools" or "." in node or "lc_source" in metadata
 
 
 def _event(data: JSON) -> Event:

@@ -1,59 +1,76 @@
-"""One run's stream: start it or join it, iterate its events, ask for its result."""
+"""One run's stream: iterate its events, ask for its result, stop it."""
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.schema import StreamPart
-
+from client.coalesce import coalesced
+from client.cursor import Cursor
 from client.decode import Decoder
-from client.errors import RunFailed, RunTimedOut, SteadyError, StreamLost, translated
+from client.delivery import Delivery, Fresh
+from client.errors import RunTimedOut, SteadyError, StreamLost, from_state
 from client.events import JSON, AgentEvent, Done, Interrupt, Status
+from client.wire import Wire
 
-Parts = Callable[[], AsyncGenerator[StreamPart]]
-
-_STATUS_WAITS_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+Placed = tuple[Cursor | None, AgentEvent]
 
 
 class Run:
     """A stream of one run's events, which ends with one `Done` or raises one SteadyError.
 
-    An async context manager and an async iterator. Leaving it early closes the connection and
-    lets the run go on at the server; `stop()` ends the run.
+    An async context manager and an async iterator. Leaving it early closes the connection and lets
+    the run go on at the server, unless `cancel_on_leave` was asked for; `stop()` ends the run.
     """
 
-    def __init__(self, sdk: LangGraphClient, url: str, thread_id: str | None, parts: Parts) -> None:
-        self._sdk = sdk
-        self._url = url
-        self._parts = parts
-        self._decoder = Decoder(thread_id)
+    def __init__(
+        self,
+        wire: Wire,
+        delivery: Delivery,
+        *,
+        question_id: str | None = None,
+        cancel_on_leave: bool = False,
+        after: str | None = None,
+    ) -> None:
+        self._wire = wire
+        self._delivery = delivery
+        self._question_id = question_id
+        self._cancel_on_leave = cancel_on_leave
+        self._after = self._cursor = Cursor.parse(after) if after else None
+        self._decoder = Decoder(delivery.thread_id)
         self._events: AsyncGenerator[AgentEvent] | None = None
+        self._failure: SteadyError | None = None
+        self._state: JSON | None = None
         self._started = time.monotonic()
         self._ttft_ms: int | None = None
         self.done: Done | None = None
-        self.last_event_id: str | None = None
-
-    @property
-    def thread_id(self) -> str | None:
-        return self._decoder.thread_id
-
-    @thread_id.setter
-    def thread_id(self, value: str) -> None:
-        self._decoder.thread_id = value
 
     @property
     def run_id(self) -> str | None:
         """None until the server accepted the run."""
-        return self._decoder.run_id
+        return self._delivery.run_id
+
+    @property
+    def thread_id(self) -> str | None:
+        """None until there is a thread."""
+        return self._delivery.thread_id if self._delivery.has_thread else None
+
+    @property
+    def last_event_id(self) -> str | None:
+        """Where the reader is: `runs.join` goes on after it. None before the first event."""
+        return str(self._cursor) if self._cursor else None
 
     @property
     def tool_calls(self) -> list[JSON]:
         """The complete tool calls so far, as `{"id", "name", "args"}`."""
         return self._decoder.answer.tool_calls
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the stream was asked for."""
+        return round((time.monotonic() - self._started) * 1000)
 
     async def __aenter__(self) -> Self:
         self._started = time.monotonic()
@@ -67,6 +84,8 @@ class Run:
     ) -> None:
         if self._events is not None:
             await self._events.aclose()
+        if self._cancel_on_leave and self.done is None and self._failure is None:
+            await self.stop()
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
         if self._events is None:
@@ -75,88 +94,113 @@ class Run:
 
     async def text(self) -> str:
         """The answer's text, once the run has ended. Raises what the stream raises."""
-        if self.done is None:
-            async for _ in self:
-                pass
+        await self._finish()
         return self._decoder.answer.text
 
     async def final_state(self) -> JSON:
-        """The thread's state, once the run has ended."""
-        await self.text()
-        with translated(self._url):
-            state = await self._sdk.threads.get_state(str(self.thread_id))
-        return cast(JSON, state["values"])
+        """The thread's state when the run had ended."""
+        await self._finish()
+        if self._state is None:
+            self._state = await self._wire.state(self._delivery.thread_id)
+        values: JSON = self._state["values"]
+        return values
 
     async def stop(self) -> None:
         """Cancels the run at the server; the stream then ends with status `stopped`."""
-        if self.run_id and self.thread_id:
-            with translated(self._url):
-                await self._sdk.runs.cancel(self.thread_id, self.run_id)
+        if self.run_id is not None:
+            await self._wire.cancel(self._delivery.thread_id, self.run_id)
+
+    async def _finish(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self.done is None:
+            async for _ in self:
+                pass
 
     async def _iterate(self) -> AsyncGenerator[AgentEvent]:
         try:
-            with translated(self._url):
-                async with aclosing(self._parts()) as parts:
-                    async for part in parts:
-                        self.last_event_id = part.id or self.last_event_id
-                        for event in self._decoder.decode(part.event, part.data):
-                            self._note_first_text()
-                            yield event
-                async for event in self._ending():
-                    yield event
+            async with aclosing(self._delivery.parts()) as received:
+                async for fresh in received:
+                    for cursor, event in coalesced(self._decoded(fresh)):
+                        self._cursor = cursor
+                        yield event
+                    if self._failure is not None:
+                        break
+            if self._failure is not None:
+                await self._delivery.settle()  # the thread is free when the error arrives
+                raise self._failure
+            async for event in self._ending():
+                yield event
         except SteadyError as error:
-            self._locate(error)
+            self._failure = self._located(error)
             raise
 
+    def _decoded(self, fresh: Fresh) -> Iterator[Placed]:
+        """The events of these parts, without those that a joining reader has read already."""
+        for place, part in fresh:
+            try:
+                for number, event in enumerate(self._decoder.decode(part.name, part.data), 1):
+                    at = place and replace(place, event=number)
+                    if not (self._after and at and self._after.covers(at)):
+                        self._note_first_text()
+                        yield at, event
+            except SteadyError as error:
+                self._failure = error
+                return
+
     def _note_first_text(self) -> None:
-        if self._ttft_ms is None and self._decoder.answer.text:
+        if self._ttft_ms is None and self._decoder.answer.has_text:
             self._ttft_ms = self.elapsed_ms
 
-    @property
-    def elapsed_ms(self) -> int:
-        """Milliseconds since the stream was asked for."""
-        return round((time.monotonic() - self._started) * 1000)
-
-    async def _ending(self) -> AsyncIterator[AgentEvent]:
-        """A response that ended is believed only after the run's status says so."""
-        if self.run_id is None:
-            raise StreamLost("The server closed the stream before it accepted the run: try again.")
-        status: Status = "stopped" if self._decoder.stopped else await self._ended_status()
-        if status == "success":
-            interrupts = await self._interrupts()
-            for interrupt in interrupts:
+    async def _ending(self) -> AsyncGenerator[AgentEvent]:
+        """The run has ended at the server: how, and is what arrived what the thread holds?"""
+        status: Status = "success"
+        if self._decoder.stopped or self._delivery.status == "interrupted":
+            status = "stopped"
+        elif self._delivery.status == "timeout":
+            raise RunTimedOut("The run passed the server's time limit.")
+        else:
+            state = await self._delivery.patiently(self._ask_state)
+            if self._delivery.status == "error":
+                raise from_state(_error_in(state))
+            for event in self._put_right(state):
+                yield event
+            for interrupt in _interrupts(state):
+                status = "interrupted"
                 yield interrupt
-            status = "interrupted" if interrupts else status
         self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
         yield self.done
 
-    async def _ended_status(self) -> Status:
-        for wait_seconds in _STATUS_WAITS_SECONDS:
-            await asyncio.sleep(wait_seconds)
-            run = await self._sdk.runs.get(str(self.thread_id), str(self.run_id))
-            match str(run["status"]):
-                case "success":
-                    return "success"
-                case "interrupted":
-                    return "stopped"
-                case "timeout":
-                    raise RunTimedOut("The run passed the server's time limit.")
-                case "error":
-                    raise RunFailed("The run failed at the server: see its log.")
-        raise StreamLost(
-            "The stream ended, but the run goes on at the server: join it again by its run_id."
-        )
+    async def _ask_state(self) -> JSON:
+        self._state = await self._wire.state(self._delivery.thread_id)
+        return self._state
 
-    async def _interrupts(self) -> list[Interrupt]:
-        thread = await self._sdk.threads.get(str(self.thread_id))
-        found: list[Any] = [
-            i for waiting in (thread.get("interrupts") or {}).values() for i in waiting
-        ]
-        return [Interrupt(str(i.get("id")), i.get("value")) for i in found]
+    def _put_right(self, state: JSON) -> list[AgentEvent]:
+        """A stream that is not proved whole is believed only if the thread holds no more."""
+        answer, values = self._decoder.answer, state["values"]
+        events: list[AgentEvent] = list(answer.put_right(values, self._decoder.attempt))
+        if not self._delivery.is_proved and (events or answer.misses(values, self._question_id)):
+            raise StreamLost(
+                "Part of the stream is gone for good: the thread's state holds the whole answer."
+            )
+        return events
 
-    def _locate(self, error: SteadyError) -> None:
-        """Gives the error what is needed to go on from here."""
+    def _located(self, error: SteadyError) -> SteadyError:
+        """The error, with what is needed to go on from here."""
         error.run_id = error.run_id or self.run_id
         error.thread_id = error.thread_id or self.thread_id
         error.last_event_id = error.last_event_id or self.last_event_id
         error.text = error.text or self._decoder.answer.text
+        return error
+
+
+def _error_in(state: JSON) -> str:
+    found = [str(task["error"]) for task in state.get("tasks") or () if task.get("error")]
+    return found[0] if found else ""
+
+
+def _interrupts(state: JSON) -> list[Interrupt]:
+    waiting: list[Any] = state.get("interrupts") or [
+        interrupt for task in state.get("tasks") or () for interrupt in task.get("interrupts") or ()
+    ]
+    return [Interrupt(str(i.get("id")), i.get("value")) for i in waiting]

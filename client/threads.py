@@ -52,11 +52,9 @@ class Threads:
             await self._sdk.threads.delete(checked_id(thread_id))
 
 
-def checked_id(thread_id: str) -> str:
+def checked_id(given: str, kind: str = "thread") -> str:
     """The id, which goes into a path: one like `../assistants` would reach another place."""
     try:
-        return str(UUID(thread_id))
+        return str(UUID(given))
     except ValueError as error:
-        raise RejectedInput(
-            f"{thread_id!r} is not a thread's id: it must be a UUID.", thread_id=thread_id
-        ) from error
+        raise RejectedInput(f"{given!r} is not a {kind}'s id: it must be a UUID.") from error

@@ -61,17 +61,17 @@ def refusing() -> Iterator[str]:
     [
         (400, RejectedInput),
         (401, Unauthorized),
-        (403, Refused),
+        (403, Unauthorized),
         (404, NotFound),
         (409, Conflict),
         (413, RejectedInput),
-        (418, ServerGone),
+        (418, ServerError),
         (422, RejectedInput),
         (429, Refused),
         (500, ServerGone),
-        (502, ServerGone),
+        (502, Refused),
         (503, Refused),
-        (504, ServerGone),
+        (504, Refused),
     ],
 )
 async def test_each_http_status_has_its_type(

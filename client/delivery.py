@@ -1,0 +1,211 @@
+"""All parts of a run, each once and in order, over as many connections as it takes."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
+
+from client.cursor import Cursor
+from client.errors import (
+    GO_ON,
+    CannotConnect,
+    Conflict,
+    NotFound,
+    ServerGone,
+    SteadyError,
+    StreamLost,
+)
+from client.events import JSON
+from client.limits import Deadlines, Limits
+from client.reconnect import Place, Reconnect
+from client.wire import REQUEST_KEY, Part, Parts, Wire
+
+ACTIVE = ("pending", "running")
+_LIFE_SECONDS = 1.0  # a connection with life in it for this long was a working one
+_SETTLE_SECONDS = 5.0
+_UNPROVED_PASSES = 3
+
+_T = TypeVar("_T")
+Fresh = list[tuple[Cursor | None, Part]]
+
+
+class Delivery:
+    """One run's stream: started with `body`, or joined by its `run_id`.
+
+    `status` is the last that is known of the run at the server; `is_proved` says whether the
+    stream is known to have been read to its end. A response that ended proves nothing: the server
+    must say that the run has ended, and a join opened after that must bring nothing new.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        limits: Limits,
+        reconnect: Reconnect,
+        thread_id: str,
+        stored: frozenset[str],
+        *,
+        body: JSON | None = None,
+        run_id: str | None = None,
+        is_new_thread: bool = False,
+    ) -> None:
+        self._wire = wire
+        self._limits = limits
+        self._reconnect = reconnect
+        self.thread_id = thread_id
+        self.run_id = run_id
+        self.status = "pending"
+        self.is_proved = False
+        self._body = body or {}
+        self._request_id = str(uuid.uuid4())
+        self._is_new_thread = is_new_thread
+        self._posts = 0
+        self._place = Place(stored)
+        self._deadlines = Deadlines(limits)
+        self._unproved_passes = 0
+        self._opened = self._alive = 0.0
+        self._fresh_parts = 0
+
+    @property
+    def has_thread(self) -> bool:
+        """Whether the thread is known to be there."""
+        return not self._is_new_thread or self.run_id is not None
+
+    async def parts(self) -> AsyncGenerator[Fresh]:
+        """What arrived together and is new, with the stream's place after each part."""
+        self._deadlines.start()
+        if self.run_id is not None:
+            self.status = await self.patiently(self._ask_status)
+        waits: Iterator[float] | None = None
+        while True:
+            ended_before, cause = self.status not in ACTIVE, None
+            try:
+                async with aclosing(self._connection()) as received:
+                    async for fresh in received:
+                        waits = None
+                        yield fresh
+                if self._place.is_unsure:
+                    continue
+                if await self._is_over(ended_before):
+                    return
+            except SteadyError as error:
+                cause = self._transient(error)
+            if cause is not None or self.status in ACTIVE:
+                worked = self._alive - self._opened > _LIFE_SECONDS
+                waits = self._delays(cause) if waits is None or worked else waits
+                await self._wait(waits, cause)
+
+    async def settle(self) -> str:
+        """The run's status, once it has ended or some seconds have passed."""
+        for wait_seconds in self._reconnect.delays(_SETTLE_SECONDS):
+            self.status = await self.patiently(self._ask_status)
+            if self.status not in ACTIVE:
+                break
+            await asyncio.sleep(wait_seconds)
+        return self.status
+
+    async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """The answer to `ask`, tried again while what hinders it is transient."""
+        waits: Iterator[float] | None = None
+        while True:
+            try:
+                return await ask()
+            except SteadyError as error:
+                cause = self._transient(error)
+            waits = waits or self._delays(cause)
+            await self._wait(waits, cause)
+
+    async def _connection(self) -> AsyncGenerator[Fresh]:
+        self._fresh_parts, self._opened, self._alive = 0, 0.0, 0.0
+        place = self._place
+        async with self._open() as received:
+            self._opened = self._alive = time.monotonic()
+            while (parts := await self._next(received)) is not None:
+                self._alive = time.monotonic()
+                fresh = [(place.cursor, part) for part in parts if place.take(part)]
+                if fresh:
+                    self._deadlines.hear()
+                    self._fresh_parts += len(fresh)
+                    yield fresh
+                if place.is_unsure:
+                    return
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Parts]:
+        if self.run_id is None and self._posts:  # its answer got lost: was the run started?
+            self.run_id = await self._wire.find(self.thread_id, self._request_id)
+        if self.run_id is None:
+            self._posts += 1
+            async with self._wire.start(self.thread_id, self._keyed_body()) as (run_id, parts):
+                self.run_id = run_id
+                yield parts
+        else:
+            last_event_id = self._place.rejoin()
+            async with self._wire.join(self.thread_id, self.run_id, last_event_id) as parts:
+                yield parts
+
+    def _keyed_body(self) -> JSON:
+        return {
+            **self._body,
+            "metadata": {**(self._body.get("metadata") or {}), REQUEST_KEY: self._request_id},
+        }
+
+    async def _next(self, received: Parts) -> list[Part] | None:
+        try:
+            async with asyncio.timeout(self._deadlines.left_seconds()):
+                return await anext(received, None)
+        except TimeoutError:
+            raise self._deadlines.error() from None
+
+    async def _is_over(self, ended_before: bool) -> bool:
+        if not ended_before:
+            self.status = await self._ask_status()
+            return False
+        if self._fresh_parts:
+            return False
+        self.is_proved = self._place.id is not None and self._place.is_passed
+        self._unproved_passes += 1
+        return self.is_proved or self._unproved_passes >= _UNPROVED_PASSES
+
+    async def _ask_status(self) -> str:
+        return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])
+
+    def _transient(self, error: SteadyError) -> SteadyError:
+        """The error, where trying again may help; else raises it."""
+        if isinstance(error, NotFound) and self._deadlines.has_begun:
+            raise StreamLost(
+                "The server no longer knows the run: it restarted, or the thread was deleted. "
+                "Ask again; what had arrived is in `text`."
+            ) from error
+        may_be_own = isinstance(error, Conflict) and self._posts > 1
+        if not may_be_own and not self._reconnect.is_transient(error):
+            raise error
+        return error
+
+    def _delays(self, cause: SteadyError | None) -> Iterator[float]:
+        return self._reconnect.delays(self._patience_seconds(cause))
+
+    def _patience_seconds(self, cause: SteadyError | None) -> float:
+        first = isinstance(cause, CannotConnect) and self.run_id is None
+        return self._limits.connect_seconds if first else self._limits.reconnect_seconds
+
+    async def _wait(self, waits: Iterator[float], cause: SteadyError | None) -> None:
+        asked_seconds = cause.retry_after_seconds if cause else 0.0
+        seconds = next(waits, None)
+        if seconds is None or asked_seconds > self._patience_seconds(cause):
+            raise self._given_up(cause) from cause
+        try:
+            async with asyncio.timeout(self._deadlines.left_seconds()):
+                await asyncio.sleep(max(seconds, asked_seconds))
+        except TimeoutError:
+            raise self._deadlines.error() from cause
+
+    def _given_up(self, cause: SteadyError | None) -> SteadyError:
+        if self.run_id is None and cause is not None:
+            return cause
+        limit = f"{self._limits.reconnect_seconds:g} s"
+        if cause is None:
+            return StreamLost(f"The stream keeps ending early, for {limit} now. {GO_ON}")
+        return ServerGone(f"The server did not come back within {limit}: {cause.message} {GO_ON}")
