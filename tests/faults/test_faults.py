@@ -45,12 +45,12 @@ async def wrong(scenarios: list[Scenario], server: Server, model: ModelServer) -
 
 async def test_every_stream_is_complete_or_told(server: Server, model: ModelServer) -> None:
     """Whatever the network does, each stream gives everything once, or ends in the right error."""
-    assert await wrong([scenario(seed) for seed in range(60)], server, model) == []
+    assert await wrong([scenario(seed) for seed in range(100)], server, model) == []
 
 
 async def test_the_same_holds_without_frames(frameless: LocalServer, model: ModelServer) -> None:
     """With an event for each token, many of them under one id, nothing is lost or doubled."""
-    made = [scenario(seed, frames=False) for seed in range(30)]
+    made = [scenario(seed, frames=False) for seed in range(60)]
     async with Server(frameless.url) as asked:
         assert await wrong(made, asked, model) == []
 
