@@ -68,6 +68,7 @@ class Delivery:
         self._told(fault)
         match fault.kind:
             case "end" | "end_mid":
+                await asyncio.sleep(fault.seconds)
                 await self._client.send(h11.EndOfMessage())
                 return True
             case "stall":
@@ -76,6 +77,9 @@ class Delivery:
                 self._single_bytes = fault.count
             case "throttle":
                 self._slow_until = asyncio.get_running_loop().time() + fault.seconds
+            case "rst" | "fin":
+                await asyncio.sleep(fault.seconds)
+                raise Struck
             case _:
                 raise Struck
         return False

@@ -63,6 +63,8 @@ def of_end(
         verdict: Verdict = "silent end" if is_silent else "lost or doubled"
         told = f"{lost} lost, {found.doubled} doubled"
         return replace(outcome, verdict=verdict, detail=told, lost=lost, doubled=found.doubled)
+    if text != "".join(scenario.replies[-1].text):
+        return replace(outcome, verdict="wrong result", detail="text() is not the answer")
     if wrong := _misfits(scenario, heard, calls, truth):
         return replace(outcome, verdict="wrong result", detail=wrong)
     return outcome
@@ -77,14 +79,13 @@ def compare(texts: Texts) -> Difference:
 
 
 def _texts(scenario: Scenario, heard: dict[str, str], text: str, truth: Truth) -> Texts:
-    """Each message's tokens with what the reader has of it; and the answer's with `text`."""
+    """Each message's tokens with what the reader has of it; in other modes the answer's alone."""
     said = [tokens(reply.text) for reply in scenario.replies]
-    pairs = [(said[-1], text)]
-    if "messages" in scenario.modes:
-        got = [heard.get(at, "") for at in truth.messages]
-        got[-1:] = ["".join([*got[-1:], *(heard[at] for at in heard if at not in truth.messages)])]
-        pairs += zip(said, got, strict=True)
-    return pairs
+    if "messages" not in scenario.modes:
+        return [(said[-1], text)]
+    got = [heard.get(at, "") for at in truth.messages]
+    got[-1:] = ["".join([*got[-1:], *(heard[at] for at in heard if at not in truth.messages)])]
+    return list(zip(said, got, strict=True))
 
 
 def _untrue(scenario: Scenario, truth: Truth) -> str:

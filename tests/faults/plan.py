@@ -28,8 +28,9 @@ class NetFault:
     """One thing that goes wrong with one response.
 
     It strikes once `after_bytes` bytes of the body have passed, or in place of the body's proper
-    end (`AT_END`). `seconds` is how long it lasts, or for `buffer` each interval; `count` is how
-    many bytes are split one by one, or how many pass in a second under `throttle`.
+    end (`AT_END`). `seconds` is how long it lasts; for `buffer` each interval; and for what ends
+    the response, how long it hangs before that. `count` is how many bytes are split one by one, or
+    how many pass in a second under `throttle`.
     """
 
     kind: Kind

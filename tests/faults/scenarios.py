@@ -188,7 +188,7 @@ def _combined(rng: random.Random, places: _Places) -> Plan:
 
 
 def _cut(rng: random.Random, places: _Places) -> NetFault:
-    return NetFault(rng.choice(["rst", "fin", "end", "end_mid"]), places.draw())
+    return _plain_cut(rng.choice(["rst", "fin", "end", "end_mid"]))(rng, places)[0]
 
 
 def _stream_faults(rng: random.Random, kind: str, places: _Places) -> list[NetFault]:
@@ -196,7 +196,13 @@ def _stream_faults(rng: random.Random, kind: str, places: _Places) -> list[NetFa
 
 
 def _plain_cut(kind: str) -> Callable[[random.Random, _Places], list[NetFault]]:
-    return lambda rng, places: [NetFault(kind, places.draw())]  # type: ignore[arg-type]
+    """A cut; some come so late that the run has ended meanwhile, and the rest is replay."""
+
+    def made(rng: random.Random, places: _Places) -> list[NetFault]:
+        seconds = rng.choice([0.0, 0.0, 0.0, 0.3, 0.8])
+        return [NetFault(kind, places.draw(), seconds=seconds)]  # type: ignore[arg-type]
+
+    return made
 
 
 def _stall(rng: random.Random, places: _Places) -> list[NetFault]:
