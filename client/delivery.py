@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
 from client.cursor import Cursor
@@ -100,7 +100,8 @@ class Delivery:
     async def settle(self) -> str:
         """The run's status, once it has ended or some seconds have passed."""
         for wait_seconds in self._reconnect.delays(_SETTLE_SECONDS):
-            self.status = await self.patiently(self._ask_status)
+            with suppress(SteadyError):
+                self.status = await self._ask_status()
             if self.status not in ACTIVE:
                 break
             await asyncio.sleep(wait_seconds)
@@ -124,11 +125,13 @@ class Delivery:
             self._opened = self._alive = time.monotonic()
             while (parts := await self._next(received)) is not None:
                 self._alive = time.monotonic()
+                self.run_id = self.run_id or _run_id_in(parts)
                 fresh = [(place.cursor, part) for part in parts if place.take(part)]
                 if fresh:
                     self._deadlines.hear()
                     self._fresh_parts += len(fresh)
                     yield fresh
+                    self._deadlines.hear()
                 if place.is_unsure:
                     return
 
@@ -209,3 +212,8 @@ class Delivery:
         if cause is None:
             return StreamLost(f"The stream keeps ending early, for {limit} now. {GO_ON}")
         return ServerGone(f"The server did not come back within {limit}: {cause.message} {GO_ON}")
+
+
+def _run_id_in(parts: list[Part]) -> str | None:
+    """For servers that do not name the run in the response's head."""
+    return next((part.data.get("run_id") for part in parts if part.name == "metadata"), None)

@@ -44,27 +44,26 @@ class Deadlines:
         self._started = self._heard = time.monotonic()
 
     def hear(self) -> None:
-        """An event came."""
+        """An event came, or its reader came back for the next: only the server's silence counts."""
         self._heard, self.has_begun = time.monotonic(), True
 
     def left_seconds(self) -> float | None:
         """How long until the first limit passes; None: no limit."""
-        return min((ends_at for ends_at, _ in self._ends()), default=None)
+        ends = self._ends()
+        return ends[0][0] - time.monotonic() if ends else None
 
     def error(self) -> SteadyError:
         """What to raise for the limit that passes first."""
-        return min(self._ends(), key=lambda end: end[0])[1]
+        _, seconds, kind = self._ends()[0]
+        return kind.after(seconds)
 
-    def _ends(self) -> list[tuple[float, SteadyError]]:
-        limits, now = self._limits, time.monotonic()
-        first, silence, run = (
-            limits.first_event_seconds, limits.silence_seconds, limits.run_seconds,
-        )  # fmt: skip
-        ends: list[tuple[float, SteadyError]] = []
-        if not self.has_begun and first is not None:
-            ends.append((self._started + first - now, FirstEventTimedOut.after(first)))
-        if self.has_begun and silence is not None:
-            ends.append((self._heard + silence - now, SilenceTimedOut.after(silence)))
-        if run is not None:
-            ends.append((self._started + run - now, RunTimedOut.after(run)))
-        return ends
+    def _ends(self) -> list[tuple[float, float, type[RunTimedOut]]]:
+        """When each limit passes, what it is, and its error; the first to pass comes first."""
+        limits = self._limits
+        ends = [(self._started, limits.run_seconds, RunTimedOut)]
+        if self.has_begun:
+            ends.append((self._heard, limits.silence_seconds, SilenceTimedOut))
+        else:
+            ends.append((self._started, limits.first_event_seconds, FirstEventTimedOut))
+        set_ones = [(since + s, s, kind) for since, s, kind in ends if s is not None]
+        return sorted(set_ones, key=lambda end: end[0])

@@ -62,9 +62,10 @@ class Place:
         self.is_unsure = False
         self._before = BEGINNING
         self._in_pass = 0
-        self._settled: str | None = None
+        self._order: tuple[int, ...] = ()
         self._is_joined = False
-        self._bodies: list[int] = []
+        self._is_settled = True
+        self._bodies: set[bytes] = set()
 
     @property
     def cursor(self) -> Cursor | None:
@@ -78,8 +79,8 @@ class Place:
 
     def rejoin(self) -> str:
         """Begins the next connection; the id to ask for what follows it."""
-        self._is_joined, self._in_pass = True, 0
-        self._settled, self.is_unsure = self.id, False
+        self._is_joined = self._is_settled = True
+        self._in_pass, self.is_unsure = 0, False
         return self._before
 
     def take(self, part: Part) -> bool:
@@ -88,20 +89,24 @@ class Place:
             return False
         if part.id is None or part.name.partition("|")[0] not in self._stored:
             return True
-        if self.id is None or order(part.id) > order(self.id):
-            self._before, self.id = self.id or BEGINNING, part.id
-            self.count = self._in_pass = 0
-            self._bodies.clear()
-        elif part.id != self.id:
-            self._in_pass = 0
-            return False
+        if part.id != self.id:
+            at = order(part.id)
+            if self._is_joined and at <= self._order:
+                self._in_pass = 0
+                return False
+            self._begin(part.id, at)
         self._in_pass += 1
         if self._in_pass <= self.count:
             return False
-        body = hash(part.raw)
-        if self._is_joined and self._settled != self.id and body in self._bodies:
+        if not self._is_settled and part.raw in self._bodies:
             self.is_unsure = True
             return False
-        self._bodies.append(body)
+        self._bodies.add(part.raw)
         self.count += 1
         return True
+
+    def _begin(self, event_id: str, at: tuple[int, ...]) -> None:
+        self._before, self.id, self._order = self.id or BEGINNING, event_id, at
+        self.count = self._in_pass = 0
+        self._is_settled = not self._is_joined
+        self._bodies.clear()

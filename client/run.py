@@ -147,6 +147,10 @@ class Run:
             except SteadyError as error:
                 self._failure = error
                 return
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                self._failure = StreamLost(f"The server's {part.name} event cannot be read.")
+                self._failure.__cause__ = error
+                return
 
     def _note_first_text(self) -> None:
         if self._ttft_ms is None and self._decoder.answer.has_text:

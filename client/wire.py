@@ -52,14 +52,12 @@ class Wire:
         )
 
     @asynccontextmanager
-    async def start(self, thread_id: str, body: JSON) -> AsyncIterator[tuple[str, Parts]]:
-        """Creates a run; its id and its parts, as lists of what arrived together."""
+    async def start(self, thread_id: str, body: JSON) -> AsyncIterator[tuple[str | None, Parts]]:
+        """Creates a run; its id, if the head names it, and its parts, as they arrive together."""
         path = f"/threads/{thread_id}/runs/stream"
         async with self._stream("POST", path, {}, body) as (response, parts):
-            place = response.headers.get("content-location", "").rstrip("/")
-            if not place:
-                raise StreamLost("The server does not say which run it started.")
-            yield place.rpartition("/")[2], parts
+            place: str = response.headers.get("content-location", "")
+            yield place.rstrip("/").rpartition("/")[2] or None, parts
 
     @asynccontextmanager
     async def join(self, thread_id: str, run_id: str, last_event_id: str) -> AsyncIterator[Parts]:

@@ -1,0 +1,134 @@
+"""Where a cut stream goes on, and how long the client waits: the pure half of the resume."""
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.cursor import Cursor
+from client.errors import CannotConnect, Conflict, NotFound, Refused, ServerGone, Unauthorized
+from client.reconnect import Place, delays, is_transient
+from client.wire import Part
+
+STORED = frozenset({"messages"})
+
+
+@st.composite
+def stored_parts(draw: st.DrawFn) -> list[Part]:
+    """What a server keeps of a run: few texts, many parts of one millisecond."""
+    gaps = draw(st.lists(st.sampled_from([0, 0, 1, 1, 2]), min_size=1, max_size=40))
+    texts = draw(st.lists(st.sampled_from([b'"a"', b'"b"']), min_size=len(gaps), max_size=40))
+    parts, at = list[Part](), 1000
+    for gap, raw in zip(gaps, texts, strict=False):
+        at += gap
+        parts.append(Part("messages", raw, f"{at}-0"))
+    return parts
+
+
+class Server:
+    """The in-memory server's replay: it puts parts of its own accord while a join is read.
+
+    A join repeats what is put between its beginning and the end of its replay. Time goes on between
+    two requests, so that what a reader has seen is never of the millisecond of its next join.
+    """
+
+    def __init__(self, parts: list[Part], data: st.DataObject) -> None:
+        self.parts, self._data, self._put = parts, data, 0
+
+    def stream(self) -> Iterator[Part]:
+        while self._put < len(self.parts):
+            self._put += 1
+            yield self.parts[self._put - 1]
+
+    def join(self, last_event_id: str) -> Iterator[Part]:
+        while 0 < self._put < len(self.parts) and self._id(self._put) == self._id(self._put - 1):
+            self._put += 1
+        subscribed = self._put
+        self._put = self._data.draw(st.integers(self._put, len(self.parts)))
+        yield from [part for part in self.parts[: self._put] if str(part.id) > last_event_id]
+        if self._put < len(self.parts):  # of a run that has ended, nothing follows the replay
+            self._put = len(self.parts)
+            yield from self.parts[subscribed:]
+
+    def _id(self, index: int) -> str | None:
+        return self.parts[index].id
+
+
+@settings(max_examples=1500)
+@given(stored_parts(), st.lists(st.integers(0, 12), max_size=12), st.data())
+def test_every_part_is_taken_once_over_any_cuts(
+    parts: list[Part], cuts: list[int], data: st.DataObject
+) -> None:
+    """However often it is cut, the parts that are taken are the run's, each once and in order."""
+    server, place = Server(parts, data), Place(STORED)
+    connection, taken = server.stream(), list[Part]()
+    for longest in [*cuts, *[10 * len(parts)] * len(parts)]:
+        for part in islice(connection, longest):
+            taken += [part] if place.take(part) else []
+            if place.is_unsure:
+                break
+        connection = server.join(place.rejoin())
+    assert taken == parts
+
+
+@given(stored_parts(), st.integers(0, 40))
+def test_a_finished_run_replays_to_where_the_reader_was(parts: list[Part], read: int) -> None:
+    """A join after the end shows that nothing is missing by passing the reader's place."""
+    place = Place(STORED)
+    for part in parts[:read]:
+        assert place.take(part)
+    rest: list[Part] = []
+    for _ in parts:
+        before = place.rejoin()
+        rest += [part for part in parts if str(part.id) > before and place.take(part)]
+        if not place.is_unsure:
+            break
+    assert rest == parts[read:]
+    assert place.is_passed
+
+
+def test_parts_that_are_not_kept_count_for_nothing() -> None:
+    """An error part, which is never replayed, passes and leaves the place as it was."""
+    place = Place(STORED)
+    assert place.take(Part("messages", b"1", "5-0"))
+    assert place.take(Part("error", b"{}", "5-0"))
+    assert place.take(Part("messages", b"2", None))
+    assert place.cursor == Cursor("5-0", 1, 0)
+
+
+def test_ids_may_go_backwards_before_any_cut() -> None:
+    """Before the first cut nothing is repeated, so a clock that is set back loses nothing."""
+    place = Place(STORED)
+    assert all(place.take(Part("messages", b"x", f"{at}-0")) for at in (5, 4, 6))
+
+
+@given(st.floats(0.01, 5.0))
+def test_delays_grow_and_end(limit_seconds: float) -> None:
+    """Delays double up to a cap, none is longer than what is left, and they end with the limit."""
+    found = list(islice(delays(limit_seconds), 10))
+    assert all(0 < delay <= limit_seconds for delay in found)
+    assert all(later <= 4 * earlier for earlier, later in pairwise(found))
+
+
+def test_no_time_no_delay() -> None:
+    """A limit that has passed gives no try at all."""
+    assert list(delays(0.0)) == []
+
+
+def test_what_is_transient() -> None:
+    """A server that is away or busy may come back; one that says no says so again."""
+    assert all(is_transient(kind("x")) for kind in (CannotConnect, ServerGone, Refused))
+    assert not any(is_transient(kind("x")) for kind in (NotFound, Conflict, Unauthorized))
+
+
+@given(st.integers(0, 10**13), st.integers(1, 99), st.integers(1, 9))
+def test_a_cursor_outlives_its_reader(at: int, count: int, event: int) -> None:
+    """Written and read again it is the same place, and it covers just what is not after it."""
+    cursor = Cursor(f"{at}-0", count, event)
+    assert Cursor.parse(str(cursor)) == cursor
+    assert cursor.covers(cursor)
+    assert not cursor.covers(Cursor(f"{at}-0", count, event + 1))
+    assert not cursor.covers(Cursor(f"{at + 1}-0", 1, 1))
+    assert Cursor.parse(f"{at}-0").covers(cursor)
+    assert str(Cursor.parse(f"{at}-0")) == f"{at}-0"
