@@ -23,6 +23,7 @@ ROWS = {
     "fin": "cut, FIN",
     "end": "clean end between events",
     "end_mid": "clean end inside an event",
+    "ends": "clean ends after the run",
     "stall": "stall",
     "throttle": "throttle",
     "buffer": "buffering",
@@ -41,6 +42,7 @@ _WEIGHTS = {
     **dict.fromkeys(("stall", "buffer", "refuse", "reset", "status", "lost", "unsent"), 5),
     **dict.fromkeys(("throttle", "split", "others"), 4),
     "combined": 18,
+    "ends": 6,
     "none": 2,
     "gone": 2,
     "model": 10,
@@ -101,9 +103,11 @@ def scenario(seed: int, *, frames: bool = True, model_faults: bool = True) -> Sc
         plan=Plan(seed=seed),
         reader_seconds=rng.choice([0.0, 0.0, 0.0, 0.005, 0.02]),
     )
+    places = _Places(rng, _size_bytes(made, frames))
     if kind == "model":
-        return _with_model_fault(rng, made)
-    plan = _plan(rng, kind, _Places(rng, _size_bytes(made, frames)))
+        cuts = (_cut(rng, places),) if rng.random() < 0.4 else ()
+        return _with_model_fault(rng, replace(made, plan=Plan(streams=cuts, seed=seed)))
+    plan = _plan(rng, kind, places)
     made = replace(made, plan=replace(plan, seed=seed))
     if kind == "gone":
         made = replace(made, allowed=GONE, reconnect_seconds=1.5)
@@ -164,6 +168,8 @@ def _plan(rng: random.Random, kind: str, places: _Places) -> Plan:
         case "gone":
             fault = NetFault(rng.choice(["refuse", "reset"]), places.draw(), seconds=FOR_EVER)
             return Plan(streams=(fault,))
+        case "ends":
+            return _ends(rng, places)
         case "combined":
             return _combined(rng, places)
     faults: list[NetFault] = []
@@ -185,6 +191,19 @@ def _combined(rng: random.Random, places: _Places) -> Plan:
     for _ in range(rng.randint(2, 5)):
         faults += _stream_faults(rng, rng.choice(list(_STREAM_FAULTS)), places)
     return Plan(start=start, streams=tuple(faults), others=rng.choice([0.0, 0.1, 0.3]))
+
+
+_HEAD_BYTES = 700  # of a stream: what the server says before the model speaks
+
+
+def _ends(rng: random.Random, places: _Places) -> Plan:
+    """The run ends while the first response hangs; those that replay it end cleanly too soon."""
+    first = NetFault("end", rng.choice([0, _HEAD_BYTES, max(places.draw(), 0)]), seconds=0.8)
+    replays: list[NetFault] = []
+    for _ in range(rng.randint(1, 3)):
+        at = rng.choice([rng.randrange(_HEAD_BYTES), rng.randrange(_HEAD_BYTES), places.draw()])
+        replays.append(NetFault(rng.choice(["end", "end_mid"]), at))
+    return Plan(streams=(first, *replays))
 
 
 def _cut(rng: random.Random, places: _Places) -> NetFault:
