@@ -4,11 +4,11 @@
     python -m tests.faults --seed 1234 -v      one scenario again, with all that happens in it
     python -m tests.faults --stock             the stock SDK under the same faults, beside ours
 
-With `--url` any LangGraph-compatible server is tested whose assistant `agent` has this project's
-tools (or `calculate` at least). Its model must be the scripted one that runs here: start the suite
-with `--model-port P`, and the server with
+With `--url` any LangGraph-compatible server of this machine is tested whose assistant `agent` has
+this project's tools (or `calculate` at least). Its model must be the scripted one that runs here:
+start the suite with `--model-port P`, and the server with
 
-    OPENAI_BASE_URL=http://HOST-OF-THE-SUITE:P/v1 OPENAI_API_KEY=any STEADY_MODEL_SILENCE_SECONDS=2
+    OPENAI_BASE_URL=http://127.0.0.1:P/v1 OPENAI_API_KEY=any STEADY_MODEL_SILENCE_SECONDS=2
 
 Servers are not killed then: that is done only to those that are started here.
 """
