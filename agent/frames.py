@@ -144,8 +144,9 @@ class _FramedStream(httpx.AsyncByteStream):
 
     async def _close(self) -> None:
         if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.wait([self._pump])
+            while not self._pump.done():  # what it awaits may swallow a cancellation
+                self._pump.cancel()
+                await asyncio.wait([self._pump], timeout=_CANCEL_AGAIN_SECONDS)
             if not self._pump.cancelled():
                 self._pump.exception()  # seen, so that asyncio does not report it as lost
         await self._upstream.aclose()

@@ -17,6 +17,7 @@ class _Said:
     calls: list[JSON] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     node: str = ""
+    source: str = ""
     is_whole: bool = False
 
 
@@ -45,8 +46,12 @@ class Answer:
     def knows(self, message: JSON) -> bool:
         return str(message.get("id")) in self._said
 
-    def add_text(self, message_id: str, text: str) -> None:
-        self._of(message_id).pieces.append(text)
+    def add_text(self, message_id: str, text: str, source: str = "messages") -> None:
+        """Takes a piece, from the first mode that brings any: two modes bring each piece twice."""
+        said = self._of(message_id)
+        said.source = said.source or source
+        if source == said.source:
+            said.pieces.append(text)
 
     def tell(self, message_id: str, text: str, node: str) -> Token:
         """The token in which this text of the message goes out."""
@@ -100,7 +105,7 @@ class Answer:
         if event["event"] == "on_chat_model_stream":
             chunk = data["chunk"]
             if text := text_of(chunk):
-                self.add_text(str(chunk.get("id")), text)
+                self.add_text(str(chunk.get("id")), text, "events")
         elif event["event"] == "on_chat_model_end":
             self.read_message(data["output"])
 
@@ -111,15 +116,19 @@ class Answer:
             self._writing.pop(message_id, None)
             yield Retry(attempt, message_id, reason)
 
-    def misses(self, state: Any, question_id: str | None) -> bool:
-        """Whether the state holds what the model said after this question, and this does not."""
+    def has_all(self, state: Any, question_id: str | None) -> bool:
+        """Whether this has all that the state holds of what the model said to this question.
+
+        Where the question is not known, only messages that have begun are looked at.
+        """
         is_own = False
         for message in _messages(state):
+            said = self._said.get(str(message.get("id")))
             if message.get("type") == "human":
                 is_own = message.get("id") == question_id
-            elif is_own and message.get("type") == "ai" and not self.knows(message):
-                return True
-        return False
+            elif message.get("type") == "ai" and (said or is_own) and not _is_same(said, message):
+                return False
+        return True
 
     def put_right(self, state: Any, attempt: int) -> Iterator[Retry | Token]:
         """What is missing or wrong in the tokens, by the state after the run: the last word."""
@@ -139,6 +148,10 @@ class Answer:
 
     def _of(self, message_id: str) -> _Said:
         return self._said.setdefault(message_id, _Said())
+
+
+def _is_same(said: _Said | None, message: JSON) -> bool:
+    return said is not None and said.is_whole and "".join(said.pieces) == text_of(message)
 
 
 def _messages(state: Any) -> list[JSON]:

@@ -85,6 +85,7 @@ class AgentClient:
         modes: Iterable[Mode] = DEFAULT_MODES,
         assistant: str = "agent",
         context: JSON | None = None,
+        nodes: Iterable[str] | None = None,
         multitask_strategy: MultitaskStrategy = "reject",
         cancel_on_leave: bool = False,
     ) -> Run:
@@ -92,7 +93,8 @@ class AgentClient:
 
         Without `thread_id` a new thread is made. On a thread that is busy with another run it
         raises Conflict, unless `multitask_strategy` says otherwise. The run starts when the stream
-        is first read, and goes on if the reader leaves, unless `cancel_on_leave`.
+        is first read, and goes on if the reader leaves, unless `cancel_on_leave`. Tokens and tool
+        calls are those of the graph's nodes but tools and middleware, or just those of `nodes`.
         """
         chosen = _checked(modes)
         if not message.strip():
@@ -120,6 +122,7 @@ class AgentClient:
         return Run(
             self._wire,
             delivery,
+            nodes=nodes,
             question_id=question_id,
             cancel_on_leave=cancel_on_leave,
         )

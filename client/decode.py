@@ -44,10 +44,12 @@ class Decoder:
     """Turns parts into events, in order; it remembers which message each piece belongs to.
 
     `answer` holds what the run has said and called so far, in whichever modes it is streamed. What
-    a model says to the program and not to the person is no part of it: see `is_internal`.
+    a model says to the program and not to the person is no part of it: see `is_internal`; `nodes`,
+    where given, are the only ones that speak to the person.
     """
 
     thread_id: str | None = None
+    nodes: frozenset[str] | None = None
     run_id: str | None = None
     attempt: int = 1
     stopped: bool = False
@@ -67,7 +69,7 @@ class Decoder:
                 self.answer.read_state(data)
                 yield Values(data)
             case "events":
-                if not is_internal(data.get("metadata") or {}):
+                if self._is_for_the_person(data.get("metadata") or {}):
                     self.answer.read_event(data)
                 yield _event(data)
             case "custom":
@@ -92,12 +94,17 @@ class Decoder:
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
         node = str(metadata.get("langgraph_node", ""))
         match message.get("type"):
-            case "AIMessageChunk" if not is_internal(metadata):
+            case "AIMessageChunk" if self._is_for_the_person(metadata):
                 yield from self._chunk(message, node)
-            case "ai" if not is_internal(metadata):
+            case "ai" if self._is_for_the_person(metadata):
                 yield from self._whole(message, node)
             case "tool":
                 yield tool_result(message)
+
+    def _is_for_the_person(self, metadata: JSON) -> bool:
+        if self.nodes is not None:
+            return metadata.get("langgraph_node") in self.nodes
+        return not is_internal(metadata)
 
     def _chunk(self, message: JSON, node: str) -> Iterator[AgentEvent]:
         at = str(message.get("id"))
@@ -141,11 +148,13 @@ class Decoder:
 def is_internal(metadata: JSON) -> bool:
     """Whether a model call with this metadata speaks to the program, not to the person.
 
-    So do calls inside tools (LangGraph's node `tools`) and inside middleware, whose nodes LangChain
-    names `Class.hook`; `lc_source` is where LangChain says that a call is a summary.
+    So do calls inside tools (LangGraph's node `tools`), in graphs that a node calls (their
+    checkpoint namespace is a path), and in middleware, whose nodes LangChain names `Class.hook`;
+    `lc_source` is where LangChain says that a call is a summary.
     """
     node = str(metadata.get("langgraph_node", ""))
-    return node == "tools" or "." in node or "lc_source" in metadata
+    is_nested = "|" in str(metadata.get("langgraph_checkpoint_ns", ""))
+    return node == "tools" or is_nested or "." in node or "lc_source" in metadata
 
 
 def _event(data: JSON) -> Event:

@@ -25,7 +25,7 @@ from client.wire import REQUEST_KEY, Part, Parts, Wire
 ACTIVE = ("pending", "running")
 _LIFE_SECONDS = 1.0  # a connection with life in it for this long was a working one
 _SETTLE_SECONDS = 5.0
-_UNPROVED_PASSES = 3
+_QUIET_PASSES = 4
 
 _T = TypeVar("_T")
 Fresh = list[tuple[Cursor | None, Part]]
@@ -34,9 +34,11 @@ Fresh = list[tuple[Cursor | None, Part]]
 class Delivery:
     """One run's stream: started with `body`, or joined by its `run_id`.
 
-    `status` is the last that is known of the run at the server; `is_proved` says whether the
-    stream is known to have been read to its end. A response that ended proves nothing: the server
-    must say that the run has ended, and a join opened after that must bring nothing new.
+    A response that ended proves nothing. The stream is over when the server says that the run has
+    ended, a join opened after that brings nothing new, and `is_whole` finds in the thread's state
+    nothing that has not arrived; or when joins bring nothing new again and again. Then `status` is
+    the run's at the server, `state` the thread's, and `is_proved` says whether the joins came to
+    where the reader was.
     """
 
     def __init__(
@@ -57,14 +59,16 @@ class Delivery:
         self.thread_id = thread_id
         self.run_id = run_id
         self.status = "pending"
+        self.state: JSON = {}
         self.is_proved = False
+        self.is_whole: Callable[[JSON], bool] = lambda state: True
         self._body = body or {}
         self._request_id = str(uuid.uuid4())
         self._is_new_thread = is_new_thread
         self._posts = 0
         self._place = Place(stored)
         self._deadlines = Deadlines(limits)
-        self._unproved_passes = 0
+        self._quiet_passes = 0
         self._opened = self._alive = 0.0
         self._fresh_parts = 0
 
@@ -167,10 +171,13 @@ class Delivery:
             self.status = await self._ask_status()
             return False
         if self._fresh_parts:
+            self._quiet_passes = 0
             return False
+        self.state = await self._wire.state(self.thread_id)
         self.is_proved = self._place.id is not None and self._place.is_passed
-        self._unproved_passes += 1
-        return self.is_proved or self._unproved_passes >= _UNPROVED_PASSES
+        self._quiet_passes += 1
+        is_over = self.is_proved and self.is_whole(self.state)
+        return is_over or self._quiet_passes >= _QUIET_PASSES
 
     async def _ask_status(self) -> str:
         return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])

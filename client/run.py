@@ -1,7 +1,7 @@
 """One run's stream: iterate its events, ask for its result, stop it."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -30,6 +30,7 @@ class Run:
         wire: Wire,
         delivery: Delivery,
         *,
+        nodes: Iterable[str] | None = None,
         question_id: str | None = None,
         cancel_on_leave: bool = False,
         after: str | None = None,
@@ -39,10 +40,11 @@ class Run:
         self._question_id = question_id
         self._cancel_on_leave = cancel_on_leave
         self._after = self._cursor = Cursor.parse(after) if after else None
-        self._decoder = Decoder(delivery.thread_id)
+        speakers = frozenset(nodes) if nodes is not None else None
+        self._decoder = Decoder(delivery.thread_id, speakers)
+        self._delivery.is_whole = self._is_whole
         self._events: AsyncGenerator[AgentEvent] | None = None
         self._failure: SteadyError | None = None
-        self._state: JSON | None = None
         self._started = time.monotonic()
         self._ttft_ms: int | None = None
         self.done: Done | None = None
@@ -100,9 +102,7 @@ class Run:
     async def final_state(self) -> JSON:
         """The thread's state when the run had ended."""
         await self._finish()
-        if self._state is None:
-            self._state = await self._wire.state(self._delivery.thread_id)
-        values: JSON = self._state["values"]
+        values: JSON = self._delivery.state["values"]
         return values
 
     async def stop(self) -> None:
@@ -159,15 +159,15 @@ class Run:
     async def _ending(self) -> AsyncGenerator[AgentEvent]:
         """The run has ended at the server: how, and is what arrived what the thread holds?"""
         status: Status = "success"
+        state = self._delivery.state
         if self._decoder.stopped or self._delivery.status == "interrupted":
             status = "stopped"
         elif self._delivery.status == "timeout":
             raise RunTimedOut("The run passed the server's time limit.")
+        elif self._delivery.status == "error":
+            raise from_state(_error_in(state))
         else:
-            state = await self._delivery.patiently(self._ask_state)
-            if self._delivery.status == "error":
-                raise from_state(_error_in(state))
-            for event in self._put_right(state):
+            for event in self._put_right(state["values"]):
                 yield event
             for interrupt in _interrupts(state):
                 status = "interrupted"
@@ -175,19 +175,16 @@ class Run:
         self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
         yield self.done
 
-    async def _ask_state(self) -> JSON:
-        self._state = await self._wire.state(self._delivery.thread_id)
-        return self._state
+    def _is_whole(self, state: JSON) -> bool:
+        return self._decoder.answer.has_all(state["values"], self._question_id)
 
-    def _put_right(self, state: JSON) -> list[AgentEvent]:
+    def _put_right(self, values: JSON) -> list[AgentEvent]:
         """A stream that is not proved whole is believed only if the thread holds no more."""
-        answer, values = self._decoder.answer, state["values"]
-        events: list[AgentEvent] = list(answer.put_right(values, self._decoder.attempt))
-        if not self._delivery.is_proved and (events or answer.misses(values, self._question_id)):
+        if not self._delivery.is_proved and not self._is_whole(self._delivery.state):
             raise StreamLost(
                 "Part of the stream is gone for good: the thread's state holds the whole answer."
             )
-        return events
+        return list(self._decoder.answer.put_right(values, self._decoder.attempt))
 
     def _located(self, error: SteadyError) -> SteadyError:
         """The error, with what is needed to go on from here."""

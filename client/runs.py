@@ -1,5 +1,6 @@
 """The runs of a server's threads: list them, join their streams, cancel them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from client.decode import PART_NAMES
@@ -36,7 +37,14 @@ class Runs:
         """Ends the run at the server."""
         await self._wire.cancel(checked_id(thread_id), checked_id(run_id, "run"))
 
-    def join(self, thread_id: str, run_id: str, last_event_id: str | None = None) -> Run:
+    def join(
+        self,
+        thread_id: str,
+        run_id: str,
+        last_event_id: str | None = None,
+        *,
+        nodes: Iterable[str] | None = None,
+    ) -> Run:
         """The stream of a run that was started elsewhere or earlier, as long as it is kept.
 
         From its beginning, or after `last_event_id`: a `Run.last_event_id`, or an id of the
@@ -50,4 +58,4 @@ class Runs:
             PART_NAMES,
             run_id=checked_id(run_id, "run"),
         )
-        return Run(self._wire, delivery, after=last_event_id)
+        return Run(self._wire, delivery, nodes=nodes, after=last_event_id)

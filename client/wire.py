@@ -114,12 +114,14 @@ async def _check(response: httpx.Response) -> None:
 
 
 async def _parts(response: httpx.Response) -> Parts:
-    """The parts as they arrive; a list may be empty, and a part that is cut short is none."""
+    """The parts as they arrive; a list may be empty, and what is cut short is no part."""
     lines, reader = BytesLineDecoder(), _PartReader()
     async for data in response.aiter_bytes():
         yield [part for line in lines.decode(data) if (part := reader.add(bytes(line)))]
         if reader.size_bytes + len(lines.buffer) > LONGEST_PART_BYTES:
             raise StreamLost(f"The server sent more than {LONGEST_PART_BYTES} bytes in one event.")
+    if reader.is_inside or lines.buffer:
+        raise ServerGone("The response ended in the middle of an event.")
 
 
 class _PartReader:
@@ -130,6 +132,10 @@ class _PartReader:
         self._data: list[bytes] = []
         self._id: str | None = None
         self.size_bytes = 0
+
+    @property
+    def is_inside(self) -> bool:
+        return bool(self._name or self._data or self._id)
 
     def add(self, line: bytes) -> Part | None:
         if not line:

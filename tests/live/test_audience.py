@@ -1,0 +1,105 @@
+"""Tokens are what is meant for the person: graphs whose models also speak to the program."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from client import AgentClient, Event, Mode, Token, ToolCall, ToolCallDelta
+from client.local import LocalServer, find_config
+from tests.conftest import server_env
+from tests.model_server import ModelServer, Reply
+from tests.model_server import ToolCall as Call
+
+GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
+SECRET = "between the programs"
+
+
+@pytest.fixture(scope="module")
+def graphs(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    project = find_config(Path(__file__).parent).parent
+    env = server_env(model.url, PYTHONPATH=str(project))
+    with LocalServer(GRAPHS, env=env, folder=tmp_path_factory.mktemp("graphs")) as running:
+        yield running
+
+
+@pytest.fixture
+async def asking(graphs: LocalServer) -> AsyncIterator[AgentClient]:
+    async with AgentClient(graphs.url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def script(model: ModelServer) -> None:
+    call = Call("ask_expert", {"topic": "frames"})
+    model.on("Ask the expert.", Reply("I ask.", tool_calls=[call]), Reply("He knows."))
+    model.on("Expert on frames?", Reply(f"This is {SECRET}."))
+    model.on("Which department?", Reply(f'{{"department": "{SECRET}"}}'))
+    by_call = Reply(tool_calls=[Call("Route", {"department": SECRET})])
+    model.on("Which department, by call?", by_call)
+    model.on("Draft it.", Reply(f"A draft, {SECRET}."))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("graph", "question", "answer"),
+    [
+        ("inside_tool", "Ask the expert.", "He knows."),
+        ("structured", "Hello?", "You said: Hello?"),
+        ("subgraph", "Hello?", "You said: Hello?"),
+    ],
+)
+async def test_the_answer_is_the_agents_own_in_every_mode(
+    asking: AgentClient, graph: str, question: str, answer: str, mode: Mode
+) -> None:
+    """What models say in tools, structured output and subgraphs is never mixed into the text."""
+    async with asking.stream(question, assistant=graph, modes=[mode]) as run:
+        assert await run.text() == answer
+
+
+@pytest.mark.parametrize(
+    ("graph", "question"), [("inside_tool", "Ask the expert."), ("subgraph", "Hello?")]
+)
+async def test_internal_calls_make_no_tokens(
+    asking: AgentClient, graph: str, question: str
+) -> None:
+    """No token carries what a model says inside a tool or a subgraph; `events` mode shows it."""
+    async with asking.stream(question, assistant=graph, modes=["messages", "events"]) as run:
+        events = [event async for event in run]
+    assert SECRET not in "".join(e.content for e in events if isinstance(e, Token))
+    assert any(SECRET in str(e.data) for e in events if isinstance(e, Event))
+
+
+async def test_structured_output_comes_under_its_own_node(asking: AgentClient) -> None:
+    """A node's structured output has that node's name, never the answer's."""
+    async with asking.stream("Hello?", assistant="structured") as run:
+        events = [event async for event in run]
+    assert {e.node for e in events if isinstance(e, Token) and SECRET in e.content} == {"route"}
+    assert {e.node for e in events if isinstance(e, ToolCall)} == {"call_route"}
+    assert "".join(e.content for e in events if isinstance(e, Token) and e.node == "answer") == (
+        "You said: Hello?"
+    )
+
+
+async def test_nodes_choose_who_speaks(asking: AgentClient) -> None:
+    """With `nodes` only theirs are tokens and tool calls."""
+    async with asking.stream("Hello?", assistant="structured", nodes=["answer"]) as run:
+        events = [event async for event in run]
+        assert run.tool_calls == []
+    assert not [e for e in events if isinstance(e, ToolCall | ToolCallDelta)]
+    assert "".join(e.content for e in events if isinstance(e, Token)) == "You said: Hello?"
+
+
+async def test_a_summary_is_no_answer(asking: AgentClient, model: ModelServer) -> None:
+    """The call in which middleware summarizes the thread leaves no token and no text."""
+    async with asking.stream("First.", assistant="summarizing") as first:
+        await first.text()
+    asked = len(model.requests)
+    async with asking.stream(
+        "Second.", assistant="summarizing", thread_id=first.thread_id, modes=["messages", "events"]
+    ) as run:
+        events = [event async for event in run]
+        assert await run.text() == "You said: Second."
+    assert len(model.requests) == asked + 2
+    assert "".join(e.content for e in events if isinstance(e, Token)) == "You said: Second."

@@ -1,0 +1,143 @@
+"""Joining runs that someone else started, from their beginning or from any place in them."""
+
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from client import AgentClient, Done, Mode, NotFound, RejectedInput, Run, Token, ToolResult
+from client.events import AgentEvent
+from tests.model_server import ModelServer, Reply
+from tests.model_server import ToolCall as Call
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
+QUESTION = "What is 6 x 7, joined?"
+
+
+@pytest.fixture(autouse=True)
+def script(model: ModelServer) -> None:
+    calls = [Call("calculate", {"expression": "6 * 7"}), Call("calculate", {"expression": "7 * 6"})]
+    words = tuple(f" no{n % 3}" for n in range(300))
+    model.on(QUESTION, Reply("Let me see.", tool_calls=calls), Reply(words))
+
+
+def told(events: Iterable[AgentEvent]) -> list[AgentEvent | tuple[str, str]]:
+    """The events, with each message's tokens joined: where they are cut may differ."""
+    found: list[AgentEvent | tuple[str, str]] = []
+    for event in events:
+        if isinstance(event, Done):
+            continue
+        if isinstance(event, Token) and found and isinstance(found[-1], tuple):
+            found[-1] = (event.message_id, found[-1][1] + event.content)
+        elif isinstance(event, Token):
+            found.append((event.message_id, event.content))
+        else:
+            found.append(event)
+    return found
+
+
+async def read(run: Run) -> list[AgentEvent]:
+    async with run:
+        return [event async for event in run]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_run_that_has_ended_is_joined_from_its_beginning(
+    agent: AgentClient, mode: Mode
+) -> None:
+    """A join after the end gives the same events, text and tool calls as the stream did."""
+    first = agent.stream(QUESTION, modes=[mode])
+    events = await read(first)
+    joined = agent.runs.join(str(first.thread_id), str(first.run_id))
+    assert told(await read(joined)) == told(events)
+    assert await joined.text() == await first.text()
+    assert joined.tool_calls == first.tool_calls
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_reader_goes_on_where_another_left(
+    agent: AgentClient, mode: Mode, seed: int
+) -> None:
+    """Left after any event and joined from there, the two parts are together the whole."""
+    left_after = random.Random(seed).randint(1, 25)
+    first = agent.stream(QUESTION, modes=[mode])
+    seen: list[AgentEvent] = []
+    async with first:
+        async for event in first:
+            seen.append(event)
+            if len(seen) >= left_after:
+                break
+    rest = agent.runs.join(str(first.thread_id), str(first.run_id), first.last_event_id)
+    whole = agent.runs.join(str(first.thread_id), str(first.run_id))
+    after = await read(rest)
+    assert told([*seen, *after]) == told(await read(whole))
+    assert await rest.text() == await whole.text()
+
+
+async def test_a_joined_run_goes_on_while_it_runs(agent: AgentClient) -> None:
+    """A run in the middle of its answer is joined with all that it has said, and what follows."""
+    question = "stream 100 tokens at 100 per second"
+    async with agent.stream(question) as run:
+        async for event in run:
+            if isinstance(event, Token):
+                break
+    joined = agent.runs.join(str(run.thread_id), str(run.run_id))
+    text = "".join(e.content for e in await read(joined) if isinstance(e, Token))
+    assert text == " ".join(f"word{n}" for n in range(100))
+
+
+async def test_a_servers_own_id_is_a_place_too(agent: AgentClient) -> None:
+    """From an id as another client keeps it, the join gives what comes after that event."""
+    first = agent.stream(QUESTION)
+    await read(first)
+    ids = [
+        str(part.id)
+        async for part in agent.sdk.runs.join_stream(
+            str(first.thread_id), str(first.run_id), last_event_id="-1"
+        )
+        if part.event == "messages" and part.data[0]["type"] == "tool"
+    ]
+    rest = await read(agent.runs.join(str(first.thread_id), str(first.run_id), ids[-1]))
+    assert not [e for e in rest if isinstance(e, ToolResult)]
+    assert "".join(e.content for e in rest if isinstance(e, Token)) == await first.text()
+
+
+async def test_runs_are_listed_asked_for_and_cancelled(agent: AgentClient) -> None:
+    """The thread's runs are there, and a cancelled one ends as `stopped` for who joins it."""
+    async with agent.stream("stream 5000 tokens at 50 per second") as run:
+        async for event in run:
+            if isinstance(event, Token):
+                break
+    thread_id, run_id = str(run.thread_id), str(run.run_id)
+    assert [found["run_id"] for found in await agent.runs.list(thread_id)] == [run_id]
+    assert (await agent.runs.get(thread_id, run_id))["status"] == "running"
+    joined = agent.runs.join(thread_id, run_id)
+    async with joined:
+        async for event in joined:
+            if isinstance(event, Token):
+                await agent.runs.cancel(thread_id, run_id)
+    assert joined.done
+    assert joined.done.status == "stopped"
+
+
+async def test_a_reader_who_asked_for_it_ends_the_run_by_leaving(agent: AgentClient) -> None:
+    """With `cancel_on_leave` the run ends when its reader leaves in the middle."""
+    question = "stream 5000 tokens at 50 per second"
+    async with agent.stream(question, cancel_on_leave=True) as run:
+        async for event in run:
+            if isinstance(event, Token):
+                break
+    await agent.sdk.runs.join(str(run.thread_id), str(run.run_id))
+    assert (await agent.runs.get(str(run.thread_id), str(run.run_id)))["status"] == "interrupted"
+
+
+async def test_unknown_runs_are_not_found(agent: AgentClient) -> None:
+    """A run, or a thread, that is not there is NotFound; what is no id is rejected."""
+    thread_id = await agent.threads.create()
+    for place in (thread_id, UNKNOWN):
+        with pytest.raises(NotFound):
+            await read(agent.runs.join(place, UNKNOWN))
+    with pytest.raises(RejectedInput, match="not a run's id"):
+        agent.runs.join(thread_id, "../x")
