@@ -193,15 +193,17 @@ def _combined(rng: random.Random, places: _Places) -> Plan:
     return Plan(start=start, streams=tuple(faults), others=rng.choice([0.0, 0.1, 0.3]))
 
 
+_FIRST_EVENT_BYTES = 150
 _HEAD_BYTES = 700  # of a stream: what the server says before the model speaks
 
 
 def _ends(rng: random.Random, places: _Places) -> Plan:
     """The run ends while the first response hangs; those that replay it end cleanly too soon."""
     first = NetFault("end", rng.choice([0, _HEAD_BYTES, max(places.draw(), 0)]), seconds=0.8)
-    replays: list[NetFault] = []
-    for _ in range(rng.randint(1, 3)):
+    tells_nothing, replays = rng.random() < 0.4, list[NetFault]()
+    for _ in range(rng.choice([1, 2, 3, 6])):
         at = rng.choice([rng.randrange(_HEAD_BYTES), rng.randrange(_HEAD_BYTES), places.draw()])
+        at = rng.randrange(_FIRST_EVENT_BYTES) if tells_nothing else at
         replays.append(NetFault(rng.choice(["end", "end_mid"]), at))
     return Plan(streams=(first, *replays))
 
