@@ -1,0 +1,81 @@
+"""Runs one scenario against a server, through the proxy, and judges what the reader was given."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from client import AgentClient, Limits, SteadyError
+from tests.faults import outcome as verdicts
+from tests.faults.heard import Heard
+from tests.faults.outcome import Outcome
+from tests.faults.proxy import Proxy
+from tests.faults.scenarios import Scenario
+from tests.faults.truth import Server
+from tests.model_script import place
+from tests.model_server import ModelServer
+
+HANG_SECONDS = 60.0
+_LIMITS = {"connect_seconds": 5.0, "life_seconds": 1.5}
+
+Tell = Callable[[str], None]
+
+
+async def judge(
+    scenario: Scenario, server: Server, model: ModelServer, tell: Tell = lambda line: None
+) -> Outcome:
+    """The outcome; `tell` hears every event, request and fault as it happens."""
+    model.on(scenario.question, *scenario.replies)
+    began, asked = time.monotonic(), len(model.requests)
+    heard = Heard()
+    async with Proxy(server.url, scenario.plan, tell) as proxy:
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                outcome = await _stream(scenario, server, proxy.url, heard, tell)
+        except TimeoutError:
+            outcome = Outcome(scenario, "hang", f"after {heard.events} events")
+        faults = tuple(proxy.done)
+    if outcome.is_right and (twice := _asked_too_often(scenario, model, asked)):
+        outcome = replace(outcome, verdict="started twice", detail=twice)
+    return replace(outcome, faults=faults, seconds=time.monotonic() - began)
+
+
+async def _stream(
+    scenario: Scenario, server: Server, url: str, heard: Heard, tell: Tell
+) -> Outcome:
+    async with client(scenario, url) as agent:
+        run = agent.stream(scenario.question, modes=scenario.modes)
+        try:
+            async with run:
+                async for event in run:
+                    tell(f"{event}")
+                    heard.take(event)
+                    await _rest(scenario, heard)
+                text = await run.text()
+            truth = await server.truth(str(run.thread_id))
+            return verdicts.of_end(scenario, heard, text, [*run.tool_calls], truth)
+        except SteadyError as error:
+            tell(f"{type(error).__name__}: {error.message}")
+            return verdicts.of_error(scenario, heard, error)
+        except Exception as error:
+            return Outcome(scenario, "untyped error", f"{type(error).__name__}: {error}")
+        finally:
+            await server.forget(run.thread_id)
+
+
+def client(scenario: Scenario, url: str) -> AgentClient:
+    """The client under test, with limits that suit faults of a few seconds."""
+    return AgentClient(url, limits=Limits(**_LIMITS, reconnect_seconds=scenario.reconnect_seconds))
+
+
+async def _rest(scenario: Scenario, heard: Heard) -> None:
+    if scenario.reader_seconds and heard.events <= scenario.reader_sleeps:
+        await asyncio.sleep(scenario.reader_seconds)
+
+
+def _asked_too_often(scenario: Scenario, model: ModelServer, before: int) -> str:
+    """A run that was started twice has asked the model twice."""
+    since = model.requests[before:]
+    asked = sum(place(request["messages"])[0] == scenario.question for request in since)
+    wanted = len(scenario.replies) + sum(len(reply.fails) for reply in scenario.replies)
+    return f"{asked} model calls for {wanted}" if asked > wanted else ""

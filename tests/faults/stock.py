@@ -1,0 +1,120 @@
+"""The same scenarios with the stock SDK, by the same ruler.
+
+`client.runs.stream` has no typed end: an exception or an `error` part counts as an error that was
+told, and a normal end as a claim that all has come.
+"""
+
+import asyncio
+import time
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from langgraph_sdk import get_client
+
+from client.decode import WIRE_MODES
+from tests.faults import outcome as verdicts
+from tests.faults.outcome import Outcome
+from tests.faults.proxy import Proxy
+from tests.faults.scenarios import Scenario
+from tests.faults.truth import Server, text_of
+from tests.model_script import tokens
+from tests.model_server import ModelServer
+
+HANG_SECONDS = 60.0
+
+
+@dataclass
+class _Read:
+    """`texts` is each message's text by id, from whichever mode tells it."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    failed: str = ""
+
+    def take(self, name: str, data: Any) -> None:
+        match name:
+            case "error":
+                self.failed = str(data)
+            case "messages" if data[0]["type"] == "AIMessageChunk":
+                self._add(data[0])
+            case "updates":
+                for delta in data.values():
+                    self._keep(delta)
+            case "values":
+                self._keep(data)
+            case "events" if data["event"] == "on_chat_model_stream":
+                self._add(data["data"]["chunk"])
+
+    def _add(self, chunk: Any) -> None:
+        self.texts[chunk["id"]] = self.texts.get(chunk["id"], "") + text_of(chunk["content"])
+
+    def _keep(self, state: Any) -> None:
+        for message in (isinstance(state, dict) and state.get("messages")) or ():
+            if message["type"] == "ai":
+                self.texts[message["id"]] = text_of(message["content"])
+
+
+async def judge_stock(
+    scenario: Scenario, server: Server, model: ModelServer, *, resumable: bool
+) -> Outcome:
+    """The outcome of the stock SDK, in the first of the scenario's modes."""
+    question = f"{scenario.question} ({'resumable' if resumable else 'default'})"
+    modes = ("messages",) if "messages" in scenario.modes else scenario.modes[:1]
+    scenario = replace(scenario, question=question, modes=modes)
+    model.on(question, *scenario.replies)
+    began = time.monotonic()
+    thread_id = await server.new_thread()
+    async with Proxy(server.url, scenario.plan) as proxy:
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                outcome = await _stream(scenario, server, proxy.url, thread_id, resumable)
+        except TimeoutError:
+            outcome = Outcome(scenario, "hang")
+        faults = tuple(proxy.done)
+    await server.forget(thread_id)
+    return replace(outcome, faults=faults, seconds=time.monotonic() - began)
+
+
+async def _stream(
+    scenario: Scenario, server: Server, url: str, thread_id: str, resumable: bool
+) -> Outcome:
+    read = _Read()
+    try:
+        async with get_client(url=url) as stock:
+            with warnings.catch_warnings(action="ignore"):
+                async for part in stock.runs.stream(
+                    thread_id,
+                    "agent",
+                    input={"messages": [{"role": "user", "content": scenario.question}]},
+                    stream_mode=[WIRE_MODES[mode] for mode in scenario.modes],
+                    stream_resumable=resumable,
+                ):
+                    read.take(part.event, part.data)
+                    if scenario.reader_seconds:
+                        await asyncio.sleep(scenario.reader_seconds)
+    except Exception as error:
+        return _of_error(scenario, read, f"{type(error).__name__}: {error}")
+    if read.failed:
+        return _of_error(scenario, read, read.failed)
+    return _of_end(scenario, read, [*(await server.truth(thread_id)).messages])
+
+
+def _of_end(scenario: Scenario, read: _Read, ids: list[str]) -> Outcome:
+    if scenario.must_fail:
+        return Outcome(scenario, "silent end", "the model's failure was not told")
+    said = [tokens(reply.text) for reply in scenario.replies]
+    got = [read.texts.get(at, "") for at in ids]
+    pairs = list(zip(said, [*got, *[""] * len(said)], strict=False))
+    found = verdicts.compare(pairs)
+    lost = found.lost + found.cut_off
+    if not lost and not found.doubled:
+        return Outcome(scenario, "complete")
+    verdict = "lost or doubled" if found.lost or found.doubled else "silent end"
+    return Outcome(scenario, verdict, lost=lost, doubled=found.doubled)  # type: ignore[arg-type]
+
+
+def _of_error(scenario: Scenario, read: _Read, told: str) -> Outcome:
+    said = [words for words in (tokens(reply.text) for reply in scenario.replies) if words]
+    found = verdicts.compare(list(zip(said, filter(None, read.texts.values()), strict=False)))
+    verdict = "lost or doubled" if found.lost or found.doubled else "told"
+    return Outcome(scenario, verdict, told, found.lost, found.doubled)  # type: ignore[arg-type]
