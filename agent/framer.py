@@ -23,6 +23,7 @@ DEFAULT_FRAME_SECONDS = 0.04
 LONGEST_FRAME_SECONDS = 0.2
 LONGEST_EVENT_BYTES = 1024 * 1024
 _PUNCTUAL_SECONDS = 0.005  # a frame that leaves this late is no sign of a busy event loop
+_LATE_GAIN = 4  # slow down well before the delay itself is what a person notices
 
 _JSON = dict[str, Any]
 _BLANK: tuple[object, ...] = (None, "", [])
@@ -160,7 +161,7 @@ class Framer:
         if not self._held:
             return
         late_seconds = now - max(self._next, self._held_since) - _PUNCTUAL_SECONDS
-        interval_seconds = self._frame_seconds + max(late_seconds, 0)
+        interval_seconds = self._frame_seconds + _LATE_GAIN * max(late_seconds, 0)
         self._next = now + min(interval_seconds, self._longest_seconds)
         for run in self._held:
             self._ready += run.encode()
