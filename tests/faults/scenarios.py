@@ -109,6 +109,9 @@ def scenario(seed: int, *, frames: bool = True, model_faults: bool = True) -> Sc
         return _with_model_fault(rng, replace(made, plan=Plan(streams=cuts, seed=seed)))
     plan = _plan(rng, kind, places)
     made = replace(made, plan=replace(plan, seed=seed))
+    if kind == "ends":  # the run must be over when the first response ends
+        hurried = tuple(replace(reply, tokens_per_second=None) for reply in made.replies)
+        made = replace(made, replies=hurried)
     if kind == "gone":
         made = replace(made, allowed=GONE, reconnect_seconds=1.5)
     return made
@@ -200,11 +203,12 @@ _HEAD_BYTES = 700  # of a stream: what the server says before the model speaks
 def _ends(rng: random.Random, places: _Places) -> Plan:
     """The run ends while the first response hangs; those that replay it end cleanly too soon."""
     first = NetFault("end", rng.choice([0, _HEAD_BYTES, max(places.draw(), 0)]), seconds=0.8)
-    tells_nothing, replays = rng.random() < 0.4, list[NetFault]()
-    for _ in range(rng.choice([1, 2, 3, 6])):
+    tells_nothing, replays = rng.random() < 0.5, list[NetFault]()
+    for _ in range(rng.choice([1, 2, 6])):
         at = rng.choice([rng.randrange(_HEAD_BYTES), rng.randrange(_HEAD_BYTES), places.draw()])
-        at = rng.randrange(_FIRST_EVENT_BYTES) if tells_nothing else at
-        replays.append(NetFault(rng.choice(["end", "end_mid"]), at))
+        fault = NetFault(rng.choice(["end", "end_mid"]), at)
+        again = NetFault("end", rng.randrange(_FIRST_EVENT_BYTES))
+        replays.append(again if tells_nothing else fault)
     return Plan(streams=(first, *replays))
 
 
