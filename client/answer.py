@@ -28,6 +28,8 @@ class Answer:
     _said: dict[str, _Said] = field(default_factory=dict)
     _writing: dict[str, dict[str, JSON]] = field(default_factory=dict)
     _before: set[str] | None = None
+    _noticed: set[str] = field(default_factory=set)
+    _last_state: set[str] | None = None
 
     @property
     def text(self) -> str:
@@ -42,6 +44,10 @@ class Answer:
     def tool_calls(self) -> list[JSON]:
         """Every complete tool call of the run, as `{"id", "name", "args"}`, in order."""
         return [call for said in self._said.values() for call in said.calls]
+
+    def notice(self, message: JSON) -> None:
+        """A message came by, whoever it was for."""
+        self._noticed.add(str(message.get("id")))
 
     def knows(self, message: JSON) -> bool:
         return str(message.get("id")) in self._said
@@ -77,6 +83,7 @@ class Answer:
 
     def read_message(self, message: JSON) -> None:
         """Takes a complete message; only the model's count."""
+        self.notice(message)
         if message.get("type") not in ("ai", "AIMessageChunk"):
             return
         said = self._of(str(message.get("id")))
@@ -93,6 +100,7 @@ class Answer:
     def read_state(self, state: Any) -> None:
         """Takes a full state; what the first one holds was there before the run."""
         messages = _messages(state)
+        self._last_state = {str(message.get("id")) for message in messages}
         if self._before is None:
             self._before = {str(message.get("id")) for message in messages}
         for message in messages:
@@ -108,6 +116,9 @@ class Answer:
                 self.add_text(str(chunk.get("id")), text, "events")
         elif event["event"] == "on_chat_model_end":
             self.read_message(data["output"])
+        elif event["event"] == "on_chain_end":
+            for message in _messages(data.get("output")):
+                self.notice(message)
 
     def begin_again(self, attempt: int, reason: str) -> Iterator[Retry]:
         """Drops the messages that are not whole, and says so: the run tries again."""
@@ -116,19 +127,29 @@ class Answer:
             self._writing.pop(message_id, None)
             yield Retry(attempt, message_id, reason)
 
-    def has_all(self, state: Any, question_id: str | None) -> bool:
-        """Whether this has all that the state holds of what the model said to this question.
+    def missing(self, state: Any, question_id: str | None) -> set[str]:
+        """The messages of this run that the state holds and that have not arrived to their end.
 
         Where the question is not known, only messages that have begun are looked at.
         """
-        is_own = False
+        found, is_own = set(), False
         for message in _messages(state):
-            said = self._said.get(str(message.get("id")))
+            message_id = str(message.get("id"))
             if message.get("type") == "human":
-                is_own = message.get("id") == question_id
-            elif message.get("type") == "ai" and (said or is_own) and not _is_same(said, message):
-                return False
-        return True
+                is_own = message_id == question_id
+            elif message_id in self._said or is_own:
+                found |= set() if self._has(message_id) else {message_id}
+        return found
+
+    def has_begun(self, message_ids: set[str]) -> bool:
+        """Whether anything of one of these messages has arrived."""
+        return bool(message_ids & self._said.keys())
+
+    def _has(self, message_id: str) -> bool:
+        if self._last_state is not None and message_id not in self._last_state:
+            return False
+        said = self._said.get(message_id)
+        return said.is_whole if said else message_id in self._noticed
 
     def put_right(self, state: Any, attempt: int) -> Iterator[Retry | Token]:
         """What is missing or wrong in the tokens, by the state after the run: the last word."""
@@ -148,10 +169,6 @@ class Answer:
 
     def _of(self, message_id: str) -> _Said:
         return self._said.setdefault(message_id, _Said())
-
-
-def _is_same(said: _Said | None, message: JSON) -> bool:
-    return said is not None and said.is_whole and "".join(said.pieces) == text_of(message)
 
 
 def _messages(state: Any) -> list[JSON]:

@@ -122,6 +122,7 @@ class AgentClient:
         return Run(
             self._wire,
             delivery,
+            modes=chosen,
             nodes=nodes,
             question_id=question_id,
             cancel_on_leave=cancel_on_leave,

@@ -93,6 +93,7 @@ class Decoder:
 
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
         node = str(metadata.get("langgraph_node", ""))
+        self.answer.notice(message)
         match message.get("type"):
             case "AIMessageChunk" if self._is_for_the_person(metadata):
                 yield from self._chunk(message, node)

@@ -25,7 +25,7 @@ from client.wire import REQUEST_KEY, Part, Parts, Wire
 ACTIVE = ("pending", "running")
 _LIFE_SECONDS = 1.0  # a connection with life in it for this long was a working one
 _SETTLE_SECONDS = 5.0
-_QUIET_PASSES = 4
+_UNPROVED_PASSES = 4
 
 _T = TypeVar("_T")
 Fresh = list[tuple[Cursor | None, Part]]
@@ -36,9 +36,9 @@ class Delivery:
 
     A response that ended proves nothing. The stream is over when the server says that the run has
     ended, a join opened after that brings nothing new, and `is_whole` finds in the thread's state
-    nothing that has not arrived; or when joins bring nothing new again and again. Then `status` is
-    the run's at the server, `state` the thread's, and `is_proved` says whether the joins came to
-    where the reader was.
+    nothing that has not arrived; or when joins have brought nothing new for some seconds. Then
+    `status` is the run's at the server, `state` the thread's, and `is_proved` says whether the
+    joins came to where the reader was.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Delivery:
         self._place = Place(stored)
         self._deadlines = Deadlines(limits)
         self._quiet_passes = 0
+        self._quiet_waits: Iterator[float] | None = None
         self._opened = self._alive = 0.0
         self._fresh_parts = 0
 
@@ -171,13 +172,20 @@ class Delivery:
             self.status = await self._ask_status()
             return False
         if self._fresh_parts:
-            self._quiet_passes = 0
+            self._quiet_passes, self._quiet_waits = 0, None
             return False
         self.state = await self._wire.state(self.thread_id)
         self.is_proved = self._place.id is not None and self._place.is_passed
         self._quiet_passes += 1
-        is_over = self.is_proved and self.is_whole(self.state)
-        return is_over or self._quiet_passes >= _QUIET_PASSES
+        if self.is_whole(self.state):
+            return self.is_proved or self._quiet_passes >= _UNPROVED_PASSES
+        return not await self._is_another_try_due()
+
+    async def _is_another_try_due(self) -> bool:
+        self._quiet_waits = self._quiet_waits or self._reconnect.delays(_SETTLE_SECONDS)
+        wait_seconds = next(self._quiet_waits, None)
+        await asyncio.sleep(wait_seconds or 0)
+        return wait_seconds is not None
 
     async def _ask_status(self) -> str:
         return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])

@@ -12,7 +12,7 @@ from client.cursor import Cursor
 from client.decode import Decoder
 from client.delivery import Delivery, Fresh
 from client.errors import RunTimedOut, SteadyError, StreamLost, from_state
-from client.events import JSON, AgentEvent, Done, Interrupt, Status
+from client.events import JSON, AgentEvent, Done, Interrupt, Mode, Status
 from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
@@ -30,6 +30,7 @@ class Run:
         wire: Wire,
         delivery: Delivery,
         *,
+        modes: Iterable[Mode] = (),
         nodes: Iterable[str] | None = None,
         question_id: str | None = None,
         cancel_on_leave: bool = False,
@@ -38,11 +39,12 @@ class Run:
         self._wire = wire
         self._delivery = delivery
         self._question_id = question_id
+        self._tells_state = not {"values", "updates"}.isdisjoint(modes)
         self._cancel_on_leave = cancel_on_leave
         self._after = self._cursor = Cursor.parse(after) if after else None
         speakers = frozenset(nodes) if nodes is not None else None
         self._decoder = Decoder(delivery.thread_id, speakers)
-        self._delivery.is_whole = self._is_whole
+        self._delivery.is_whole = lambda state: not self._missing(state)
         self._events: AsyncGenerator[AgentEvent] | None = None
         self._failure: SteadyError | None = None
         self._started = time.monotonic()
@@ -175,12 +177,20 @@ class Run:
         self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
         yield self.done
 
-    def _is_whole(self, state: JSON) -> bool:
-        return self._decoder.answer.has_all(state["values"], self._question_id)
+    def _missing(self, state: JSON) -> set[str]:
+        return self._decoder.answer.missing(state["values"], self._question_id)
 
     def _put_right(self, values: JSON) -> list[AgentEvent]:
-        """A stream that is not proved whole is believed only if the thread holds no more."""
-        if not self._delivery.is_proved and not self._is_whole(self._delivery.state):
+        """The last word is the state's; what never arrived of it cannot be put right.
+
+        Only a message that no part spoke of may be no loss: a graph may keep one from its streams.
+        """
+        missing = self._missing(self._delivery.state)
+        if missing and (
+            self._tells_state
+            or not self._delivery.is_proved
+            or self._decoder.answer.has_begun(missing)
+        ):
             raise StreamLost(
                 "Part of the stream is gone for good: the thread's state holds the whole answer."
             )
