@@ -45,8 +45,12 @@ class Answer:
         """Every complete tool call of the run, as `{"id", "name", "args"}`, in order."""
         return [call for said in self._said.values() for call in said.calls]
 
+    def begin(self, message_id: str) -> None:
+        """The model begins this message, or goes on with it."""
+        self._of(message_id)
+
     def notice(self, message: JSON) -> None:
-        """A message came by, whoever it was for."""
+        """A message came by that is no part of the answer."""
         self._noticed.add(str(message.get("id")))
 
     def knows(self, message: JSON) -> bool:
@@ -123,9 +127,9 @@ class Answer:
     def begin_again(self, attempt: int, reason: str) -> Iterator[Retry]:
         """Drops the messages that are not whole, and says so: the run tries again."""
         for message_id in [at for at, said in self._said.items() if not said.is_whole]:
-            del self._said[message_id]
-            self._writing.pop(message_id, None)
-            yield Retry(attempt, message_id, reason)
+            dropped = self._said.pop(message_id)
+            if self._writing.pop(message_id, None) or dropped.told:
+                yield Retry(attempt, message_id, reason)
 
     def missing(self, state: Any, question_id: str | None) -> set[str]:
         """The messages of this run that the state holds and that have not arrived to their end.

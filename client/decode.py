@@ -93,14 +93,17 @@ class Decoder:
 
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
         node = str(metadata.get("langgraph_node", ""))
-        self.answer.notice(message)
         match message.get("type"):
             case "AIMessageChunk" if self._is_for_the_person(metadata):
+                self.answer.begin(str(message.get("id")))
                 yield from self._chunk(message, node)
             case "ai" if self._is_for_the_person(metadata):
                 yield from self._whole(message, node)
             case "tool":
+                self.answer.notice(message)
                 yield tool_result(message)
+            case _:
+                self.answer.notice(message)
 
     def _is_for_the_person(self, metadata: JSON) -> bool:
         if self.nodes is not None:

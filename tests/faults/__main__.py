@@ -100,13 +100,14 @@ async def _deaths(options: argparse.Namespace, model: ModelServer) -> list[Outco
 
 
 def _report(options: argparse.Namespace, tables: dict[str, Sequence[Outcome]]) -> None:
-    parts = []
     for name, outcomes in tables.items():
-        body = table.rows(outcomes)
-        print(f"\n{table.text(name, body)}")
-        parts.append(table.markdown(name, body))
-    if options.markdown:
-        table.put_into(README, "\n" + "\n\n".join(parts) + "\n")
+        print(f"\n{table.text(name, table.rows(outcomes))}")
+    if options.markdown and options.frames_off:
+        whole = {"frames off": next(iter(tables.values()))}
+        told = table.markdown(whole).splitlines()
+        table.put_into(README, "faults, frames off", "\n".join([*told[:2], told[-1]]))
+    elif options.markdown:
+        table.put_into(README, "faults", table.markdown(tables))
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ COLUMNS = (
     "silent ends",
     "wrong",
 )
-BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+BEGIN, END = "<!-- {0}: begin -->", "<!-- {0}: end -->"
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
@@ -56,17 +56,32 @@ def text(head: str, body: Iterable[list[str]]) -> str:
     )
 
 
-def markdown(head: str, body: Iterable[list[str]]) -> str:
-    """For a page."""
-    rule = ["---", *["---:"] * len(COLUMNS)]
-    lines = [[head, *COLUMNS], rule, *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown(tables: dict[str, Sequence[Outcome]]) -> str:
+    """For a page: the first one's rows in full, and beside them the rest's, of fewer streams."""
+    first, *others = tables
+    head = ["fault", *COLUMNS]
+    lines = rows(tables[first])
+    for name in others:
+        theirs = {row[0]: dict(zip(COLUMNS, row[1:], strict=True)) for row in rows(tables[name])}
+        head.append(f"{name}: lost, doubled, silent ends")
+        for line in lines:
+            line.append(_beside(theirs.get(line[0])))
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])
 
 
-def put_into(page: Path, table: str) -> None:
-    """Replaces what stands between the page's two markers."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+def _beside(row: dict[str, str] | None) -> str:
+    if row is None:
+        return ""
+    told = ", ".join(row[column] for column in ("lost tokens", "doubled tokens", "silent ends"))
+    return f"{told} of {row['streams']}"
+
+
+def put_into(page: Path, mark: str, table: str) -> None:
+    """Replaces what stands between the page's two marks of that name."""
+    begin, end = BEGIN.format(mark), END.format(mark)
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{page} has no {begin} and {end}")
+    page.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")

@@ -1,0 +1,118 @@
+"""What a run has said, against what the thread holds: the last word before the end."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client import Reasoning, Retry, Token, ToolCallDelta, Usage
+from client.answer import Answer
+from client.coalesce import coalesced
+
+JSON = dict[str, Any]
+QUESTION = {"type": "human", "id": "q", "content": "?"}
+
+
+def ai(text: str, at: str = "m1") -> JSON:
+    return {"type": "ai", "id": at, "content": text, "tool_calls": []}
+
+
+def told(*texts: str, whole: bool = True) -> Answer:
+    answer = Answer()
+    for text in texts:
+        answer.add_text("m1", text)
+        answer.tell("m1", text, "model")
+    if whole:
+        answer.finish("m1")
+    return answer
+
+
+@given(st.lists(st.text(min_size=1), max_size=5), st.text(), st.text())
+def test_after_the_last_word_the_tokens_are_the_state(
+    pieces: list[str], kept: str, added: str
+) -> None:
+    """Whatever arrived and whatever the thread holds, what is told is the thread's text."""
+    text = "".join(pieces)[: len(kept)] + added
+    said = list(pieces)
+    for event in told(*pieces).put_right({"messages": [QUESTION, ai(text)]}, 1):
+        said = [] if isinstance(event, Retry) else [*said, event.content]
+    assert not pieces or "".join(said) == text
+
+
+def test_a_right_text_is_left_alone() -> None:
+    """Where the tokens are the thread's text there is nothing to say."""
+    assert list(told("It is", " 42.").put_right({"messages": [ai("It is 42.")]}, 1)) == []
+
+
+def test_a_wrong_text_is_put_right_in_the_open() -> None:
+    """Text that is not the thread's is taken back with a Retry, and told anew."""
+    events = list(told("It is 43.").put_right({"messages": [ai("It is 42.")]}, 2))
+    assert [type(event) for event in events] == [Retry, Token]
+    assert isinstance(events[0], Retry)
+    assert (events[0].attempt, events[0].message_id) == (2, "m1")
+    assert events[1] == Token("It is 42.", "m1", "model")
+
+
+def test_what_has_not_arrived_to_its_end_is_missing() -> None:
+    """A message of the run counts once its end arrived; those of other turns do not count."""
+    state = {"messages": [ai("Old.", "m0"), QUESTION, ai("It is 42.")]}
+    assert told("It is 42.").missing(state, "q") == set()
+    assert told("It is", whole=False).missing(state, "q") == {"m1"}
+    assert Answer().missing(state, "q") == {"m1"}
+    assert Answer().missing(state, None) == set()
+    later = {"messages": [*state["messages"], {**QUESTION, "id": "q2"}, ai("Next.", "m2")]}
+    assert told("It is 42.").missing(later, "q") == set()
+
+
+def test_the_last_values_must_hold_all() -> None:
+    """In `values` mode a message that only another mode told of is missing from the last state."""
+    answer, state = told("It is 42."), {"messages": [QUESTION, ai("It is 42.")]}
+    answer.read_state({"messages": [QUESTION]})
+    assert answer.missing(state, "q") == {"m1"}
+    answer.read_state(state)
+    assert answer.missing(state, "q") == set()
+
+
+def test_two_modes_count_each_piece_once() -> None:
+    """Pieces that `messages` and `events` both bring make the text once."""
+    answer = Answer()
+    chunk = {"type": "AIMessageChunk", "id": "m1", "content": "Hi"}
+    for _ in range(2):
+        answer.add_text("m1", "Hi")
+        answer.read_event({"event": "on_chat_model_stream", "data": {"chunk": chunk}})
+    assert answer.text == "HiHi"
+
+
+def test_a_new_attempt_takes_back_what_was_unfinished() -> None:
+    """Messages without their end are taken back when the server runs the run again."""
+    answer = told("Half", whole=False)
+    assert list(answer.begin_again(2, "again")) == [Retry(2, "m1", "again")]
+    assert answer.text == ""
+    assert list(told("Whole").begin_again(2, "again")) == []
+
+
+EVENTS = st.sampled_from(
+    [
+        Token("a", "m1", "model"),
+        Token("b", "m2", "model"),
+        Reasoning("c", "m1", "model"),
+        ToolCallDelta("c1", "t", "d"),
+        ToolCallDelta("c2", "t", "e"),
+        Usage(1, 2),
+    ]
+)
+
+
+@given(st.lists(EVENTS))
+def test_what_arrives_together_is_told_together(events: list[Any]) -> None:
+    """Neighbours of one source become one; all else, the order and the places stay."""
+    found = list(coalesced(enumerate(events)))
+    assert len(found) == sum(
+        a != b or a == Usage(1, 2) for a, b in zip([None, *events], events, strict=False)
+    )
+    assert [place for place, _ in found] == sorted(place for place, _ in found)
+    assert "".join(map(_text, events)) == "".join(_text(event) for _, event in found)
+
+
+def _text(event: Any) -> str:
+    return getattr(event, "content", "") or getattr(event, "args_text", "")
