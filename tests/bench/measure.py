@@ -32,7 +32,7 @@ class Size:
     level_seconds: int
 
 
-FULL = Size(rounds=5, tokens=5000, levels=(10, 25, 50, 100, 150, 200, 250), level_seconds=6)
+FULL = Size(rounds=4, tokens=5000, levels=(10, 25, 50, 100, 150, 200), level_seconds=5)
 QUICK = Size(rounds=1, tokens=300, levels=(2,), level_seconds=1)
 
 
@@ -62,7 +62,8 @@ async def costs(contestants: Iterable[Contestant], mode: Mode, size: Size) -> di
     """Server CPU and bytes a token, and tokens a second, at full model speed."""
     cpu: Series = defaultdict(list)
     heard: dict[str, list[Heard]] = defaultdict(list)
-    for number in range(size.rounds + 1):
+    rounds = size.rounds if mode == "messages" else max(size.rounds // 2, 1)
+    for number in range(rounds + 1):
         for contestant in contestants:
             async with httpx.AsyncClient(base_url=contestant.url) as http:
                 before = contestant.cpu_seconds()
