@@ -129,7 +129,8 @@ def make_chat_model(config: Settings) -> ChatModel:
 
 
 _TIMEOUT = httpx.Timeout(600, connect=5)
-_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+# Few: with each request httpcore looks at every idle connection once for each connection it has.
+_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=10)
 
 
 def _model_name(config: Settings) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import AsyncIterator
 
@@ -39,9 +40,21 @@ def _tell_jobs() -> None:
         log.info(f"This server runs up to {jobs} jobs at a time.")
 
 
+def _shorten_pauses() -> None:
+    """A full garbage collection stops every stream: 130 to 270 ms with 150 of them open.
+
+    What the imports left is for good: frozen, it is not looked at again, which halves that. Full
+    collections then come after about two million new objects, and not after a quarter more.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     _tell_jobs()
+    _shorten_pauses()
     if settings().steady_queue_wake:
         queue_wake.apply()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
