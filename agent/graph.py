@@ -16,7 +16,7 @@ from langchain_core.messages import SystemMessage
 from langchain_core.tools import ToolException
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.model import chat_model, explain
+from agent.model import chat_model
 from agent.settings import settings
 from agent.tools import TOOLS
 
@@ -45,19 +45,14 @@ class Context(BaseModel):
 
 
 class PerRun(AgentMiddleware[AgentState[Any], Context]):
-    """Applies the run's context to each model call, and words the model's failures for people."""
+    """Applies the run's context to each model call."""
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Context],
         handler: Callable[[ModelRequest[Context]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
-        try:
-            return await handler(_with_context(request))
-        except Exception as error:
-            if (told := explain(error, settings(), _context(request).model)) is not None:
-                raise told from error
-            raise
+        return await handler(_with_context(request))
 
 
 def _context(request: ModelRequest[Context]) -> Context:

@@ -1,8 +1,8 @@
 """Which chat model answers: an OpenAI-compatible endpoint, or the embedded default."""
 
 import json
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -49,47 +49,75 @@ class ChatModel(ChatOpenAI):
                 made.message.additional_kwargs["reasoning_content"] = reasoning
         return made
 
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        """Raises ModelError."""
+        whole = _Whole()
+        with self._explained(kwargs):
+            for made in super()._stream(*args, **kwargs):
+                yield whole.add(made)
+            whole.check()
+
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
-        """Raises ModelError at the end of an answer that is not whole."""
-        finished, calls = False, dict[Any, ToolCallChunk]()
+        """Raises ModelError."""
+        whole = _Whole()
         made_here = cast(AsyncGenerator[ChatGenerationChunk], super()._astream(*args, **kwargs))
-        async with aclosing(made_here) as pieces:
-            async for made in pieces:
-                finished = finished or _is_finish(made)
-                for piece in getattr(made.message, "tool_call_chunks", ()):
-                    _add_piece(calls, piece)
-                made.message.id = (
-                    None  # the Responses API's is on some pieces only: LangChain's is on all
-                )
-                yield made
-        if not finished:
+        with self._explained(kwargs):
+            async with aclosing(made_here) as pieces:
+                async for made in pieces:
+                    yield whole.add(made)
+            whole.check()
+
+    @contextmanager
+    def _explained(self, options: dict[str, Any]) -> Iterator[None]:
+        """Words the endpoint's failures for people."""
+        try:
+            yield
+        except Exception as error:
+            told = explain(error, settings(), options.get("model") or self.model_name)
+            if told is None:
+                raise
+            raise told from error
+
+
+class _Whole:
+    """Whether a streamed answer came to its end, with tool calls that can be read."""
+
+    def __init__(self) -> None:
+        self._is_finished = False
+        self._calls: dict[Any, ToolCallChunk] = {}
+
+    def add(self, made: ChatGenerationChunk) -> ChatGenerationChunk:
+        """Takes note of a piece, and passes it on."""
+        self._is_finished = self._is_finished or _is_finish(made)
+        for piece in getattr(made.message, "tool_call_chunks", ()):
+            self._add_piece(piece)
+        made.message.id = None  # the Responses API's is on some pieces only; LangChain's is on all
+        return made
+
+    def _add_piece(self, piece: ToolCallChunk) -> None:
+        call = self._calls.setdefault(piece.get("index"), {**piece, "args": ""})
+        call["args"] = f"{call['args']}{piece.get('args') or ''}"
+
+    def check(self) -> None:
+        """Raises ModelError; LangChain would mend arguments that were cut short, or drop them."""
+        if not self._is_finished:
             raise ModelError("The model broke off in the middle of its answer: try again.")
-        _refuse_broken(calls.values())
+        for call in self._calls.values():
+            try:
+                arguments = json.loads(call["args"] or "{}", strict=False)
+            except ValueError:
+                arguments = None
+            if not isinstance(arguments, dict):
+                raise ModelError(
+                    f"The model called {call['name']} with arguments that are not valid JSON: "
+                    "try again, or choose another model."
+                )
 
 
 def _is_finish(made: ChatGenerationChunk) -> bool:
     """Chat Completions end with a finish reason, Responses with a status."""
     told = {**made.message.response_metadata, **(made.generation_info or {})}
     return bool(told.get("finish_reason") or told.get("status"))
-
-
-def _add_piece(calls: dict[Any, ToolCallChunk], piece: ToolCallChunk) -> None:
-    call = calls.setdefault(piece.get("index"), {**piece, "args": ""})
-    call["args"] = f"{call['args']}{piece.get('args') or ''}"
-
-
-def _refuse_broken(calls: Iterable[ToolCallChunk]) -> None:
-    """LangChain would mend arguments that were cut short, and drop the rest without a word."""
-    for call in calls:
-        try:
-            arguments = json.loads(call["args"] or "{}", strict=False)
-        except ValueError:
-            arguments = None
-        if not isinstance(arguments, dict):
-            raise ModelError(
-                f"The model called {call['name']} with arguments that are not valid JSON: "
-                "try again, or choose another model."
-            )
 
 
 @lru_cache(maxsize=1)

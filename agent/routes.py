@@ -1,68 +1,139 @@
-"""What the server adds around the graphs: runs that start at once, and a warm embedded model."""
+"""SSE routes, the WebSocket and the page: what streams to a browser. Encodes, decides nothing.
 
-import asyncio
-import contextlib
-import gc
-import os
-from collections.abc import AsyncIterator
+The LangGraph server takes this app as its own (`http.app` in langgraph.json) and adds its API.
+FastAPI, because it checks bodies and describes the routes in the server's OpenAPI document.
+"""
 
-import structlog
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from starlette.applications import Starlette
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
 
-from agent import embedded, queue_wake
-from agent.graph import SYSTEM_PROMPT
+import httpx
+from fastapi import Depends, FastAPI, Header, Query, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.requests import HTTPConnection
+
+from agent.answer import answered
+from agent.bodies import AgentMessage, ChatQuestion, Decision, RunPlace, first_fault
+from agent.chat import Chat, ChatError, begun
 from agent.settings import settings
-from agent.tools import TOOLS
+from agent.sse import EventStream
+from agent.startup import lifespan
+from agent.websocket import converse
 
-log = structlog.stdlib.get_logger(__name__)
+WEB = Path(__file__).parent / "web"
+EventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=300)]
+_STREAM: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"text/event-stream": {}}}},
+}
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=8, max_length=200)]
 
+app = FastAPI(
+    title="steadystream",
+    lifespan=lifespan,
+    docs_url=None,  # the server has its own, with these routes among the others
+    redoc_url=None,
+    openapi_url=None,
+    middleware=[
+        Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes)
+    ],
+)
+app.exception_handlers.pop(HTTPException, None)  # the LangGraph server's own stays in force
 
-async def _warm_embedded() -> None:
-    """Has the embedded model read the agent's prompt and tools before the first question does."""
-    system = {"role": "system", "content": SYSTEM_PROMPT}
-    tools = [convert_to_openai_tool(tool) for tool in TOOLS]
-    try:
-        await embedded.warm([system], tools, settings().steady_gguf)
-    except embedded.EmbeddedError as error:
-        await log.awarning(f"The embedded model is not ready: {error}")
-
-
-def _tell_jobs() -> None:
-    """`langgraph dev` alone runs one job at a time, which looks like a server that hangs."""
-    jobs = os.environ.get("N_JOBS_PER_WORKER")
-    if jobs == "1":
-        log.warning(
-            "This server runs 1 job at a time: a second stream waits for the first. "
-            "Start it with `langgraph dev --n-jobs-per-worker 10`, or `make dev`."
-        )
-    elif jobs:
-        log.info(f"This server runs up to {jobs} jobs at a time.")
-
-
-def _shorten_pauses() -> None:
-    """A full garbage collection stops every stream: 130 to 270 ms with 150 of them open.
-
-    What the imports left is for good: frozen, it is not looked at again, which halves that. Full
-    collections then come after about two million new objects, and not after a quarter more.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+_transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None))
 
 
-@contextlib.asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    _tell_jobs()
-    _shorten_pauses()
-    if settings().steady_queue_wake:
-        queue_wake.apply()
-    warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
-    try:
-        yield
-    finally:
-        if warming is not None:
-            warming.cancel()
+def chat_of(connection: HTTPConnection) -> Chat:
+    """The chat of whoever asks: this server over loopback, with the token that came along."""
+    config = settings()
+    host, port = connection.scope["server"]
+    own_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return Chat(
+        config.steady_server_url or own_url,
+        token if scheme.lower() == "bearer" else "",
+        config,
+        _transport,
+    )
 
 
-app = Starlette(lifespan=_lifespan)
+AsUser = Annotated[Chat, Depends(chat_of)]
+
+
+@app.exception_handler(ChatError)
+async def _refused(request: Request, error: ChatError) -> Response:
+    headers = {}
+    if error.retry_after_seconds:
+        headers["Retry-After"] = f"{error.retry_after_seconds:.0f}"
+    return JSONResponse(error.body, error.status, headers)
+
+
+@app.exception_handler(RequestValidationError)
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    is_json = error.errors()[0]["type"] != "json_invalid"
+    told = first_fault(list(error.errors())) if is_json else "The body is not valid JSON."
+    return JSONResponse({"error": told, "code": "rejected_input"}, 422 if is_json else 400)
+
+
+@app.post("/chat/stream", tags=["Chat"], **_STREAM)
+async def stream_chat(question: ChatQuestion) -> Response:
+    """Plain chat: `{"token": ...}` events, then `{"done": true}`, or `{"error", "code"}`."""
+    config = settings()
+    return EventStream(await answered(question, config.steady_chain_seconds), config)
+
+
+@app.post("/agent/stream", tags=["Agent"], **_STREAM)
+async def stream_agent(
+    message: AgentMessage, chat: AsUser, last_event_id: EventId = None, key: Key = None
+) -> Response:
+    """A run on a thread, as events. With `Last-Event-ID` it goes on after that event instead."""
+    run = chat.go_on(last_event_id) if last_event_id else chat.start(message, key)
+    return EventStream(await begun(run), settings())
+
+
+@app.get("/agent/stream/{thread_id}/{run_id}", tags=["Agent"], **_STREAM)
+async def join_agent(
+    place: Annotated[RunPlace, Depends()], chat: AsUser, last_event_id: EventId = None
+) -> Response:
+    """A run's events from its beginning, or after `Last-Event-ID`."""
+    run = chat.go_on(last_event_id) if last_event_id else chat.join(place)
+    return EventStream(await begun(run), settings())
+
+
+@app.post("/agent/stop", tags=["Agent"], status_code=202)
+async def stop_agent(place: RunPlace, chat: AsUser) -> dict[str, str]:
+    """Stops a run; its stream ends with status `stopped`."""
+    await chat.stop(place)
+    return {"status": "stopping"}
+
+
+@app.post("/agent/decide", tags=["Agent"], **_STREAM)
+async def decide_agent(decision: Decision, chat: AsUser) -> Response:
+    """A person's decisions about an interrupt; the rest of the run follows as events."""
+    return EventStream(await begun(chat.decide(decision)), settings())
+
+
+@app.websocket("/ws/chat")
+async def chat_socket(
+    socket: WebSocket,
+    chat: AsUser,
+    thread_id: UUID | None = None,
+    last_event_id: Annotated[str | None, Query(max_length=300)] = None,
+) -> None:
+    """Many turns on one connection; `agent.websocket` says in which forms."""
+    await converse(socket, chat, settings(), thread_id, last_event_id)
+
+
+@app.get("/", include_in_schema=False)
+async def page() -> Response:
+    """The chat page."""
+    return FileResponse(WEB / "index.html")
+
+
+app.mount("/page", StaticFiles(directory=WEB), name="page")

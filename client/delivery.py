@@ -51,6 +51,7 @@ class Delivery:
         *,
         body: JSON | None = None,
         run_id: str | None = None,
+        request_id: str | None = None,
         is_new_thread: bool = False,
     ) -> None:
         self._wire = wire
@@ -63,7 +64,8 @@ class Delivery:
         self.is_proved = False
         self.is_whole: Callable[[JSON], bool] = lambda state: True
         self._body = body or {}
-        self._request_id = str(uuid.uuid4())
+        self._request_id = request_id or str(uuid.uuid4())
+        self._may_be_known = request_id is not None
         self._is_new_thread = is_new_thread
         self._posts = 0
         self._place = Place(stored)
@@ -142,7 +144,7 @@ class Delivery:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Parts]:
-        if self.run_id is None and self._posts:  # its answer got lost: was the run started?
+        if self.run_id is None and (self._posts or self._may_be_known):  # was the run started?
             self.run_id = await self._wire.find(self.thread_id, self._request_id)
         if self.run_id is None:
             self._posts += 1

@@ -12,7 +12,7 @@ from client.cursor import Cursor
 from client.decode import Decoder
 from client.delivery import Delivery, Fresh
 from client.errors import RunTimedOut, SteadyError, StreamLost, from_state
-from client.events import JSON, AgentEvent, Done, Interrupt, Mode, Status
+from client.events import JSON, AgentEvent, Done, Error, Interrupt, Mode, Status
 from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
@@ -111,6 +111,12 @@ class Run:
         """Cancels the run at the server; the stream then ends with status `stopped`."""
         if self.run_id is not None:
             await self._wire.cancel(self._delivery.thread_id, self.run_id)
+
+    def failure(self, error: SteadyError) -> tuple[Error, Done]:
+        """What the stream raised, as the two events that tell of it in band."""
+        status: Status = "timeout" if isinstance(error, RunTimedOut) else "error"
+        done = Done(status, error.run_id or self.run_id, self._ttft_ms, self.elapsed_ms)
+        return Error(error.code, error.message, error.retryable), done
 
     async def _finish(self) -> None:
         if self._failure is not None:

@@ -12,7 +12,7 @@ from rich.status import Status
 
 from client.client import AgentClient
 from client.errors import CannotConnect, SteadyError
-from client.events import AgentEvent, Done, Error, Mode, to_json
+from client.events import AgentEvent, Mode, to_json
 from client.local import LocalServer
 from client.run import Run
 from client.show import Screen
@@ -50,8 +50,8 @@ async def show_run(run: Run, as_json: bool, console: Console = _console) -> int:
     except CannotConnect:
         raise
     except SteadyError as error:
-        emit(Error(error.code, error.message, error.retryable))
-        emit(Done("error", error.run_id, None, run.elapsed_ms))
+        for event in run.failure(error):
+            emit(event)
         return 1
     if not as_json:
         console.print(f"[dim]thread {run.thread_id}[/]", highlight=False)

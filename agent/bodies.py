@@ -1,0 +1,118 @@
+"""What the chat routes take, typed: bodies of the HTTP routes, and frames of the WebSocket."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+LONGEST_MESSAGE = 100_000  # characters
+MOST_HISTORY = 1000  # messages
+
+JSON = dict[str, Any]
+Mode = Literal["values", "updates", "messages", "events"]
+Strategy = Literal["reject", "enqueue", "interrupt", "rollback"]
+
+
+def _say_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty: say something")
+    return text
+
+
+Words = Annotated[str, Field(max_length=LONGEST_MESSAGE), AfterValidator(_say_something)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Said(_Strict):
+    """One message of a conversation that the caller keeps."""
+
+    role: Literal["user", "assistant"]
+    content: str = Field(max_length=LONGEST_MESSAGE)
+
+
+class ChatQuestion(_Strict):
+    """A question to the model alone; `history` is what was said before it, oldest first."""
+
+    question: Words
+    history: list[Said] = Field(default=[], max_length=MOST_HISTORY)
+
+
+class AgentMessage(_Strict):
+    """A message to the agent. Without `thread_id` it opens a new thread."""
+
+    message: Words
+    thread_id: UUID | None = None
+    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: JSON | None = None
+    multitask_strategy: Strategy = Field(
+        default="reject", description="What to do when the thread is busy with another run."
+    )
+    on_disconnect: Literal["continue", "cancel"] = Field(
+        default="continue", description="What becomes of the run when its reader leaves."
+    )
+
+
+class Decision(_Strict):
+    """What a person decided about an interrupt: one decision for each of its requests."""
+
+    thread_id: UUID
+    interrupt_id: str = Field(min_length=1, max_length=200)
+    decisions: list[JSON] = Field(min_length=1, max_length=100)
+    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+
+
+class RunPlace(_Strict):
+    """One run of a thread."""
+
+    thread_id: UUID
+    run_id: UUID
+
+
+class MessageFrame(_Strict):
+    """The next turn. While an answer is running it waits for its end, or as its strategy says."""
+
+    type: Literal["message"]
+    content: Words
+    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: JSON | None = None
+    multitask_strategy: Strategy = "enqueue"
+
+
+class StopFrame(_Strict):
+    """Stops the answer that is running."""
+
+    type: Literal["stop"]
+
+
+class DecideFrame(_Strict):
+    """Decides about an interrupt of the thread; the rest of the run follows."""
+
+    type: Literal["decide"]
+    interrupt_id: str = Field(min_length=1, max_length=200)
+    decisions: list[JSON] = Field(min_length=1, max_length=100)
+    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+
+
+class PingFrame(_Strict):
+    """Is answered with `{"type": "pong"}`."""
+
+    type: Literal["ping"]
+
+
+AnyFrame = MessageFrame | StopFrame | DecideFrame | PingFrame
+FRAME: TypeAdapter[AnyFrame] = TypeAdapter(Annotated[AnyFrame, Field(discriminator="type")])
+
+
+def first_fault(errors: list[Any]) -> str:
+    """pydantic's first error as one line: where it is, and what is wrong with it."""
+    error = errors[0]
+    place = ".".join(str(step) for step in error["loc"] if step not in ("body", "query", "path"))
+    told = str(error["msg"]).removeprefix("Value error, ")
+    return f"{place}: {told}" if place else told

@@ -1,0 +1,81 @@
+"""prompt | model: plain chat in this process, without tools, threads or a server.
+
+    chain.stream({"question": "Why is the sky blue?"})                       # pieces, as they come
+    chain.astream({"question": "And at night?", "history": [...]})           # the same, async
+    chain.astream_events({"question": "Why?"}, version="v2")                 # what happens inside
+
+The pieces are LangChain's AIMessageChunk; `.text` is their text. A model that fails raises
+`agent.model.ModelError`, whose message is one line for the person.
+"""
+
+import argparse
+import asyncio
+import sys
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+
+from agent.model import ModelError, chat_model
+
+SYSTEM_PROMPT = "You are a helpful assistant. Answer directly and briefly."
+
+PROMPT = ChatPromptTemplate(
+    [
+        ("system", SYSTEM_PROMPT),
+        MessagesPlaceholder("history", optional=True),
+        ("human", "{question}"),
+    ]
+)
+
+chain = PROMPT | chat_model()
+
+
+def show_stream(question: str) -> None:
+    """Prints the answer by `stream`."""
+    for piece in chain.stream({"question": question}):
+        _write(piece.text)
+    _write("\n")
+
+
+async def show_astream(question: str) -> None:
+    """Prints the answer by `astream`."""
+    async for piece in chain.astream({"question": question}):
+        _write(piece.text)
+    _write("\n")
+
+
+async def show_events(question: str) -> None:
+    """Prints one line for each event of `astream_events`."""
+    async for event in chain.astream_events({"question": question}, version="v2"):
+        chunk = event["data"].get("chunk")
+        text = repr(chunk.text) if isinstance(chunk, AIMessageChunk) else ""
+        _write(f"{event['event']:<22} {event['name']:<18} {text}".rstrip() + "\n")
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """`steady chain`: 1 if the model failed."""
+    parser = argparse.ArgumentParser(prog="steady chain")
+    parser.add_argument("question")
+    parser.add_argument("--how", choices=["stream", "astream", "events"], default="astream")
+    asked = parser.parse_args()
+    try:
+        match asked.how:
+            case "stream":
+                show_stream(asked.question)
+            case "astream":
+                asyncio.run(show_astream(asked.question))
+            case "events":
+                asyncio.run(show_events(asked.question))
+    except ModelError as error:
+        sys.stderr.write(f"steady: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
