@@ -1,7 +1,8 @@
 """One run's stream: iterate its events, ask for its result, stop it."""
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -16,6 +17,7 @@ from client.events import JSON, AgentEvent, Done, Error, Interrupt, Mode, Status
 from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
+_AFTER_THE_PARTS = 1_000_000  # more events than one part has
 
 
 class Run:
@@ -86,10 +88,12 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._events is not None:
-            await self._events.aclose()
-        if self._cancel_on_leave and self.done is None and self._failure is None:
-            await self.stop()
+        try:
+            if self._events is not None:
+                await self._events.aclose()
+        finally:
+            if self._cancel_on_leave and self.done is None and self._failure is None:
+                await _to_its_end(self.stop())
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
         if self._events is None:
@@ -166,7 +170,7 @@ class Run:
 
     async def _ending(self) -> AsyncGenerator[AgentEvent]:
         """The run has ended at the server: how, and is what arrived what the thread holds?"""
-        status: Status = "success"
+        status: Status
         state = self._delivery.state
         if self._decoder.stopped or self._delivery.status == "interrupted":
             status = "stopped"
@@ -175,13 +179,21 @@ class Run:
         elif self._delivery.status == "error":
             raise from_state(_error_in(state))
         else:
-            for event in self._put_right(state["values"]):
+            interrupts = _interrupts(state)
+            status = "interrupted" if interrupts else "success"
+            for event in self._after_the_parts([*self._put_right(state["values"]), *interrupts]):
                 yield event
-            for interrupt in _interrupts(state):
-                status = "interrupted"
-                yield interrupt
         self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
         yield self.done
+
+    def _after_the_parts(self, events: Iterable[AgentEvent]) -> Iterator[AgentEvent]:
+        """Events that no part told of, each with a place of its own after the last that one did."""
+        last = self._cursor
+        for number, event in enumerate(events, _AFTER_THE_PARTS):
+            at = last and replace(last, event=number)
+            if not (self._after and at and self._after.covers(at)):
+                self._cursor = at
+                yield event
 
     def _missing(self, state: JSON) -> set[str]:
         return self._decoder.answer.missing(state["values"], self._question_id)
@@ -209,6 +221,17 @@ class Run:
         error.last_event_id = error.last_event_id or self.last_event_id
         error.text = error.text or self._decoder.answer.text
         return error
+
+
+_going_on: set[asyncio.Task[None]] = set()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Whoever leaves because he is cancelled has no time to wait, but the work is done."""
+    task = asyncio.create_task(work)
+    _going_on.add(task)
+    task.add_done_callback(_going_on.discard)
+    await asyncio.shield(task)
 
 
 def _error_in(state: JSON) -> str:

@@ -1,0 +1,64 @@
+"""Reading the chat routes as any program would: HTTP, lines of `data:`, and ids to go on from."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import httpx
+from httpx_sse import EventSource
+
+JSON = dict[str, Any]
+ACCEPT = {"Accept": "text/event-stream"}
+
+
+class Stream:
+    """An open stream: its events so far, the id of the last, and the response's head."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.events: list[JSON] = []
+        self.last_event_id = ""
+        self._sent = EventSource(response).aiter_sse()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> JSON:
+        sent = await anext(self._sent)
+        event: JSON = sent.json()
+        self.events.append(event)
+        self.last_event_id = sent.id or self.last_event_id
+        return event
+
+    async def rest(self) -> list[JSON]:
+        """All events, once the stream has ended."""
+        async for _ in self:
+            pass
+        return self.events
+
+
+@asynccontextmanager
+async def opened(
+    url: str, path: str, body: JSON | None = None, headers: dict[str, str] | None = None
+) -> AsyncIterator[Stream]:
+    """POSTs the body, or GETs without one. A refusal is a stream without events."""
+    method = "GET" if body is None else "POST"
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as http,
+        http.stream(method, path, json=body, headers={**ACCEPT, **(headers or {})}) as response,
+    ):
+        if not response.is_success:
+            await response.aread()
+        yield Stream(response)
+
+
+async def ask(url: str, path: str, body: JSON, headers: dict[str, str] | None = None) -> list[JSON]:
+    """All events of a stream."""
+    async with opened(url, path, body, headers) as stream:
+        assert stream.response.status_code == 200, stream.response.text
+        return await stream.rest()
+
+
+def text_of(events: list[JSON]) -> str:
+    """The tokens of an agent's stream, joined."""
+    return "".join(event["content"] for event in events if event["type"] == "token")
