@@ -1,0 +1,257 @@
+"""`/ws/chat`: many turns on one connection, in the plain form and in `steady.v1`."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from client import AgentClient
+from client.local import LocalServer
+from tests.model_server import ModelServer, Reply, ToolCall
+
+JSON = dict[str, Any]
+LONG = "stream 60 tokens at 120 per second"
+TEXT = " ".join(f"word{n}" for n in range(60))
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@asynccontextmanager
+async def talking(server: LocalServer, query: str = "") -> AsyncIterator[ClientConnection]:
+    """A connection that speaks `steady.v1`."""
+    address = f"ws://127.0.0.1:{server.port}/ws/chat{query}"
+    async with connect(address, subprotocols=["steady.v1"], proxy=None) as socket:
+        yield socket
+
+
+async def say(socket: ClientConnection, **frame: Any) -> None:
+    await socket.send(json.dumps(frame))
+
+
+async def heard(socket: ClientConnection) -> JSON:
+    async with asyncio.timeout(20):
+        event: JSON = json.loads(await socket.recv())
+        return event
+
+
+async def turn(socket: ClientConnection) -> list[JSON]:
+    """What is heard until a turn's end."""
+    events = [await heard(socket)]
+    while events[-1]["type"] != "done":
+        events.append(await heard(socket))
+    return events
+
+
+async def until(socket: ClientConnection, kind: str) -> JSON:
+    while (event := await heard(socket))["type"] != kind:
+        pass
+    return event
+
+
+def text_of(events: list[JSON]) -> str:
+    return "".join(event["content"] for event in events if event["type"] == "token")
+
+
+async def test_the_plain_form(server: LocalServer, model: ModelServer) -> None:
+    """Text in, tokens out, [DONE]; the second turn is on the same thread."""
+    async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as socket:
+        for question in ("I am Ada.", "stream 5 tokens at 20 per second"):
+            await socket.send(question)
+            said = [str(await socket.recv())]
+            while said[-1] != "[DONE]":
+                said.append(str(await socket.recv()))
+        assert "".join(said[:-1]) == "word0 word1 word2 word3 word4"
+        assert len(said) > 3
+    told = [m["content"] for m in model.requests[-1]["messages"] if m["role"] != "system"]
+    assert told == ["I am Ada.", "You said: I am Ada.", "stream 5 tokens at 20 per second"]
+
+
+async def test_the_plain_form_tells_failures(server: LocalServer, model: ModelServer) -> None:
+    """A failed turn ends like any other, and a token that looks like the end is none."""
+    model.on("Say done.", Reply(("[DONE]",)))
+    async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as socket:
+        await socket.send("fail 401")
+        assert str(await socket.recv()).startswith("[ERROR] The model endpoint")
+        assert await socket.recv() == "[DONE]"
+        await socket.send("  ")
+        assert str(await socket.recv()) == "[ERROR] The message is empty: say something."
+        await socket.send("Say done.")
+        assert [await socket.recv() for _ in range(3)] == ["[", "DONE]", "[DONE]"]
+
+
+async def test_the_whole_vocabulary(server: LocalServer, model: ModelServer) -> None:
+    """`steady.v1` tells the events of the other surfaces, each with its id."""
+    call = ToolCall("calculate", {"expression": "6 * 7"})
+    model.on("6 x 7 by socket?", Reply("Hm.", tool_calls=[call]), Reply("It is 42."))
+    async with talking(server) as socket:
+        assert socket.subprotocol == "steady.v1"
+        await say(socket, type="message", content="6 x 7 by socket?", modes=["messages", "updates"])
+        events = await turn(socket)
+    kinds = {event["type"] for event in events}
+    assert {"run_started", "token", "tool_call", "tool_result", "update", "done"} <= kinds
+    assert text_of(events) == "Hm.It is 42."
+    assert all(event["event_id"] for event in events)
+    assert events[-1]["status"] == "success"
+
+
+async def test_a_ping_is_answered_while_an_answer_runs(server: LocalServer) -> None:
+    """The connection listens while it speaks."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content=LONG)
+        await until(socket, "token")
+        await say(socket, type="ping")
+        events = await turn(socket)
+    at = [event["type"] for event in events].index("pong")
+    assert "token" in {event["type"] for event in events[at:]}
+
+
+async def test_stop_ends_the_answer(server: LocalServer, model: ModelServer) -> None:
+    """The turn ends as stopped, the model is left, and the next turn is answered."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await until(socket, "token")
+        await say(socket, type="stop")
+        assert (await turn(socket))[-1]["status"] == "stopped"
+        await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 0)
+        await say(socket, type="stop")
+        assert (await heard(socket))["code"] == "nothing_runs"
+        await say(socket, type="message", content="Still there?")
+        assert text_of(await turn(socket)) == "You said: Still there?"
+
+
+async def test_a_stop_that_comes_first_still_stops(server: LocalServer) -> None:
+    """A stop sent right behind the message ends its run, whenever the server has it."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="stop")
+        events = await turn(socket)
+        if events[-1]["type"] == "refused":
+            events = await turn(socket)
+    assert events[-1]["status"] == "stopped"
+
+
+async def test_messages_wait_for_their_turn(server: LocalServer) -> None:
+    """What is sent while an answer runs is answered after it, in order."""
+    async with talking(server) as socket:
+        for content in (LONG, "Second.", "Third."):
+            await say(socket, type="message", content=content)
+        said = [text_of(await turn(socket)) for _ in range(3)]
+    assert said == [TEXT, "You said: Second.", "You said: Third."]
+
+
+async def test_a_message_may_interrupt(server: LocalServer) -> None:
+    """The running answer is stopped, and the message that asked for it is answered next."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="message", content="Later.")
+        await until(socket, "token")
+        await say(socket, type="message", content="Now!", multitask_strategy="interrupt")
+        assert (await turn(socket))[-1]["status"] == "stopped"
+        assert text_of(await turn(socket)) == "You said: Now!"
+        assert text_of(await turn(socket)) == "You said: Later."
+
+
+async def test_a_message_may_not_want_to_wait(server: LocalServer) -> None:
+    """With `reject`, a message on a busy connection is refused, and the answer goes on."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content=LONG)
+        first = await until(socket, "token")
+        await say(socket, type="message", content="Now!", multitask_strategy="reject")
+        events = [first, *await turn(socket)]
+    assert [event["code"] for event in events if event["type"] == "refused"] == ["conflict"]
+    assert text_of(events) == TEXT
+
+
+REFUSED: dict[str, str | bytes] = {
+    "no JSON": "hello",
+    "no object": "[1]",
+    "no type": '{"content": "a"}',
+    "unknown type": '{"type": "shout"}',
+    "empty message": '{"type": "message", "content": " "}',
+    "unknown field": '{"type": "stop", "now": true}',
+    "unknown mode": '{"type": "message", "content": "a", "modes": ["debug"]}',
+    "binary": b"\x00\xff",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_bad_frame_is_refused(server: LocalServer, case: str) -> None:
+    """A frame that does not fit is answered with one line, and the conversation goes on."""
+    async with talking(server) as socket:
+        await socket.send(REFUSED[case])
+        refused = await heard(socket)
+        assert (refused["type"], refused["code"]) == ("refused", "rejected_input")
+        assert refused["message"]
+        await say(socket, type="message", content="Hello?")
+        assert text_of(await turn(socket)) == "You said: Hello?"
+
+
+async def test_too_many_messages_are_refused(server: LocalServer) -> None:
+    """Only so many turns may wait; the others are told so at once."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await until(socket, "token")
+        for number in range(17):
+            await say(socket, type="message", content=f"Message {number}.")
+        assert (await until(socket, "refused"))["code"] == "too_many"
+
+
+async def test_a_decision_without_a_thread(server: LocalServer) -> None:
+    """A decision that belongs to nothing ends as a turn does, with the reason."""
+    async with talking(server) as socket:
+        await say(socket, type="decide", interrupt_id="i", decisions=[{"type": "approve"}])
+        events = await turn(socket)
+    assert [event["type"] for event in events] == ["error", "done"]
+    assert events[0]["code"] == "not_found"
+
+
+async def test_an_unknown_thread(server: LocalServer) -> None:
+    """A thread that is not there is told with the first message."""
+    async with talking(server, f"?thread_id={UNKNOWN}") as socket:
+        await say(socket, type="message", content="Hello?")
+        events = await turn(socket)
+    assert events[0]["code"] == "not_found"
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_new_connection_goes_on(server: LocalServer, seed: int) -> None:
+    """Whoever comes back with thread and last event id misses and repeats nothing."""
+    chance = random.Random(seed)
+    events, query = list[JSON](), ""
+    while not events or events[-1]["type"] != "done":
+        async with talking(server, query) as socket:
+            if not query:
+                await say(socket, type="message", content=LONG)
+            for _ in range(chance.randint(2, 6)):
+                if not events or events[-1]["type"] != "done":
+                    events.append(await heard(socket))
+        thread_id = events[0]["thread_id"]
+        query = f"?thread_id={thread_id}&last_event_id={events[-1].get('event_id', '')}"
+    assert text_of(events) == TEXT
+    async with talking(server, f"?thread_id={thread_id}") as socket:
+        await say(socket, type="message", content="And now?")
+        assert text_of(await turn(socket)) == "You said: And now?"
+
+
+async def test_leaving_does_not_stop_the_run(server: LocalServer, agent: AgentClient) -> None:
+    """The run goes on, and its whole answer is on the thread."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content=LONG)
+        began = await until(socket, "run_started")
+    async with agent.runs.join(began["thread_id"], began["run_id"]) as run:
+        assert await run.text() == TEXT
+
+
+async def test_two_connections_on_one_thread(server: LocalServer) -> None:
+    """A message on a thread that another connection keeps busy waits for its turn."""
+    async with talking(server) as first:
+        await say(first, type="message", content=LONG)
+        thread_id = (await until(first, "run_started"))["thread_id"]
+        async with talking(server, f"?thread_id={thread_id}") as second:
+            await say(second, type="message", content="Me too.")
+            assert text_of(await turn(second)) == "You said: Me too."
+        assert text_of(await turn(first)) == TEXT
