@@ -188,8 +188,11 @@ async def _all(first: asyncio.Future[T | None], items: AsyncGenerator[T]) -> Asy
 
 
 async def _given_up(first: asyncio.Future[T | None], items: AsyncGenerator[T]) -> None:
-    first.cancel()
-    await asyncio.wait({first})
-    if not first.cancelled():
-        first.exception()
-    await items.aclose()
+    try:
+        if not first.done():
+            first.cancel()
+            await asyncio.wait({first})
+        elif not first.cancelled():
+            first.exception()  # it was told, or nobody is left to be told
+    finally:
+        await items.aclose()

@@ -2,7 +2,7 @@
 
 sse-starlette does the work: it is the one the LangGraph server's own streams grew from. It pings
 idle streams, and ends the generator when the reader leaves. What is ours is the end of a reader
-that takes nothing: its connection is closed, and what it had asked for is left.
+that takes nothing: its response ends where it is, without the last event that each stream has.
 """
 
 from collections.abc import AsyncGenerator

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -17,6 +17,7 @@ from client.events import JSON, AgentEvent, Done, Error, Interrupt, Mode, Status
 from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
+_leaving: set[asyncio.Task[None]] = set()
 _AFTER_THE_PARTS = 1_000_000  # more events than one part has
 
 
@@ -88,12 +89,16 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if self._events is not None:
-                await self._events.aclose()
-        finally:
-            if self._cancel_on_leave and self.done is None and self._failure is None:
-                await _to_its_end(self.stop())
+        leaving = asyncio.create_task(self._leave())
+        _leaving.add(leaving)
+        leaving.add_done_callback(_leaving.discard)
+        await asyncio.shield(leaving)  # a reader who is cancelled leaves in order, too
+
+    async def _leave(self) -> None:
+        if self._events is not None:
+            await self._events.aclose()
+        if self._cancel_on_leave and self.done is None and self._failure is None:
+            await self.stop()
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
         if self._events is None:
@@ -221,17 +226,6 @@ class Run:
         error.last_event_id = error.last_event_id or self.last_event_id
         error.text = error.text or self._decoder.answer.text
         return error
-
-
-_going_on: set[asyncio.Task[None]] = set()
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Whoever leaves because he is cancelled has no time to wait, but the work is done."""
-    task = asyncio.create_task(work)
-    _going_on.add(task)
-    task.add_done_callback(_going_on.discard)
-    await asyncio.shield(task)
 
 
 def _error_in(state: JSON) -> str:

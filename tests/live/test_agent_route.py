@@ -34,11 +34,10 @@ def without_times(events: list[JSON]) -> list[JSON]:
     for event in events:
         told = {k: v for k, v in event.items() if not k.endswith("_ms")}
         last = found[-1] if found else {}
-        if told["type"] == "token" == last.get("type"):
-            if told["message_id"] == last["message_id"]:
-                last["content"] += told["content"]
-                continue
-        found.append(told)
+        if "node" in told and told.get("message_id", "") == last.get("message_id"):
+            last["content"] += told["content"]
+        else:
+            found.append(told)
     return found
 
 

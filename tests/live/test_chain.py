@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from langchain_core.messages import AIMessageChunk
@@ -18,11 +17,11 @@ WORDS = ("One", " two", " three")
 
 
 @pytest.fixture
-def chain(model: ModelServer) -> Iterator[Runnable]:
+def chain(model: ModelServer) -> Runnable:
     config = Settings(_env_file=None, openai_base_url=model.url, openai_api_key="test-key")
     model.on("Count.", Reply(WORDS, tokens_per_second=20))
     model.on("Break off.", Reply(WORDS, fault=Fault("end", after_tokens=2)))
-    yield PROMPT | make_chat_model(config)
+    return PROMPT | make_chat_model(config)
 
 
 def test_stream_gives_the_pieces(chain: Runnable) -> None:

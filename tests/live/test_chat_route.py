@@ -1,7 +1,6 @@
 """`POST /chat/stream`: plain chat over server-sent events, on a real server and socket."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,9 +164,9 @@ async def test_a_reader_that_leaves_ends_the_models_answer(
 ) -> None:
     """Nobody listens any more: the connection to the model is closed."""
     before = model.disconnects
-    with contextlib.suppress(httpx.HTTPError):
-        async with opened(server.url, CHAT, {"question": "stream 500 tokens at 20 per second"}) as c:
-            await anext(c)
+    question = {"question": "stream 500 tokens at 20 per second"}
+    async with opened(server.url, CHAT, question) as chat:
+        await anext(chat)
     await asyncio.to_thread(model.wait_for, lambda m: m.disconnects == before + 1)
 
 
