@@ -155,7 +155,7 @@ class Conversation:
             case PingFrame():
                 await self._say(None, {"type": "pong"})
             case StopFrame():
-                if self._run is None:
+                if self._run is None and not self._turns:
                     raise Refusal("nothing_runs", "No answer is running that could be stopped.")
                 await self._stop()
             case MessageFrame(multitask_strategy="reject") if self._run is not None:
@@ -163,21 +163,20 @@ class Conversation:
             case _ if len(self._turns) >= MOST_TURNS:
                 raise Refusal("too_many", f"{MOST_TURNS} turns are waiting already.")
             case MessageFrame(multitask_strategy="interrupt" | "rollback"):
+                if self._run is not None:
+                    await self._stop()
                 self._turns.appendleft(frame)
                 self._arrived.set()
-                await self._stop()
             case MessageFrame() | DecideFrame():
                 self._turns.append(frame)
                 self._arrived.set()
 
     async def _stop(self) -> None:
         """Stops the run that is told, or has it stopped as soon as the server has it."""
-        if self._run is None:
-            return
-        if self._run.run_id is None:
-            self._is_to_stop = True
-        else:
+        if self._run is not None and self._run.run_id is not None:
             await stop(self._run)
+        else:
+            self._is_to_stop = True
 
     async def _speak(self, last_event_id: str | None) -> None:
         if last_event_id:
@@ -201,23 +200,19 @@ class Conversation:
     async def _tell(self, begin: Callable[[], Run]) -> None:
         """One turn; what could not be begun is told like any failure, and ends like any turn."""
         try:
-            self._run, self._is_to_stop = begin(), False
+            self._run = begin()
             async with aclosing(await begun(self._run)) as events:
                 async for event_id, event in events:
                     self._thread_id = _uuid(self._run.thread_id) or self._thread_id
                     if self._is_to_stop:
-                        await self._stop_late(self._run)
+                        self._is_to_stop = False
+                        await stop(self._run)
                     await self._say(event_id, event)
         except ChatError as error:
             for event in error.events:
                 await self._say(None, event)
         finally:
-            self._run = None
-
-    async def _stop_late(self, run: Run) -> None:
-        self._is_to_stop = False
-        with suppress(ChatError):
-            await stop(run)
+            self._run, self._is_to_stop = None, False
 
     async def _say(self, event_id: str | None, event: JSON) -> None:
         """Raises WebSocketDisconnect if the reader takes nothing for too long."""
