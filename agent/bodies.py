@@ -82,6 +82,12 @@ class MessageFrame(_Strict):
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: JSON | None = None
     multitask_strategy: Strategy = "enqueue"
+    key: str | None = Field(
+        default=None,
+        min_length=8,
+        max_length=200,
+        description="Sent again with the same key, it starts no second run.",
+    )
 
 
 class StopFrame(_Strict):

@@ -140,6 +140,8 @@ class Conversation:
                 await self._take(await self._heard())
             except Refusal as refusal:
                 await self._say(None, refusal.event)
+            except ChatError as error:
+                await self._say(None, Refusal(error.code, error.message).event)
 
     async def _heard(self) -> AnyFrame:
         message = await self._socket.receive()
@@ -189,9 +191,9 @@ class Conversation:
 
     def _begin(self, frame: MessageFrame | DecideFrame) -> Run:
         if isinstance(frame, MessageFrame):
-            fields = frame.model_dump(exclude={"type", "content"})
+            fields = frame.model_dump(exclude={"type", "content", "key"})
             asked = AgentMessage(message=frame.content, thread_id=self._thread_id, **fields)
-            return self._chat.start(asked)
+            return self._chat.start(asked, frame.key)
         if self._thread_id is None:
             raise ChatError(404, "not_found", "There is no thread yet: send a message.")
         fields = frame.model_dump(exclude={"type"})
@@ -206,7 +208,8 @@ class Conversation:
                     self._thread_id = _uuid(self._run.thread_id) or self._thread_id
                     if self._is_to_stop:
                         self._is_to_stop = False
-                        await stop(self._run)
+                        with suppress(ChatError):
+                            await stop(self._run)
                     await self._say(event_id, event)
         except ChatError as error:
             for event in error.events:

@@ -1,0 +1,63 @@
+// Requests to the server. Every header is made here.
+
+export class Refused extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export function headers(more = {}) {
+  const token = sessionStorage.getItem("token");
+  return { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...more };
+}
+
+// The response, or Refused with what the server said.
+export async function request(path, { method = "GET", body, more = {}, signal } = {}) {
+  const response = await fetch(path, {
+    method,
+    signal,
+    headers: headers(body === undefined ? more : { "Content-Type": "application/json", ...more }),
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (response.ok) return response;
+  const told = await response.json().catch(() => ({}));
+  const words = told.error ?? told.detail ?? `The server answered with status ${response.status}.`;
+  throw new Refused(response.status, told.code ?? String(response.status), words);
+}
+
+async function answer(path, options) {
+  const response = await request(path, options);
+  return response.status === 204 ? null : response.json();
+}
+
+export const threads = () =>
+  answer("/threads/search", {
+    method: "POST",
+    body: {
+      limit: 50,
+      sort_by: "updated_at",
+      sort_order: "desc",
+      select: ["thread_id", "updated_at", "status"],
+      extract: { title: "values.messages[0].content" },
+    },
+  });
+
+export const state = (threadId) => answer(`/threads/${threadId}/state`);
+export const deleteThread = (threadId) => answer(`/threads/${threadId}`, { method: "DELETE" });
+
+// The thread's run that goes on now, if there is one.
+export async function activeRun(threadId) {
+  const runs = await answer(`/threads/${threadId}/runs?limit=5`);
+  return runs.find((run) => ["pending", "running"].includes(run.status));
+}
+
+export const stop = (threadId, runId) =>
+  answer("/agent/stop", { method: "POST", body: { thread_id: threadId, run_id: runId } });
+
+export async function graph(graphId) {
+  const body = { graph_id: graphId, limit: 1 };
+  const [assistant] = await answer("/assistants/search", { method: "POST", body });
+  return answer(`/assistants/${assistant.assistant_id}/graph`);
+}

@@ -1,0 +1,116 @@
+// Cards in an answer: a tool call that fills as it is written, and a decision that a person makes.
+
+import { element, json } from "/page/dom.js";
+
+export class ToolCard {
+  constructor(id, tool) {
+    this.written = "";
+    this.name = element("span", { class: "tool-name" }, tool);
+    this.status = element("span", { class: "tool-status" }, "writing…");
+    this.args = element("code");
+    this.result = element("pre", { class: "tool-result", hidden: true });
+    const summary = element("summary", {}, this.name, this.status);
+    this.root = element(
+      "details",
+      { class: "tool", open: true, "data-tool": id, "data-status": "writing", "aria-label": `Tool ${tool}` },
+      summary,
+      element("pre", { class: "tool-args" }, this.args),
+      this.result,
+    );
+  }
+
+  write(text) {
+    this.written += text;
+    this.args.textContent = this.written;
+  }
+
+  call(tool, args) {
+    this.name.textContent = tool;
+    this.args.textContent = json(args);
+    this.#show("running", "running…");
+  }
+
+  answer(status, content) {
+    this.result.textContent = content;
+    this.result.hidden = false;
+    this.#show(status, status === "ok" ? "done" : "failed");
+  }
+
+  leave() {
+    if (["writing", "running"].includes(this.root.dataset.status)) this.#show("stopped", "stopped");
+  }
+
+  #show(status, words) {
+    this.root.dataset.status = status;
+    this.status.textContent = words;
+  }
+}
+
+// LangChain's human-in-the-loop request: each action is decided, then all go as one.
+export class DecisionCard {
+  constructor({ id, requests }, onDecide) {
+    this.id = id;
+    this.onDecide = onDecide;
+    const actions = requests?.action_requests ?? [];
+    const reviews = requests?.review_configs ?? [];
+    this.decisions = new Array(actions.length).fill(null);
+    this.root = element(
+      "section",
+      { class: "decision", "aria-label": "Waits for your decision" },
+      element("h3", {}, "Waits for your decision"),
+      ...actions.map((action, at) => this.#action(action, at, allowed(reviews, action.name))),
+    );
+    if (!actions.length) this.root.append(element("pre", {}, json(requests)));
+  }
+
+  #action({ name, args, description }, at, kinds) {
+    const words = element("textarea", { rows: "3", "aria-label": `Arguments of ${name}`, spellcheck: "false" });
+    words.value = json(args);
+    words.readOnly = !kinds.includes("edit");
+    const reason = element("input", { type: "text", placeholder: "Reason or answer", "aria-label": `Reason, about ${name}` });
+    const fault = element("p", { class: "fault", role: "alert" });
+    const decide = (kind) => () => {
+      try {
+        this.decisions[at] = decision(kind, name, args, words.value, reason.value);
+      } catch {
+        fault.textContent = "The arguments are not valid JSON.";
+        return;
+      }
+      box.dataset.decided = kind;
+      for (const control of box.querySelectorAll("button, textarea, input")) control.disabled = true;
+      if (this.decisions.every(Boolean)) this.onDecide(this.id, this.decisions);
+    };
+    const button = (kind, label) =>
+      kinds.includes(kind) ? [element("button", { type: "button", class: kind, onclick: decide(kind) }, label)] : [];
+    const box = element(
+      "fieldset",
+      {},
+      element("legend", {}, name),
+      ...(description ? [element("p", {}, description)] : []),
+      words,
+      reason,
+      element(
+        "div",
+        { class: "choices" },
+        ...button("approve", "Approve"),
+        ...button("edit", "Approve as edited"),
+        ...button("respond", "Respond"),
+        ...button("reject", "Reject"),
+      ),
+      fault,
+    );
+    return box;
+  }
+}
+
+function allowed(reviews, name) {
+  const found = reviews.find((review) => review.action_name === name);
+  return found?.allowed_decisions ?? ["approve", "reject"];
+}
+
+function decision(kind, name, args, edited, words) {
+  if (kind === "edit") return { type: "edit", edited_action: { name, args: JSON.parse(edited) } };
+  if (kind === "reject") return { type: "reject", ...(words ? { message: words } : {}) };
+  if (kind === "respond") return { type: "respond", message: words };
+  return { type: "approve" };
+}

@@ -1,0 +1,130 @@
+// What a conversation looks like: its turns, whether they come from the thread's state or a stream.
+
+import { DecisionCard, ToolCard } from "/page/cards.js";
+import { element } from "/page/dom.js";
+import { Markdown } from "/page/markdown.js";
+
+// The answer to one message, fed with the events of the one vocabulary.
+export class Answer {
+  constructor({ onDecide, onRetry }) {
+    this.onDecide = onDecide;
+    this.onRetry = onRetry;
+    this.root = element("article", { class: "answer", "aria-label": "Answer", "aria-busy": "true" });
+    this.texts = new Map(); // message id -> Markdown
+    this.thoughts = new Map();
+    this.cards = new Map(); // tool call id -> ToolCard
+    this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
+    this.root.append(this.waiting);
+  }
+
+  // It comes from the thread's state: nothing more is on its way.
+  settle() {
+    this.waiting.remove();
+    this.root.setAttribute("aria-busy", "false");
+    return this;
+  }
+
+  get text() {
+    return [...this.texts.values()].map(({ root }) => root.textContent).join("\n");
+  }
+
+  take(event) {
+    switch (event.type) {
+      case "token":
+        this.#text(event.message_id).append(event.content);
+        break;
+      case "reasoning":
+        this.#thought(event.message_id).append(event.content);
+        break;
+      case "tool_call_delta":
+        this.#card(event.id, event.tool).write(event.args_text);
+        break;
+      case "tool_call":
+        this.#card(event.id, event.tool).call(event.tool, event.args);
+        break;
+      case "tool_result":
+        this.#card(event.id, event.tool).answer(event.status, event.content);
+        break;
+      case "retry":
+        this.texts.get(event.message_id)?.clear();
+        break;
+      case "interrupt":
+        this.#add(new DecisionCard(event, this.onDecide).root);
+        break;
+      case "error":
+        this.#fail(event.message);
+        break;
+      case "done":
+        this.#end(event.status);
+    }
+  }
+
+  #add(node) {
+    if (this.waiting.isConnected) this.waiting.before(node);
+    else this.root.append(node);
+    return node;
+  }
+
+  #text(id) {
+    if (!this.texts.has(id)) {
+      this.texts.set(id, new Markdown(this.#add(element("div", { class: "text" }))));
+    }
+    return this.texts.get(id);
+  }
+
+  #thought(id) {
+    if (!this.thoughts.has(id)) {
+      const body = element("div", { class: "thought" });
+      this.#add(element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), body));
+      this.thoughts.set(id, new Markdown(body));
+    }
+    return this.thoughts.get(id);
+  }
+
+  #card(id, tool) {
+    if (!this.cards.has(id)) {
+      const card = new ToolCard(id, tool);
+      this.#add(card.root);
+      this.cards.set(id, card);
+    }
+    return this.cards.get(id);
+  }
+
+  #fail(message) {
+    const retry = element("button", { type: "button", onclick: this.onRetry }, "Try again");
+    this.#add(element("div", { class: "failure", role: "alert" }, element("p", {}, message), retry));
+  }
+
+  #end(status) {
+    this.settle();
+    this.root.dataset.status = status;
+    if (status === "stopped") this.root.append(element("p", { class: "note" }, "Stopped."));
+    if (status !== "interrupted") for (const card of this.cards.values()) card.leave();
+  }
+}
+
+export function question(text) {
+  return element("article", { class: "question", "aria-label": "You" }, element("p", {}, text));
+}
+
+// The events that a message of the thread's state amounts to.
+export function eventsOf(message) {
+  if (message.type === "tool") {
+    const status = message.status === "error" ? "error" : "ok";
+    return [{ type: "tool_result", id: message.tool_call_id, tool: message.name, status, content: textOf(message) }];
+  }
+  const events = [];
+  const thought = message.additional_kwargs?.reasoning_content;
+  if (thought) events.push({ type: "reasoning", message_id: message.id, content: thought });
+  const text = textOf(message);
+  if (text) events.push({ type: "token", message_id: message.id, content: text });
+  for (const { id, name, args } of message.tool_calls ?? []) {
+    events.push({ type: "tool_call", id, tool: name, args });
+  }
+  return events;
+}
+
+export function textOf({ content }) {
+  if (typeof content === "string") return content;
+  return (content ?? []).map((block) => (typeof block === "string" ? block : block.text ?? "")).join("");
+}

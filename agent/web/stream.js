@@ -1,0 +1,132 @@
+// One run's events until `done`, over SSE or a WebSocket, through as many connections as it takes.
+
+import { Refused, headers, request } from "/page/api.js";
+
+const FIRST_DELAY_MS = 250;
+const LONGEST_DELAY_MS = 8000;
+const GIVE_UP_MS = 120_000;
+const SILENT_MS = 45_000; // three heartbeats of the server: the connection is dead
+
+// A way to ask for a run: `open(lastEventId, signal)` yields [id, event] until the connection ends.
+// `onLink` hears "open", "lost" and "back".
+export async function* follow(open, { signal, onLink = () => {} }) {
+  let last = null;
+  let delay = FIRST_DELAY_MS;
+  let lostAt = null;
+  for (;;) {
+    try {
+      for await (const [id, event] of open(last, signal)) {
+        if (lostAt !== null || last === null) onLink(lostAt === null ? "open" : "back");
+        lostAt = null;
+        delay = FIRST_DELAY_MS;
+        last = id ?? last;
+        yield event;
+        if (event.type === "done") return;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof Refused && ![429, 502, 503, 504].includes(error.status)) throw error;
+    }
+    if (signal.aborted) return;
+    lostAt ??= Date.now();
+    onLink("lost");
+    if (Date.now() - lostAt > GIVE_UP_MS) throw new Error("The server did not come back.");
+    await pause(delay * (0.5 + Math.random() / 2), signal);
+    delay = Math.min(2 * delay, LONGEST_DELAY_MS);
+  }
+}
+
+// POST with a body, or GET without one; asked again with the last event's id.
+export function overSse(path, body) {
+  const key = newKey(); // however often it is asked for, one run is started
+  return async function* (last, signal) {
+    const more = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
+    const options = body ? { method: "POST", body } : {};
+    if (body) more["Idempotency-Key"] = key;
+    const watch = new AbortController();
+    const response = await request(path, {
+      ...options,
+      more,
+      signal: AbortSignal.any([signal, watch.signal]),
+    });
+    yield* parsed(response.body.pipeThrough(new TextDecoderStream()), watch);
+  };
+}
+
+async function* parsed(texts, watch) {
+  let rest = "";
+  const reader = texts.getReader();
+  try {
+    for (;;) {
+      const timer = setTimeout(() => watch.abort(), SILENT_MS);
+      const { value, done } = await reader.read().finally(() => clearTimeout(timer));
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const fields = Object.fromEntries(block.split("\n").map(field));
+        if (fields.data) yield [fields.id ?? null, JSON.parse(fields.data)];
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function field(line) {
+  const at = line.indexOf(":");
+  return [line.slice(0, at), line.slice(at + 1).trimStart()];
+}
+
+// A connection of its own for each turn, which `frame` opens.
+export function overSocket(threadId, frame) {
+  const key = newKey();
+  return async function* (last, signal) {
+    const query = new URLSearchParams();
+    if (last) {
+      query.set("last_event_id", last);
+      query.set("thread_id", last.split("/")[0]);
+    } else if (threadId) query.set("thread_id", threadId);
+    const token = headers().Authorization?.replace("Bearer ", "");
+    const protocols = token ? ["steady.v1", `bearer.${token}`] : ["steady.v1"];
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/ws/chat?${query}`, protocols);
+    signal.addEventListener("abort", () => socket.close(), { once: true });
+    const received = arrivals(socket);
+    socket.addEventListener("open", () => {
+      if (!last) socket.send(JSON.stringify(frame.type === "message" ? { ...frame, key } : frame));
+    });
+    try {
+      for await (const { event_id: id = null, ...event } of received) {
+        if (event.type === "refused") throw new Refused(422, event.code, event.message);
+        yield [id, event];
+      }
+    } finally {
+      socket.close();
+    }
+  };
+}
+
+async function* arrivals(socket) {
+  const waiting = [];
+  let wake = () => {};
+  let closed = false;
+  socket.addEventListener("message", ({ data }) => (waiting.push(JSON.parse(data)), wake()));
+  socket.addEventListener("close", () => ((closed = true), wake()));
+  while (!closed || waiting.length) {
+    if (waiting.length) yield waiting.shift();
+    else await new Promise((resolve) => (wake = resolve));
+  }
+}
+
+// `crypto.randomUUID` is only there over HTTPS and on this computer.
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}
