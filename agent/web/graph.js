@@ -26,7 +26,8 @@ export class GraphView {
         }),
       ),
     );
-    for (const edge of edges) svg.append(line(places.get(edge.source), places.get(edge.target), edge.conditional));
+    const drawn = edges.filter(({ source, target }) => source !== target);
+    for (const edge of drawn) svg.append(line(places.get(edge.source), places.get(edge.target), edge.conditional));
     for (const [id, place] of places) svg.append(this.#box(id, place));
     this.root.replaceChildren(svg);
   }

@@ -56,7 +56,7 @@ export class Inspector {
 
   #values(at, state) {
     const count = state.messages?.length ?? 0;
-    const more = this.count === null ? `${count} messages` : `${count - this.count} more messages`;
+    const more = this.count === null ? `messages: ${count}` : `messages: ${count} (+${count - this.count})`;
     this.count = count;
     this.steps.append(this.#entry(at, "values", more, state));
   }

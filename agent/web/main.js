@@ -227,6 +227,7 @@ function tell(error) {
   show(element("div", { class: "failure", role: "alert" }, element("p", {}, error.message)));
 }
 
+const threadInAddress = () => /^#([0-9a-f-]{36})$/.exec(location.hash)?.[1];
 const isSocket = () => byId("transport").value === "websocket";
 
 function fold(button, panel, isOpen) {
@@ -273,8 +274,12 @@ byId("examples").append(
     element("li", {}, element("button", { type: "button", onclick: () => ask(text) }, text)),
   ),
 );
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address keeps the thread
+  message.focus();
+});
 addEventListener("hashchange", () => {
-  const id = location.hash.slice(1);
+  const id = threadInAddress();
   if (id && id !== threadId) load(id);
 });
 document.addEventListener("visibilitychange", lookAgain);
@@ -289,4 +294,4 @@ fold("open-inspector", "inspector", localStorage.getItem("inspector") === "open"
 welcome();
 list.refresh();
 api.graph("agent").then((drawn) => inspector.graph.show(drawn), () => {});
-if (location.hash.length > 1) load(location.hash.slice(1));
+if (threadInAddress()) load(threadInAddress());

@@ -1,0 +1,165 @@
+"""Markdown of hostile and of ordinary models, rendered in a real browser."""
+
+import random
+
+import pytest
+from playwright.async_api import Page, expect
+
+from client.local import LocalServer
+from tests.browser.test_page import answers, ask, ended
+from tests.model_server import ModelServer, Reply
+
+ATTACKS = r"""
+<script>window.owned = 1</script>
+<img src=x onerror="window.owned = 1">
+<svg onload="window.owned=1"><style>*{display:none}</style>
+<iframe src="javascript:window.owned=1"></iframe>
+<a href="javascript:window.owned=1">click</a>
+<details open ontoggle="window.owned=1">
+[a](javascript:window.owned=1) [b](JaVaScRiPt:window.owned=1) [c](java
+script:window.owned=1)
+[d](data:text/html,<script>window.owned=1</script>) [e](vbscript:x) [f](file:///etc/passwd)
+[g]( javascript:window.owned=1 ) [h](&#106;avascript:window.owned=1) 
+[i](\x01javascript:window.owned=1)
+![pixel](https://tracker.example/p.png) ![x](javascript:window.owned=1)
+<javascript:window.owned=1> <https://evil.example/"onmouseover="window.owned=1">
+[j](https://ok.example/"onclick="window.owned=1) [k](//evil.example)
+`<script>window.owned = 1</script>` **<b onclick=window.owned=1>x</b>**
+| <script>window.owned=1</script> | b |
+|---|---|
+| <img src=x onerror=window.owned=1> | [x](javascript:1) |
+
+```html"><script>window.owned=1</script>
+</code></pre><script>window.owned=1</script>
+```
+> <script>window.owned=1</script>
+# <img src=x onerror=window.owned=1>
+- <svg/onload=window.owned=1>
+&lt;script&gt;window.owned=1&lt;/script&gt; ‮gnirts‬ ​​ <scr\u0069pt>
+"""
+
+PIECES = (
+    *(
+        "# Title\n",
+        "## Sub *it*\n",
+        "para one\nline two\n",
+        "\n",
+        "\n\n",
+        "#hashtag\n",
+        "---\n",
+        "***\n",
+    ),
+    *(
+        "- item\n",
+        "- [x](https://a.b)\n",
+        "  - nested\n",
+        "1. first\n",
+        "2. second\n",
+        "   more of it\n",
+    ),
+    *("+ plus\n", "3) three\n", "    indented\n", "> quoted\n", "> - in quote\n", "\\*plain\\*\n"),
+    *("```py\n", "code | here\n", "```\n", "a | b\n", "---|---\n", "1 | 2\n", "| lonely\n"),
+    *("**bold** and `code`\n", "with_underscores *em*\n", "~~gone~~ https://x.y/z.\n", "end"),
+)
+
+COMPARE = """
+async ({ whole, cuts }) => {
+  const { Markdown, markdown } = await import("/page/markdown.js");
+  const root = document.createElement("div");
+  const streamed = new Markdown(root);
+  let at = 0;
+  for (const cut of [...cuts, whole.length]) {
+    streamed.append(whole.slice(at, cut));
+    at = cut;
+  }
+  return [root.innerHTML, markdown(whole).innerHTML];
+}
+"""
+
+
+async def test_hostile_markdown_does_nothing(
+    page: Page, server: LocalServer, model: ModelServer
+) -> None:
+    """No script runs, no element or attribute of the model's making appears, nothing is loaded."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    model.on("Attack.", Reply(ATTACKS, reasoning=ATTACKS))
+    await ask(page, "Attack.")
+    await ended(page)
+    await answers(page).get_by_text("Reasoning").first.click()
+    found = await answers(page).evaluate(
+        """(root) => [...root.querySelectorAll("*")].map((node) => [
+             node.localName, node.getAttributeNames(), node.getAttribute("href")])"""
+    )
+    tags = {tag for tag, _, _ in found}
+    forbidden = {"script", "img", "svg", "iframe", "style", "b", "object", "embed", "form", "input"}
+    assert not tags & forbidden
+    names = {name for _, names, _ in found for name in names}
+    assert not any(name.startswith("on") or name in ("src", "style", "srcdoc") for name in names)
+    links = [href for tag, _, href in found if tag == "a"]
+    assert links
+    assert all(href.startswith(("https://", "http://", "mailto:")) for href in links)
+    assert await page.evaluate("window.owned") is None
+    assert all(url.startswith(server.url) for url in asked)
+
+
+async def test_links_open_safely(page: Page, model: ModelServer) -> None:
+    """A link opens a page that knows nothing of ours."""
+    model.on("Link.", Reply("See [this](https://example.com/a_(b)) and https://example.org/x."))
+    await ask(page, "Link.")
+    await ended(page)
+    links = answers(page).get_by_role("link")
+    await expect(links).to_have_count(2)
+    urls = [await link.get_attribute("href") for link in await links.all()]
+    assert urls == ["https://example.com/a_(b)", "https://example.org/x"]
+    for link in await links.all():
+        await expect(link).to_have_attribute("target", "_blank")
+        await expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+
+
+async def test_ordinary_markdown(page: Page, model: ModelServer) -> None:
+    """Headings, lists, tables, code and quotes are what they look like."""
+    source = (
+        "# Plan\n\nSome **bold**, *em*, ~~old~~ and `code`.\n\n1. one\n2. two\n   - deep\n\n"
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\n```js\nlet x = 1;\n```\n\n> wise\n\n---\n"
+        "snake_case_name"
+    )
+    model.on("Format.", Reply(source))
+    await ask(page, "Format.")
+    await ended(page)
+    body = answers(page)
+    await expect(body.get_by_role("heading", name="Plan")).to_be_visible()
+    await expect(body.locator("strong")).to_have_text("bold")
+    await expect(body.locator("em")).to_have_text("em")
+    await expect(body.locator("del")).to_have_text("old")
+    await expect(body.locator("ol > li")).to_have_count(2)
+    await expect(body.locator("ol ul li")).to_have_text("deep")
+    await expect(body.get_by_role("cell")).to_have_text(["1", "2"])
+    await expect(body.locator("pre code")).to_have_text("let x = 1;")
+    await expect(body.get_by_role("button", name="Copy code")).to_be_visible()
+    await expect(body.locator("blockquote")).to_have_text("wise")
+    await expect(body.locator("hr")).to_have_count(1)
+    await expect(body.get_by_text("snake_case_name")).to_be_visible()
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_stream_renders_as_the_whole(page: Page, seed: int) -> None:
+    """However a document is cut into pieces, it looks in the end as if it had come at once."""
+    chance = random.Random(seed)
+    for _ in range(60):
+        whole = "".join(chance.choices(PIECES, k=chance.randint(1, 25)))
+        places = range(1, max(2, len(whole)))
+        cuts = sorted(chance.sample(places, k=min(len(places), chance.randint(0, 80))))
+        streamed, at_once = await page.evaluate(COMPARE, {"whole": whole, "cuts": cuts})
+        assert streamed == at_once, repr(whole)
+
+
+@pytest.mark.parametrize("mark", ["*a", "_", "[", "`", "**a ", "~~", "![", "> ", "- ", "|", "a|\n"])
+async def test_long_and_hostile_text_does_not_hang(page: Page, mark: str) -> None:
+    """Two hundred kilobytes of unfinished marks are shown, and the page still answers."""
+    text = mark * (200_000 // len(mark))
+    script = """async (text) => {
+      const { markdown } = await import("/page/markdown.js");
+      return markdown(text).childNodes.length; }"""
+    assert await page.evaluate(script, text) >= 1

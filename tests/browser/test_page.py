@@ -1,0 +1,243 @@
+"""The chat page in a real browser, against a real server and the scripted model."""
+
+import asyncio
+import re
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from client.local import LocalServer
+from tests.browser.conftest import Open, picture
+from tests.faults.plan import NetFault, Plan
+from tests.faults.proxy import Proxy
+from tests.model_server import ModelServer, Reply, ToolCall
+
+SLOW = "stream 60 tokens at 30 per second"
+TEXT = " ".join(f"word{n}" for n in range(60))
+PRODUCT = "What is 17 x 23, on the page?"
+
+
+@pytest.fixture(autouse=True)
+def script(model: ModelServer) -> None:
+    call = ToolCall("calculate", {"expression": "17 * 23"})
+    first = Reply(("Let", " me", " see."), reasoning="A product.", tool_calls=[call])
+    model.on(PRODUCT, first, Reply("It is **391**."))
+
+
+async def ask(page: Page, text: str) -> None:
+    await page.get_by_role("textbox", name="Message").fill(text)
+    await page.get_by_role("button", name="Send").click()
+
+
+def answers(page: Page) -> Locator:
+    return page.get_by_role("article", name="Answer")
+
+
+async def ended(page: Page, status: str = "success") -> None:
+    await expect(answers(page).last).to_have_attribute("data-status", status)
+
+
+async def test_tokens_appear_over_time(page: Page, model: ModelServer) -> None:
+    """The first words are there while the model still speaks; at the end the text is whole."""
+    await ask(page, SLOW)
+    await expect(answers(page)).to_contain_text("word1")
+    assert model.open_streams == 1
+    assert "word59" not in await answers(page).inner_text()
+    await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    await ended(page)
+    await expect(answers(page)).to_have_text(TEXT)
+    await expect(page.get_by_role("button", name="Send")).to_be_visible()
+
+
+async def test_a_tool_card_fills(page: Page) -> None:
+    """A call is a card with its arguments and its result; reasoning is folded away."""
+    await ask(page, PRODUCT)
+    await ended(page)
+    card = page.get_by_role("group", name="Tool calculate")
+    await expect(card).to_have_attribute("data-status", "ok")
+    await expect(card).to_contain_text('"expression": "17 * 23"')
+    await expect(card).to_contain_text("17 * 23 = 391")
+    await expect(answers(page).get_by_text("A product.")).to_be_hidden()
+    await answers(page).get_by_text("Reasoning").click()
+    await expect(answers(page).get_by_text("A product.")).to_be_visible()
+    await expect(answers(page).locator("strong")).to_have_text("391")
+
+
+async def test_arguments_are_seen_while_they_are_written(page: Page, model: ModelServer) -> None:
+    """A long call fills its card before it is complete."""
+    call = ToolCall("search_docs", {"query": " ".join(f"frames{n}" for n in range(60))})
+    model.on("Search long.", Reply(tool_calls=[call], tokens_per_second=20), Reply("Found."))
+    await ask(page, "Search long.")
+    card = page.get_by_role("group", name="Tool search_docs")
+    await expect(card).to_have_attribute("data-status", "writing")
+    await expect(card).to_contain_text("frames1")
+    await ended(page)
+    await expect(card).to_have_attribute("data-status", "ok")
+
+
+async def test_stop_keeps_what_was_said(page: Page, model: ModelServer) -> None:
+    """After a stop the text stays, the state says so, and the next question is answered."""
+    await ask(page, "stream 900 tokens at 30 per second")
+    await expect(answers(page)).to_contain_text("word5")
+    await page.get_by_role("button", name="Stop").click()
+    await ended(page, "stopped")
+    await expect(answers(page)).to_contain_text("word5")
+    await expect(answers(page)).to_contain_text("Stopped.")
+    await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 0)
+    await ask(page, "Still there?")
+    await ended(page)
+    await expect(answers(page).last).to_have_text("You said: Still there?")
+
+
+@pytest.mark.parametrize("kind", ["rst", "fin", "end", "end_mid"])
+async def test_a_cut_connection_recovers(server: LocalServer, open_page: Open, kind: str) -> None:
+    """The page says that the connection dropped and that it is back; the text is exact."""
+    cuts = (NetFault(kind, 900), NetFault("status", status=503), NetFault(kind, 700))  # type: ignore[arg-type]
+    async with Proxy(server.url, Plan(streams=cuts)) as proxy:
+        page = await open_page(proxy.url)
+        await ask(page, SLOW)
+        await expect(page.get_by_role("status")).to_contain_text("Connection lost")
+        await expect(page.get_by_role("status")).to_contain_text("Connected again")
+        await ended(page)
+        await expect(answers(page)).to_have_text(TEXT)
+        assert len(proxy.done) == 3
+
+
+async def test_a_reload_goes_on(page: Page) -> None:
+    """Reloaded in the middle of an answer, the page has the question and all of the answer."""
+    await ask(page, PRODUCT)
+    await ended(page)
+    await ask(page, SLOW)
+    await expect(answers(page).last).to_contain_text("word5")
+    await page.reload()
+    await expect(answers(page).last).to_contain_text("word9")
+    await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    await ended(page)
+    await expect(answers(page).last).to_have_text(TEXT)
+    await expect(page.get_by_role("article", name="You")).to_have_text([PRODUCT, SLOW])
+    await expect(answers(page)).to_have_count(2)
+    await expect(page.get_by_role("group", name="Tool calculate")).to_contain_text("391")
+
+
+async def test_two_tabs_agree(page: Page, open_page: Open) -> None:
+    """What is asked in one tab streams in the other, and both end with the same text."""
+    await ask(page, "Hello.")
+    await ended(page)
+    other = await open_page(fragment=f"#{page.url.partition('#')[2]}")
+    await expect(answers(other)).to_have_text(["You said: Hello."])
+    await ask(page, SLOW)
+    await expect(answers(other).last).to_contain_text("word3")
+    for tab in (page, other):
+        await expect(answers(tab).last).to_have_text(TEXT)
+        await expect(tab.get_by_role("article", name="You")).to_have_text(["Hello.", SLOW])
+
+
+async def test_threads_are_listed_and_deleted(page: Page) -> None:
+    """Conversations have titles, open by a click, and are gone once deleted."""
+    await ask(page, "Remember the lighthouse.")
+    await ended(page)
+    await page.get_by_role("button", name="New conversation", exact=True).click()
+    await expect(page.get_by_role("heading", name="Ask something.")).to_be_visible()
+    conversations = page.get_by_role("navigation", name="Conversations")
+    await conversations.get_by_role("button", name=re.compile("^Remember the lighthouse")).click()
+    await expect(answers(page)).to_have_text("You said: Remember the lighthouse.")
+    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    await conversations.get_by_role("button", name="Delete Remember the lighthouse.").click()
+    await expect(conversations.get_by_text("Remember the lighthouse.")).to_have_count(0)
+
+
+async def test_a_failure_is_told_and_can_be_tried_again(page: Page, model: ModelServer) -> None:
+    """An error is an alert with the reason, beside what was said; trying again asks again."""
+    await ask(page, "stream 9 tokens then end after 3")
+    await ended(page, "error")
+    alert = answers(page).last.get_by_role("alert")
+    await expect(alert).to_contain_text("broke off")
+    await expect(answers(page).last).to_contain_text("word0 word1 word2")
+    await alert.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("article", name="You")).to_have_count(2)
+
+
+async def test_the_websocket_says_the_same(page: Page) -> None:
+    """Over the WebSocket the same questions have the same texts, calls and ends."""
+    told = []
+    for transport in ("sse", "websocket"):
+        await page.get_by_label("Stream over").select_option(transport)
+        await page.get_by_role("button", name="New conversation", exact=True).click()
+        await ask(page, PRODUCT)
+        await ended(page)
+        await ask(page, SLOW)
+        await expect(answers(page)).to_have_count(2)
+        await ended(page)
+        told.append(await answers(page).all_inner_texts())
+    assert told[0] == told[1]
+    assert told[1][1] == TEXT
+
+
+async def test_the_inspector(page: Page) -> None:
+    """It draws the graph, tells steps, events and figures, and filters events."""
+    await page.get_by_role("button", name="Inspector").click()
+    inspector = page.get_by_role("complementary", name="Inspector")
+    await expect(inspector.get_by_role("img", name="The agent's graph")).to_contain_text("model")
+    await ask(page, SLOW)
+    await expect(inspector.locator("[data-node=model]")).to_have_class(re.compile("active"))
+    await ended(page)
+    await expect(inspector.locator("#steps")).to_contain_text("model")
+    await expect(inspector.locator("#figures")).to_contain_text(re.compile(r"First token\d+ ms"))
+    await expect(inspector.locator("#events")).to_contain_text("on_chat_model_stream")
+    await inspector.get_by_role("searchbox", name="Filter events").fill("run_started")
+    await expect(inspector.locator("#events > li:visible")).to_have_count(1)
+
+
+async def test_the_keyboard_is_enough(page: Page) -> None:
+    """Asking, stopping and opening a conversation need no mouse, and the focus is never lost."""
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the message")).to_be_focused()
+    await page.keyboard.press("Enter")
+    message = page.get_by_role("textbox", name="Message")
+    await expect(message).to_be_focused()
+    await page.keyboard.type("stream 900 tokens at 30 per second")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.press("Backspace")
+    await page.keyboard.press("Enter")
+    await expect(answers(page)).to_contain_text("word3")
+    await page.keyboard.press("Escape")
+    await ended(page, "stopped")
+    await expect(message).to_be_focused()
+    await page.get_by_role("button", name="New conversation", exact=True).focus()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("article", name="You")).to_have_count(1)
+
+
+async def test_the_answer_is_announced(page: Page) -> None:
+    """A screen reader hears the finished answer once, not each token."""
+    await ask(page, PRODUCT)
+    await ended(page)
+    await expect(page.locator("[aria-live=polite]#announcer")).to_contain_text("It is 391.")
+    await expect(page.get_by_role("log", name="Conversation")).to_have_attribute("aria-live", "off")
+
+
+async def test_a_phone(browser: Browser, server: LocalServer) -> None:
+    """On a small dark screen nothing is cut off, and the conversations are one touch away."""
+    context = await browser.new_context(
+        viewport={"width": 360, "height": 740},
+        color_scheme="dark",
+        has_touch=True,
+        is_mobile=True,
+    )
+    page = await context.new_page()
+    await page.goto(server.url)
+    await ask(page, PRODUCT)
+    await ended(page)
+    await picture(page, "phone")
+    wide = await page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 360
+    await expect(page.get_by_role("button", name="Inspector")).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+    conversations = page.get_by_role("navigation", name="Conversations")
+    await expect(conversations).to_be_hidden()
+    await page.get_by_role("button", name="Conversations").tap()
+    await expect(conversations).to_be_in_viewport(ratio=0.9)
+    await conversations.get_by_role("button", name=re.compile(f"^{re.escape(PRODUCT)}")).first.tap()
+    await expect(conversations).to_be_hidden()
+    await context.close()
