@@ -57,6 +57,7 @@ lock: $(READY)
 
 picture: model
 	$(BIN)/steady demo --picture client/demo.svg
+	STEADY_PICTURES=tests/browser/pictures $(BIN)/python -m pytest tests/browser/test_page.py -k "phone or inspector"
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

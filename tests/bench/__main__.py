@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any, get_args
 
 from client.events import Mode
-from tests.bench import measure
+from tests.bench import deaf, measure
 from tests.bench.contestants import (
     MANY_JOBS,
     ROOT,
@@ -68,6 +68,10 @@ def one_at_a_time(model: Contestant, size: Size, results: Results) -> None:
         results.slow_reader = attempt(
             "a slow reader", lambda: measure.slow_reader(url, size, env), None
         )
+        if size is FULL:
+            results.deaf_reader_kb = attempt(
+                "deaf readers", lambda: deaf.server_memory(servers[OURS]), None
+            )
 
 
 def many_at_once(model: Contestant, size: Size, results: Results) -> None:

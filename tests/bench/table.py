@@ -27,6 +27,7 @@ class Results:
     starts_seconds: Series = field(default_factory=dict)
     cold_seconds: list[float] = field(default_factory=list)
     slow_reader: tuple[float, bool] | None = None
+    deaf_reader_kb: float | None = None
     seconds: float = 0.0
 
 
@@ -110,6 +111,9 @@ def _rest(results: Results) -> str:
         grown, is_whole = results.slow_reader
         told = f"{grown:.1f}, text {'complete' if is_whole else 'NOT complete'}"
         rows.append(["memory growth of a client that reads 10 events/s: MB", told])
+    if results.deaf_reader_kb is not None:
+        told = f"{results.deaf_reader_kb:.0f}"
+        rows.append(["server memory for a reader of `/chat/stream` who takes nothing: kB", told])
     return _rows(["start and client", "figure"], rows)
 
 

@@ -19,7 +19,7 @@ ATTACKS = r"""
 [a](javascript:window.owned=1) [b](JaVaScRiPt:window.owned=1) [c](java
 script:window.owned=1)
 [d](data:text/html,<script>window.owned=1</script>) [e](vbscript:x) [f](file:///etc/passwd)
-[g]( javascript:window.owned=1 ) [h](&#106;avascript:window.owned=1) 
+[g]( javascript:window.owned=1 ) [h](&#106;avascript:window.owned=1)
 [i](\x01javascript:window.owned=1)
 ![pixel](https://tracker.example/p.png) ![x](javascript:window.owned=1)
 <javascript:window.owned=1> <https://evil.example/"onmouseover="window.owned=1">

@@ -15,6 +15,21 @@ from tests.model_server import ModelServer, Reply, ToolCall
 SLOW = "stream 60 tokens at 30 per second"
 TEXT = " ".join(f"word{n}" for n in range(60))
 PRODUCT = "What is 17 x 23, on the page?"
+DOCS = "How do token frames work?"
+SEARCH = ToolCall("search_docs", {"query": "token frames"})
+FRAMES = """Tokens travel in **frames**: the first goes out at once, and what arrives within one
+interval after it goes out together.
+
+| | frames off | frames on |
+|---|---|---|
+| events a second | one a token | at most 25 |
+| first token | at once | at once |
+
+```python
+STEADY_FRAME_SECONDS = 0.04  # 0 turns them off
+```
+
+Nothing is dropped, and the order is kept."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +37,7 @@ def script(model: ModelServer) -> None:
     call = ToolCall("calculate", {"expression": "17 * 23"})
     first = Reply(("Let", " me", " see."), reasoning="A product.", tool_calls=[call])
     model.on(PRODUCT, first, Reply("It is **391**."))
+    model.on(DOCS, Reply("I look it up.", tool_calls=[SEARCH]), Reply(FRAMES, tokens_per_second=60))
 
 
 async def ask(page: Page, text: str) -> None:
@@ -178,9 +194,11 @@ async def test_the_inspector(page: Page) -> None:
     await page.get_by_role("button", name="Inspector").click()
     inspector = page.get_by_role("complementary", name="Inspector")
     await expect(inspector.get_by_role("img", name="The agent's graph")).to_contain_text("model")
-    await ask(page, SLOW)
+    await ask(page, DOCS)
     await expect(inspector.locator("[data-node=model]")).to_have_class(re.compile("active"))
     await ended(page)
+    await page.get_by_role("group", name="Tool search_docs").locator("summary").click()
+    await picture(page, "desktop")
     await expect(inspector.locator("#steps")).to_contain_text("model")
     await expect(inspector.locator("#figures")).to_contain_text(re.compile(r"First token\d+ ms"))
     await expect(inspector.locator("#events")).to_contain_text("on_chat_model_stream")
