@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.model import chat_model
 from agent.settings import settings
+from agent.stopping import KeepWhatWasSaid
 from agent.tools import TOOLS
 
 SYSTEM_PROMPT = (
@@ -75,14 +76,17 @@ def _tool_failed(error: Exception, request: ToolCallRequest) -> str:
     return str(error) if isinstance(error, ToolException) else f"The tool {name} failed."
 
 
-graph = create_agent(
+_keeper = KeepWhatWasSaid()
+_agent = create_agent(
     chat_model(),
     TOOLS,
     system_prompt=SYSTEM_PROMPT,
-    middleware=[PerRun(), ToolErrorMiddleware(_tool_failed)],
+    middleware=[PerRun(), _keeper, ToolErrorMiddleware(_tool_failed)],
     context_schema=Context,
     name="agent",
-).with_config(recursion_limit=settings().steady_max_steps)
+)
+_keeper.graph = _agent
+graph = _agent.with_config(recursion_limit=settings().steady_max_steps)
 
 chat = create_agent(
     chat_model(),

@@ -1,8 +1,10 @@
 """Which chat model answers: an OpenAI-compatible endpoint, or the embedded default."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -10,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import openai
-from langchain_core.messages import ToolCallChunk
+from langchain_core.messages import AIMessage, BaseMessage, ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
@@ -61,11 +63,15 @@ class ChatModel(ChatOpenAI):
         """Raises ModelError."""
         whole = _Whole()
         made_here = cast(AsyncGenerator[ChatGenerationChunk], super()._astream(*args, **kwargs))
-        with self._explained(kwargs):
-            async with aclosing(made_here) as pieces:
-                async for made in pieces:
-                    yield whole.add(made)
-            whole.check()
+        try:
+            with self._explained(kwargs):
+                async with aclosing(made_here) as pieces:
+                    async for made in pieces:
+                        yield whole.add(made)
+                whole.check()
+        except (asyncio.CancelledError, GeneratorExit):
+            _partial.get().append(whole.partial)
+            raise
 
     @contextmanager
     def _explained(self, options: dict[str, Any]) -> Iterator[None]:
@@ -79,20 +85,42 @@ class ChatModel(ChatOpenAI):
             raise told from error
 
 
+_partial: ContextVar[list[AIMessage]] = ContextVar("partial", default=[])  # noqa: B039
+
+
+@contextmanager
+def partial_answer() -> Iterator[list[AIMessage]]:
+    """What a model call inside had said when it was cancelled, as a list of one message."""
+    said: list[AIMessage] = []
+    token = _partial.set(said)
+    try:
+        yield said
+    finally:
+        _partial.reset(token)
+
+
 class _Whole:
     """Whether a streamed answer came to its end, with tool calls that can be read."""
 
     def __init__(self) -> None:
         self._is_finished = False
+        self._pieces: list[BaseMessage] = []
         self._calls: dict[Any, ToolCallChunk] = {}
 
     def add(self, made: ChatGenerationChunk) -> ChatGenerationChunk:
         """Takes note of a piece, and passes it on."""
         self._is_finished = self._is_finished or _is_finish(made)
+        self._pieces.append(made.message)
         for piece in getattr(made.message, "tool_call_chunks", ()):
             self._add_piece(piece)
         made.message.id = None  # the Responses API's is on some pieces only; LangChain's is on all
         return made
+
+    @property
+    def partial(self) -> AIMessage:
+        """The text so far, under the id that LangChain gave the pieces when they were passed on."""
+        text = "".join(piece.text for piece in self._pieces)
+        return AIMessage(text, id=self._pieces[0].id if self._pieces else None)
 
     def _add_piece(self, piece: ToolCallChunk) -> None:
         call = self._calls.setdefault(piece.get("index"), {**piece, "args": ""})

@@ -47,7 +47,7 @@ class Run:
         self._after = self._cursor = Cursor.parse(after) if after else None
         speakers = frozenset(nodes) if nodes is not None else None
         self._decoder = Decoder(delivery.thread_id, speakers)
-        self._delivery.is_whole = lambda state: not self._missing(state)
+        self._delivery.is_whole = lambda state: self._is_stopped or not self._missing(state)
         self._events: AsyncGenerator[AgentEvent] | None = None
         self._failure: SteadyError | None = None
         self._started = time.monotonic()
@@ -177,8 +177,10 @@ class Run:
         """The run has ended at the server: how, and is what arrived what the thread holds?"""
         status: Status
         state = self._delivery.state
-        if self._decoder.stopped or self._delivery.status == "interrupted":
+        if self._is_stopped:
             status = "stopped"
+            for event in self._after_the_parts(self._last_words(state["values"])):
+                yield event
         elif self._delivery.status == "timeout":
             raise RunTimedOut("The run passed the server's time limit.")
         elif self._delivery.status == "error":
@@ -186,7 +188,8 @@ class Run:
         else:
             interrupts = _interrupts(state)
             status = "interrupted" if interrupts else "success"
-            for event in self._after_the_parts([*self._put_right(state["values"]), *interrupts]):
+            last_words = self._put_right(state["values"])
+            for event in self._after_the_parts([*last_words, *interrupts]):
                 yield event
         self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
         yield self.done
@@ -199,6 +202,10 @@ class Run:
             if not (self._after and at and self._after.covers(at)):
                 self._cursor = at
                 yield event
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._decoder.stopped or self._delivery.status == "interrupted"
 
     def _missing(self, state: JSON) -> set[str]:
         return self._decoder.answer.missing(state["values"], self._question_id)
@@ -217,6 +224,9 @@ class Run:
             raise StreamLost(
                 "Part of the stream is gone for good: the thread's state holds the whole answer."
             )
+        return self._last_words(values)
+
+    def _last_words(self, values: JSON) -> list[AgentEvent]:
         return list(self._decoder.answer.put_right(values, self._decoder.attempt))
 
     def _located(self, error: SteadyError) -> SteadyError:

@@ -38,7 +38,10 @@ class Threads:
 
     async def messages(self, thread_id: str) -> Messages:
         """The conversation so far."""
-        return list(((await self.get(thread_id)).get("values") or {}).get("messages") or ())
+        with translated(self._url, thread_id=thread_id):
+            state = await self._sdk.threads.get_state(checked_id(thread_id))
+        values = state["values"]
+        return list(values.get("messages") or ()) if isinstance(values, dict) else []
 
     async def history(self, thread_id: str, limit: int = 20) -> Found:
         """The thread's checkpoints, newest first."""

@@ -87,9 +87,12 @@ class Wire:
             return cast(JSON, await self.sdk.threads.get_state(thread_id))
 
     async def cancel(self, thread_id: str, run_id: str) -> None:
-        """Ends the run at the server."""
-        with translated(self.url):
-            await self.sdk.runs.cancel(thread_id, run_id)
+        """Ends the run at the server. One that has ended needs no more; an unknown is NotFound."""
+        try:
+            with translated(self.url):
+                await self.sdk.runs.cancel(thread_id, run_id)
+        except NotFound:
+            await self.run(thread_id, run_id)
 
     @asynccontextmanager
     async def _stream(

@@ -1,0 +1,119 @@
+"""A run that is stopped keeps what the person has read, and leaves a thread that can go on.
+
+However a run is stopped (the client, a chat route, Studio, another run that interrupts it), the
+server cancels its tasks, and by itself throws away what the model was saying. Here the cancelled
+task writes it into the thread before it ends: the text as a message of the model, marked stopped;
+tool calls that were half written are left out, and calls without a result get one that says so.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import structlog
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import AgentState
+from langchain.tools.tool_node import ToolCallRequest
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command, StateUpdate
+
+from agent.model import partial_answer
+
+log = structlog.stdlib.get_logger(__name__)
+
+MARK = {"finish_reason": "stopped"}
+STOPPED_CALL = "Stopped before there was a result. It may or may not have taken effect."
+KEEP_SECONDS = 10.0
+
+_CHECKPOINTER = "__pregel_checkpointer"  # where LangGraph passes it down to a run's tasks
+
+
+class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
+    """Writes a stopped run's last words into its thread; `graph` is the one it is part of."""
+
+    graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closing: dict[str, asyncio.Task[None]] = {}
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        with partial_answer() as said:
+            try:
+                return await handler(request)
+            except asyncio.CancelledError:
+                if said and (text := said[-1].text):
+                    stopped = AIMessage(text, id=said[-1].id, response_metadata=MARK)
+                    await _to_its_end(self._write([stopped], "model", get_config()))
+                raise
+
+    async def awrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
+    ) -> ToolMessage | Command[Any]:
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            await _to_its_end(self._close_calls(get_config()))
+            raise
+
+    async def _close_calls(self, config: RunnableConfig) -> None:
+        """Once for all calls of the step, whichever is cancelled first."""
+        thread_id = str(config["configurable"].get("thread_id"))
+        if thread_id not in self._closing:
+            self._closing[thread_id] = asyncio.create_task(self._write_results(config))
+            self._closing[thread_id].add_done_callback(lambda _: self._closing.pop(thread_id))
+        await self._closing[thread_id]
+
+    async def _write_results(self, config: RunnableConfig) -> None:
+        if self.graph is not None and _CHECKPOINTER in config["configurable"]:
+            state = await self.graph.aget_state(_thread_of(config))
+            await self._write(unanswered(state.values.get("messages", ())), "tools", config)
+
+    async def _write(
+        self, messages: Sequence[AnyMessage], node: str, config: RunnableConfig
+    ) -> None:
+        """After what other tasks of the step have done: as if `node` had said it, and ended."""
+        if self.graph is None or not messages or _CHECKPOINTER not in config["configurable"]:
+            return
+        said = StateUpdate({"messages": list(messages)}, as_node=node)
+        ended = StateUpdate(None, as_node="__end__")
+        await self.graph.abulk_update_state(_thread_of(config), [[ended], [said], [ended]])
+
+
+def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
+    """A result for each call of the last model message that has none."""
+    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
+    last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
+    return [
+        ToolMessage(STOPPED_CALL, name=call["name"], tool_call_id=call["id"], status="error")
+        for call in (last.tool_calls if last else ())
+        if call["id"] not in answered
+    ]
+
+
+def _thread_of(config: RunnableConfig) -> RunnableConfig:
+    """Where the run's thread is kept; the update belongs to the run, as its metadata says."""
+    inside = config["configurable"]
+    kept = {key: inside[key] for key in ("thread_id", _CHECKPOINTER) if key in inside}
+    return {"configurable": {**kept, "checkpoint_ns": ""}, "metadata": config.get("metadata", {})}
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Whoever is cancelled is cancelled again while he ends; this is short, and must be done."""
+    task = asyncio.create_task(asyncio.wait_for(work, KEEP_SECONDS))
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            continue
+        except Exception as error:
+            await log.awarning(f"What a stopped run had said could not be kept: {error}")
