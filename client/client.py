@@ -17,7 +17,7 @@ from uuid import UUID
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.schema import MultitaskStrategy
+from langgraph_sdk.schema import CancelAction, MultitaskStrategy
 
 from client.decode import PART_NAMES, WIRE_MODES
 from client.delivery import Delivery
@@ -99,9 +99,11 @@ class AgentClient:
         """Runs `assistant` on `message` and streams it in any set of the four modes.
 
         Without `thread_id` a new thread is made. On a thread that is busy with another run it
-        raises Conflict, unless `multitask_strategy` says otherwise. The run starts when the stream
-        is first read, and goes on if the reader leaves, unless `cancel_on_leave`. Tokens and tool
-        calls are those of the graph's nodes but tools and middleware, or just those of `nodes`.
+        raises Conflict, unless `multitask_strategy` says otherwise: `enqueue` waits for that run's
+        end, `interrupt` stops it and keeps what it said, `rollback` undoes it. The run starts when
+        the stream is first read, and goes on if the reader leaves, unless `cancel_on_leave`. Tokens
+        and tool calls are those of the graph's nodes but tools and middleware, or just those of
+        `nodes`.
 
         `request_id`, a UUID of yours, makes it safe to ask again, even from another process: a run
         that was started with it is streamed from its beginning, and no second one is started.
@@ -109,9 +111,10 @@ class AgentClient:
         if not message.strip():
             raise RejectedInput("The message is empty: say something.")
         question_id = str(uuid.uuid4())
+        instead = multitask_strategy if multitask_strategy in ("interrupt", "rollback") else None
         body: JSON = {
             "input": {"messages": [{"role": "user", "content": message, "id": question_id}]},
-            "multitask_strategy": multitask_strategy,
+            "multitask_strategy": "enqueue" if instead else multitask_strategy,
             "if_not_exists": "reject" if thread_id else "create",
             **({"context": context} if context is not None else {}),
         }
@@ -124,6 +127,7 @@ class AgentClient:
             question_id=question_id,
             cancel_on_leave=cancel_on_leave,
             request_id=request_id,
+            instead=instead if thread_id else None,
         )
 
     def decide(
@@ -156,6 +160,7 @@ class AgentClient:
         modes: Iterable[Mode],
         *,
         request_id: str | None = None,
+        instead: CancelAction | None = None,
         **options: Any,
     ) -> Run:
         chosen = _checked(modes)
@@ -173,6 +178,7 @@ class AgentClient:
                 **body,
             },
             request_id=checked_id(request_id, "request") if request_id else None,
+            instead=instead,
             is_new_thread=not thread_id,
         )
         return Run(self._wire, delivery, modes=chosen, **options)

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
+from langgraph_sdk.schema import CancelAction
+
 from client.cursor import Cursor
 from client.errors import (
     GO_ON,
@@ -20,9 +22,8 @@ from client.errors import (
 from client.events import JSON
 from client.limits import Deadlines, Limits
 from client.reconnect import Place, Reconnect
-from client.wire import REQUEST_KEY, Part, Parts, Wire
+from client.wire import ACTIVE, REQUEST_KEY, Part, Parts, Wire
 
-ACTIVE = ("pending", "running")
 _LIFE_SECONDS = 1.0  # a connection with life in it for this long was a working one
 _SETTLE_SECONDS = 5.0
 _UNPROVED_PASSES = 4
@@ -33,6 +34,8 @@ Fresh = list[tuple[Cursor | None, Part]]
 
 class Delivery:
     """One run's stream: started with `body`, or joined by its `run_id`.
+
+    `instead` says how runs that the thread is busy with are cancelled before it is started.
 
     A response that ended proves nothing. The stream is over when the server says that the run has
     ended, a join opened after that brings nothing new, and `is_whole` finds in the thread's state
@@ -52,6 +55,7 @@ class Delivery:
         body: JSON | None = None,
         run_id: str | None = None,
         request_id: str | None = None,
+        instead: CancelAction | None = None,
         is_new_thread: bool = False,
     ) -> None:
         self._wire = wire
@@ -66,6 +70,7 @@ class Delivery:
         self._body = body or {}
         self._request_id = request_id or str(uuid.uuid4())
         self._may_be_known = request_id is not None
+        self._instead = instead
         self._is_new_thread = is_new_thread
         self._posts = 0
         self._place = Place(stored)
@@ -147,6 +152,8 @@ class Delivery:
         if self.run_id is None and (self._posts or self._may_be_known):  # was the run started?
             self.run_id = await self._wire.find(self.thread_id, self._request_id)
         if self.run_id is None:
+            if self._instead:
+                await self._wire.end_runs(self.thread_id, self._instead)
             self._posts += 1
             async with self._wire.start(self.thread_id, self._keyed_body()) as (run_id, parts):
                 self.run_id = run_id

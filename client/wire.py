@@ -1,19 +1,21 @@
 """One run's requests over HTTP: start its stream or join it, ask how it stands. No decisions."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import httpx
 import orjson
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.schema import CancelAction
 from langgraph_sdk.sse import BytesLineDecoder
 
 from client.errors import NotFound, ServerGone, StreamLost, from_status, translated
 from client.events import JSON
 from client.limits import Limits
 
+ACTIVE = ("pending", "running")
 REQUEST_KEY = "steady_request"
 LONGEST_PART_BYTES = 64 * 1024 * 1024
 _HEADERS = {
@@ -86,13 +88,29 @@ class Wire:
         with translated(self.url):
             return cast(JSON, await self.sdk.threads.get_state(thread_id))
 
-    async def cancel(self, thread_id: str, run_id: str) -> None:
+    async def cancel(self, thread_id: str, run_id: str, action: CancelAction = "interrupt") -> None:
         """Ends the run at the server. One that has ended needs no more; an unknown is NotFound."""
         try:
             with translated(self.url):
-                await self.sdk.runs.cancel(thread_id, run_id)
+                await self.sdk.runs.cancel(thread_id, run_id, action=action)
         except NotFound:
             await self.run(thread_id, run_id)
+
+    async def end_runs(self, thread_id: str, action: CancelAction) -> None:
+        """Cancels what runs on the thread, and waits until each has done its last.
+
+        The server lets a run start as soon as the one before it is told to end, not when it has
+        ended: the last words of the one would come after the question of the other, or not at all.
+        """
+        with translated(self.url):
+            runs = await self.sdk.runs.list(thread_id, limit=10)
+        for run in runs:
+            if run["status"] in ACTIVE:
+                with suppress(NotFound):  # it has ended meanwhile, and was rolled back
+                    await self.cancel(thread_id, run["run_id"], action)
+                    async with self.join(thread_id, run["run_id"], "-1") as parts:
+                        async for _ in parts:
+                            pass
 
     @asynccontextmanager
     async def _stream(

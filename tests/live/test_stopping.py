@@ -167,3 +167,33 @@ async def test_stopping_what_has_ended(agent: AgentClient) -> None:
     assert len(await agent.threads.messages(str(run.thread_id))) == 2
     with pytest.raises(NotFound):
         await agent.runs.cancel(str(run.thread_id), UNKNOWN)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_message_that_interrupts(agent: AgentClient, model: ModelServer, seed: int) -> None:
+    """With `interrupt`, what the one had said is on the thread before the other's question."""
+    async with agent.stream(LONG) as run:
+        events = await read_until(run, Token, random.Random(seed).randint(1, 6))
+        async with agent.stream(
+            "Rather this.", thread_id=run.thread_id, multitask_strategy="interrupt"
+        ) as second:
+            assert await second.text() == "You said: Rather this."
+        events += await rest_of(run)
+    assert run.done
+    assert run.done.status == "stopped"
+    told = [m["content"] for m in await agent.threads.messages(str(run.thread_id))]
+    assert told == [LONG, text_of(events), "Rather this.", "You said: Rather this."]
+
+
+async def test_a_message_that_rolls_back(agent: AgentClient, model: ModelServer) -> None:
+    """With `rollback`, the thread is as if the one had never been asked."""
+    async with agent.stream("Hello.") as zero:
+        await zero.text()
+    async with agent.stream(LONG, thread_id=zero.thread_id) as run:
+        await read_until(run, Token)
+        async with agent.stream(
+            "Rather this.", thread_id=run.thread_id, multitask_strategy="rollback"
+        ) as second:
+            assert await second.text() == "You said: Rather this."
+    told = [m["content"] for m in await agent.threads.messages(str(run.thread_id))]
+    assert told == ["Hello.", "You said: Hello.", "Rather this.", "You said: Rather this."]
