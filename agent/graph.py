@@ -16,10 +16,11 @@ from langchain_core.messages import SystemMessage
 from langchain_core.tools import ToolException
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.approval import Approval
 from agent.model import chat_model
 from agent.settings import settings
 from agent.stopping import KeepWhatWasSaid
-from agent.tools import TOOLS
+from agent.tools import NEEDS_APPROVAL, TOOLS
 
 SYSTEM_PROMPT = (
     "You are a helpful assistant. Answer directly and briefly. Use a tool when it knows better "
@@ -81,7 +82,7 @@ _agent = create_agent(
     chat_model(),
     TOOLS,
     system_prompt=SYSTEM_PROMPT,
-    middleware=[PerRun(), _keeper, ToolErrorMiddleware(_tool_failed)],
+    middleware=[PerRun(), Approval(NEEDS_APPROVAL), _keeper, ToolErrorMiddleware(_tool_failed)],
     context_schema=Context,
     name="agent",
 )

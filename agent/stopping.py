@@ -7,17 +7,25 @@ tool calls that were half written are left out, and calls without a result get o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 import structlog
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import AgentState
 from langchain.tools.tool_node import ToolCallRequest
-from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+)
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
 from langgraph.types import Command, StateUpdate
 
 from agent.model import partial_answer
@@ -26,6 +34,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 MARK = {"finish_reason": "stopped"}
 STOPPED_CALL = "Stopped before there was a result. It may or may not have taken effect."
+OPEN_CALL = "There is no result: the person went on before this call was carried out."
 KEEP_SECONDS = 10.0
 
 _CHECKPOINTER = "__pregel_checkpointer"  # where LangGraph passes it down to a run's tasks
@@ -39,6 +48,16 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
     def __init__(self) -> None:
         super().__init__()
         self._closing: dict[str, asyncio.Task[None]] = {}
+
+    async def abefore_agent(
+        self, state: AgentState[Any], runtime: Runtime[Any]
+    ) -> dict[str, Any] | None:
+        """Closes calls that were left open: by a crash, or by a person who did not decide."""
+        messages = state["messages"]
+        closed = list(_closed(messages))
+        if len(closed) == len(messages):
+            return None
+        return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *closed]}
 
     async def awrap_model_call(
         self,
@@ -89,15 +108,23 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
         await self.graph.abulk_update_state(_thread_of(config), [[ended], [said], [ended]])
 
 
-def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
-    """A result for each call of the last model message that has none."""
+def unanswered(messages: Sequence[AnyMessage], words: str = STOPPED_CALL) -> list[ToolMessage]:
+    """A result with these words for each call of the last model message that has none."""
     answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
     last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
     return [
-        ToolMessage(STOPPED_CALL, name=call["name"], tool_call_id=call["id"], status="error")
+        ToolMessage(words, name=call["name"], tool_call_id=call["id"], status="error")
         for call in (last.tool_calls if last else ())
         if call["id"] not in answered
     ]
+
+
+def _closed(messages: Sequence[AnyMessage]) -> Iterator[AnyMessage]:
+    """The messages, with a result for each call that the person's next message found open."""
+    for at, message in enumerate(messages):
+        if isinstance(message, HumanMessage):
+            yield from unanswered(messages[:at], OPEN_CALL)
+        yield message
 
 
 def _thread_of(config: RunnableConfig) -> RunnableConfig:

@@ -1,4 +1,7 @@
-"""The tools. To add one, write a function with a docstring and name it in TOOLS."""
+"""The tools, and which of them a person approves first.
+
+To add one, write a function with a docstring and name it in TOOLS.
+"""
 
 import ast
 import math
@@ -212,4 +215,6 @@ def _write_new(folder: Path, stem: str, content: str) -> Path:
     raise ToolException(f"There are too many notes called {stem!r}.")
 
 
+# What acts on the world waits for a person's approval: name it here too.
+NEEDS_APPROVAL: list[BaseTool] = [save_note]
 TOOLS: list[BaseTool] = [get_weather, calculate, search_docs, current_time, save_note]

@@ -10,7 +10,7 @@ async with AgentClient("http://127.0.0.1:2024") as agent:
 
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -19,6 +19,7 @@ import httpx
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import CancelAction, MultitaskStrategy
 
+from client import decisions
 from client.decode import PART_NAMES, WIRE_MODES
 from client.delivery import Delivery
 from client.errors import RejectedInput, translated
@@ -127,30 +128,40 @@ class AgentClient:
             question_id=question_id,
             cancel_on_leave=cancel_on_leave,
             request_id=request_id,
-            instead=instead if thread_id else None,
+            before_start=self._ending(thread_id, instead) if thread_id and instead else None,
         )
 
     def decide(
         self,
         thread_id: str,
         interrupt_id: str,
-        decisions: Sequence[JSON],
+        decided: Sequence[JSON],
         *,
         modes: Iterable[Mode] = DEFAULT_MODES,
         assistant: str = "agent",
     ) -> Run:
         """Goes on with a run that waits for a person, and streams the rest of it.
 
-        `decisions` has one entry for each of the `Interrupt`'s requests, in their order, as
+        `decided` has one entry for each of the `Interrupt`'s requests, in their order, as
         LangChain's human-in-the-loop middleware takes them: `{"type": "approve"}`,
         `{"type": "edit", "edited_action": {"name": ..., "args": {...}}}`,
-        `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`.
+        `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`. What does not
+        fit (nothing waits under this id, a wrong number or kind of decisions, arguments that the
+        tool does not take) raises NotFound or RejectedInput when the run is read, and changes
+        nothing.
         """
         body: JSON = {
-            "command": {"resume": {interrupt_id: {"decisions": list(decisions)}}},
+            "command": {"resume": {interrupt_id: {"decisions": list(decided)}}},
             "multitask_strategy": "reject",
         }
-        return self._run(assistant, body, thread_id, modes)
+
+        async def check() -> None:
+            decisions.check(await self._wire.state(checked_id(thread_id)), interrupt_id, decided)
+
+        return self._run(assistant, body, thread_id, modes, before_start=check)
+
+    def _ending(self, thread_id: str, action: CancelAction) -> Callable[[], Awaitable[None]]:
+        return lambda: self._wire.end_runs(checked_id(thread_id), action)
 
     def _run(
         self,
@@ -160,7 +171,7 @@ class AgentClient:
         modes: Iterable[Mode],
         *,
         request_id: str | None = None,
-        instead: CancelAction | None = None,
+        before_start: Callable[[], Awaitable[None]] | None = None,
         **options: Any,
     ) -> Run:
         chosen = _checked(modes)
@@ -178,7 +189,7 @@ class AgentClient:
                 **body,
             },
             request_id=checked_id(request_id, "request") if request_id else None,
-            instead=instead,
+            before_start=before_start,
             is_new_thread=not thread_id,
         )
         return Run(self._wire, delivery, modes=chosen, **options)

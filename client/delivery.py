@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
-from langgraph_sdk.schema import CancelAction
-
 from client.cursor import Cursor
 from client.errors import (
     GO_ON,
@@ -35,7 +33,7 @@ Fresh = list[tuple[Cursor | None, Part]]
 class Delivery:
     """One run's stream: started with `body`, or joined by its `run_id`.
 
-    `instead` says how runs that the thread is busy with are cancelled before it is started.
+    `before_start` is done before each request to start it.
 
     A response that ended proves nothing. The stream is over when the server says that the run has
     ended, a join opened after that brings nothing new, and `is_whole` finds in the thread's state
@@ -55,7 +53,7 @@ class Delivery:
         body: JSON | None = None,
         run_id: str | None = None,
         request_id: str | None = None,
-        instead: CancelAction | None = None,
+        before_start: Callable[[], Awaitable[None]] | None = None,
         is_new_thread: bool = False,
     ) -> None:
         self._wire = wire
@@ -70,7 +68,7 @@ class Delivery:
         self._body = body or {}
         self._request_id = request_id or str(uuid.uuid4())
         self._may_be_known = request_id is not None
-        self._instead = instead
+        self._before_start = before_start
         self._is_new_thread = is_new_thread
         self._posts = 0
         self._place = Place(stored)
@@ -152,8 +150,8 @@ class Delivery:
         if self.run_id is None and (self._posts or self._may_be_known):  # was the run started?
             self.run_id = await self._wire.find(self.thread_id, self._request_id)
         if self.run_id is None:
-            if self._instead:
-                await self._wire.end_runs(self.thread_id, self._instead)
+            if self._before_start:
+                await self._before_start()
             self._posts += 1
             async with self._wire.start(self.thread_id, self._keyed_body()) as (run_id, parts):
                 self.run_id = run_id

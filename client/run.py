@@ -6,14 +6,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from client.coalesce import coalesced
 from client.cursor import Cursor
+from client.decisions import waiting
 from client.decode import Decoder
 from client.delivery import Delivery, Fresh
 from client.errors import RunTimedOut, SteadyError, StreamLost, from_state
-from client.events import JSON, AgentEvent, Done, Error, Interrupt, Mode, Status
+from client.events import JSON, AgentEvent, Done, Error, Mode, Status
 from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
@@ -186,7 +187,7 @@ class Run:
         elif self._delivery.status == "error":
             raise from_state(_error_in(state))
         else:
-            interrupts = _interrupts(state)
+            interrupts = waiting(state)
             status = "interrupted" if interrupts else "success"
             last_words = self._put_right(state["values"])
             for event in self._after_the_parts([*last_words, *interrupts]):
@@ -241,10 +242,3 @@ class Run:
 def _error_in(state: JSON) -> str:
     found = [str(task["error"]) for task in state.get("tasks") or () if task.get("error")]
     return found[0] if found else ""
-
-
-def _interrupts(state: JSON) -> list[Interrupt]:
-    waiting: list[Any] = state.get("interrupts") or [
-        interrupt for task in state.get("tasks") or () for interrupt in task.get("interrupts") or ()
-    ]
-    return [Interrupt(str(i.get("id")), i.get("value")) for i in waiting]

@@ -5,11 +5,13 @@ from uuid import UUID
 
 from langgraph_sdk.client import LangGraphClient
 
+from client.decisions import waiting
 from client.errors import RejectedInput, translated
-from client.events import JSON
+from client.events import JSON, Interrupt
 
 Messages = list[JSON]
 Found = list[Any]
+Waiting = list[Interrupt]
 
 
 class Threads:
@@ -42,6 +44,12 @@ class Threads:
             state = await self._sdk.threads.get_state(checked_id(thread_id))
         values = state["values"]
         return list(values.get("messages") or ()) if isinstance(values, dict) else []
+
+    async def interrupts(self, thread_id: str) -> Waiting:
+        """What waits for a person's decision; `AgentClient.decide` decides it."""
+        with translated(self._url, thread_id=thread_id):
+            state = await self._sdk.threads.get_state(checked_id(thread_id))
+        return waiting(dict(state))
 
     async def history(self, thread_id: str, limit: int = 20) -> Found:
         """The thread's checkpoints, newest first."""

@@ -1,0 +1,43 @@
+"""Tools that act on the world wait for a person: LangChain's human-in-the-loop, with schemas."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware.human_in_the_loop import (
+    ActionRequest,
+    InterruptOnConfig,
+    ReviewConfig,
+)
+from langchain.agents.middleware.types import AgentState
+from langchain_core.messages import ToolCall
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.runtime import Runtime
+
+
+class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
+    """Each call of these tools waits for a decision: approve, edit, reject or respond.
+
+    The request also tells the tool's argument schema, so that an edit that does not fit can be
+    refused before anything goes on.
+    """
+
+    def __init__(self, tools: Iterable[BaseTool]) -> None:
+        self._schemas = {
+            tool.name: convert_to_openai_tool(tool)["function"]["parameters"] for tool in tools
+        }
+        super().__init__(
+            dict.fromkeys(self._schemas, True), description_prefix="May the agent do this?"
+        )
+
+    def _create_action_and_config(
+        self,
+        tool_call: ToolCall,
+        config: InterruptOnConfig,
+        state: AgentState[Any],
+        runtime: Runtime[Any],
+    ) -> tuple[ActionRequest, ReviewConfig]:
+        action, review = super()._create_action_and_config(tool_call, config, state, runtime)
+        review["args_schema"] = self._schemas[tool_call["name"]]
+        return action, review

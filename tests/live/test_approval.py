@@ -1,0 +1,245 @@
+"""Tools that act on the world wait for a person, on every surface."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client import AgentClient, Done, Interrupt, NotFound, RejectedInput, Run, SteadyError
+from client.events import JSON, AgentEvent
+from client.local import LocalServer, find_config
+from tests.conftest import server_env
+from tests.live.test_websocket import say, talking, turn
+from tests.model_server import ModelServer, Reply
+from tests.model_server import ToolCall as Call
+from tests.sse_reader import ask, text_of
+
+APPROVE = {"type": "approve"}
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("approval") / "notes"
+
+
+@pytest.fixture(scope="module")
+def keeping(model: ModelServer, notes: Path) -> Iterator[LocalServer]:
+    """A server whose notes we can look at."""
+    env = server_env(model.url, STEADY_NOTES_DIR=str(notes))
+    with LocalServer(find_config(Path(__file__).parent), env=env, folder=notes.parent) as running:
+        yield running
+
+
+@pytest.fixture
+async def keeper(keeping: LocalServer) -> Any:
+    async with AgentClient(keeping.url) as client:
+        yield client
+
+
+class Note:
+    """One question that makes the model save notes, with titles of its own."""
+
+    def __init__(self, model: ModelServer, folder: Path, count: int = 1) -> None:
+        self.titles = [f"note {uuid.uuid4().hex[:8]}" for _ in range(count)]
+        self.question = f"Save {', '.join(self.titles)}."
+        self._folder = folder
+        calls = [Call("save_note", {"title": title, "text": "Hi."}) for title in self.titles]
+        model.on(self.question, Reply("I save it.", tool_calls=calls), Reply("All done."))
+
+    def saved(self, title: str | None = None) -> str | None:
+        """What the note's file says, if there is one."""
+        path = self._folder / f"{(title or self.titles[0]).replace(' ', '-')}.md"
+        return path.read_text() if path.exists() else None
+
+
+@pytest.fixture
+def note(model: ModelServer, notes: Path) -> Note:
+    return Note(model, notes)
+
+
+async def read(run: Run) -> list[AgentEvent]:
+    async with run:
+        return [event async for event in run]
+
+
+async def waiting(agent: AgentClient, note: Note) -> tuple[str, Interrupt]:
+    """Asks, and comes to where the run waits."""
+    run = agent.stream(note.question)
+    events = await read(run)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.status == "interrupted"
+    (interrupt,) = [event for event in events if isinstance(event, Interrupt)]
+    return str(run.thread_id), interrupt
+
+
+async def test_nothing_happens_before_the_decision(keeper: AgentClient, note: Note) -> None:
+    """The request names the tool, its arguments, what may be decided, and the tool's schema."""
+    _, interrupt = await waiting(keeper, note)
+    (action,) = interrupt.requests["action_requests"]
+    (review,) = interrupt.requests["review_configs"]
+    assert (action["name"], action["args"]["title"]) == ("save_note", note.titles[0])
+    assert review["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
+    assert set(review["args_schema"]["properties"]) == {"title", "text"}
+    assert note.saved() is None
+
+
+async def test_approve(keeper: AgentClient, note: Note) -> None:
+    """The tool runs as the model asked, and the answer follows."""
+    thread_id, interrupt = await waiting(keeper, note)
+    run = keeper.decide(thread_id, interrupt.id, [APPROVE])
+    events = await read(run)
+    assert await run.text() == "All done."
+    assert "Hi." in str(note.saved())
+    assert run.done
+    assert run.done.status == "success"
+    assert {type(event).__name__ for event in events} >= {"RunStarted", "ToolResult", "Token"}
+
+
+async def test_edit(keeper: AgentClient, note: Note) -> None:
+    """The tool runs with the person's arguments."""
+    thread_id, interrupt = await waiting(keeper, note)
+    args = {"title": note.titles[0], "text": "Better."}
+    edit = {"type": "edit", "edited_action": {"name": "save_note", "args": args}}
+    await keeper.decide(thread_id, interrupt.id, [edit]).text()
+    assert "Better." in str(note.saved())
+
+
+async def test_reject(keeper: AgentClient, note: Note, model: ModelServer) -> None:
+    """The tool does not run, and the model is told the reason."""
+    thread_id, interrupt = await waiting(keeper, note)
+    reject = {"type": "reject", "message": "Not today."}
+    await keeper.decide(thread_id, interrupt.id, [reject]).text()
+    assert note.saved() is None
+    assert "Not today." in model.requests[-1]["messages"][-1]["content"]
+
+
+async def test_respond(keeper: AgentClient, note: Note, model: ModelServer) -> None:
+    """The person answers in the tool's place."""
+    thread_id, interrupt = await waiting(keeper, note)
+    respond = {"type": "respond", "message": "I wrote it down myself."}
+    await keeper.decide(thread_id, interrupt.id, [respond]).text()
+    assert note.saved() is None
+    assert model.requests[-1]["messages"][-1]["content"] == "I wrote it down myself."
+
+
+async def test_several_requests_in_one_step(
+    keeper: AgentClient, model: ModelServer, notes: Path
+) -> None:
+    """Each is decided by itself, in order, and all go on together."""
+    three = Note(model, notes, count=3)
+    thread_id, interrupt = await waiting(keeper, three)
+    decisions = [APPROVE, {"type": "reject"}, APPROVE]
+    await keeper.decide(thread_id, interrupt.id, decisions).text()
+    assert [three.saved(title) is not None for title in three.titles] == [True, False, True]
+
+
+EDIT = {"type": "edit", "edited_action": {"name": "save_note", "args": {"title": "a"}}}
+WRONG: dict[str, tuple[list[JSON], str]] = {
+    "none": ([], "one decision for each"),
+    "too many": ([APPROVE, APPROVE], "one decision for each"),
+    "unknown type": ([{"type": "maybe"}], "choose from approve, edit, reject, respond"),
+    "no type": ([{}], "choose from"),
+    "unknown field": ([{"type": "approve", "message": "ok"}], "does not know: \\['message'\\]"),
+    "edit without an action": ([{"type": "edit"}], "give `edited_action`"),
+    "edit of another tool": (
+        [{"type": "edit", "edited_action": {"name": "calculate", "args": {}}}],
+        "cannot become another tool",
+    ),
+    "edit with a missing argument": ([EDIT], '"text" is a required property'),
+    "edit with a wrong type": (
+        [{**EDIT, "edited_action": {"name": "save_note", "args": {"title": 7, "text": "a"}}}],
+        "title 7 is not of type",
+    ),
+    "respond without words": ([{"type": "respond"}], "say what, in `message`"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_a_decision_that_does_not_fit_changes_nothing(
+    keeper: AgentClient, note: Note, case: str
+) -> None:
+    """It is refused with what to do, and the interrupt still waits and can be decided."""
+    decisions, told = WRONG[case]
+    thread_id, interrupt = await waiting(keeper, note)
+    runs = len(await keeper.runs.list(thread_id))
+    with pytest.raises(RejectedInput, match=told):
+        await keeper.decide(thread_id, interrupt.id, decisions).text()
+    assert len(await keeper.runs.list(thread_id)) == runs
+    assert await keeper.decide(thread_id, interrupt.id, [APPROVE]).text() == "All done."
+
+
+async def test_what_does_not_wait_cannot_be_decided(keeper: AgentClient, note: Note) -> None:
+    """An unknown id, and one that was decided already, are not found."""
+    thread_id, interrupt = await waiting(keeper, note)
+    with pytest.raises(NotFound, match=f"These wait: {interrupt.id}"):
+        await keeper.decide(thread_id, "unknown", [APPROVE]).text()
+    await keeper.decide(thread_id, interrupt.id, [APPROVE]).text()
+    with pytest.raises(NotFound, match="decided already"):
+        await keeper.decide(thread_id, interrupt.id, [APPROVE]).text()
+
+
+async def test_two_people_decide_at_once(keeper: AgentClient, note: Note) -> None:
+    """One of them decides; the other is told so, and the tool runs once."""
+    thread_id, interrupt = await waiting(keeper, note)
+    both = [keeper.decide(thread_id, interrupt.id, [APPROVE]).text() for _ in range(2)]
+    ended = await asyncio.gather(*both, return_exceptions=True)
+    assert sum(isinstance(end, SteadyError) for end in ended) == 1
+    messages = await keeper.threads.messages(thread_id)
+    assert [message["type"] for message in messages] == ["human", "ai", "tool", "ai"]
+
+
+async def test_whoever_comes_later_sees_it(keeper: AgentClient, note: Note) -> None:
+    """The interrupt is part of the thread: another client finds it and can decide."""
+    thread_id, interrupt = await waiting(keeper, note)
+    async with AgentClient(keeper.url) as other:
+        (found,) = await other.threads.interrupts(thread_id)
+        assert found == interrupt
+        assert await other.decide(thread_id, found.id, [APPROVE]).text() == "All done."
+        assert await other.threads.interrupts(thread_id) == []
+
+
+async def test_a_person_may_say_something_else_instead(
+    keeper: AgentClient, note: Note, model: ModelServer
+) -> None:
+    """The call is closed as not carried out, before the new question, and the thread goes on."""
+    thread_id, _ = await waiting(keeper, note)
+    assert await keeper.stream("Never mind.", thread_id=thread_id).text() == "You said: Never mind."
+    assert note.saved() is None
+    told = model.requests[-1]["messages"][1:]
+    assert [m["role"] for m in told] == ["user", "assistant", "tool", "user"]
+    stored = await keeper.threads.messages(thread_id)
+    assert [m["type"] for m in stored] == ["human", "ai", "tool", "human", "ai"]
+    assert await keeper.threads.interrupts(thread_id) == []
+
+
+async def test_over_sse(keeping: LocalServer, note: Note) -> None:
+    """The interrupt is an event; the decision's answer is the rest of the run."""
+    events = await ask(keeping.url, "/agent/stream", {"message": note.question})
+    (interrupt,) = [event for event in events if event["type"] == "interrupt"]
+    assert events[-1]["status"] == "interrupted"
+    thread_id = events[0]["thread_id"]
+    body = {"thread_id": thread_id, "interrupt_id": interrupt["id"], "decisions": [APPROVE]}
+    rest = await ask(keeping.url, "/agent/decide", body)
+    assert text_of(rest) == "All done."
+    assert rest[-1]["status"] == "success"
+    assert note.saved()
+
+
+async def test_over_the_websocket(keeping: LocalServer, note: Note) -> None:
+    """The same on one connection; a decision that does not fit is told, and another may follow."""
+    async with talking(keeping) as socket:
+        await say(socket, type="message", content=note.question)
+        events = await turn(socket)
+        (interrupt,) = [event for event in events if event["type"] == "interrupt"]
+        decide = {"type": "decide", "interrupt_id": interrupt["id"]}
+        await socket.send(json.dumps({**decide, "decisions": [APPROVE, APPROVE]}))
+        refused = await turn(socket)
+        assert refused[0]["code"] == "rejected_input"
+        await socket.send(json.dumps({**decide, "decisions": [APPROVE]}))
+        assert text_of(await turn(socket)) == "All done."
+    assert note.saved()
