@@ -11,6 +11,7 @@ async with AgentClient("http://127.0.0.1:2024") as agent:
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -192,7 +193,8 @@ class AgentClient:
             before_start=before_start,
             is_new_thread=not thread_id,
         )
-        return Run(self._wire, delivery, modes=chosen, **options)
+        decide = partial(self.decide, modes=chosen, assistant=assistant)
+        return Run(self._wire, delivery, modes=chosen, decide=decide, **options)
 
     async def info(self) -> JSON:
         """What the server says of itself: versions and flags."""

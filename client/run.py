@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -13,8 +13,8 @@ from client.cursor import Cursor
 from client.decisions import waiting
 from client.decode import Decoder
 from client.delivery import Delivery, Fresh
-from client.errors import RunTimedOut, SteadyError, StreamLost, from_state
-from client.events import JSON, AgentEvent, Done, Error, Mode, Status
+from client.errors import RejectedInput, RunTimedOut, SteadyError, StreamLost, from_state
+from client.events import JSON, AgentEvent, Done, Error, Interrupt, Mode, Status
 from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
@@ -39,12 +39,14 @@ class Run:
         question_id: str | None = None,
         cancel_on_leave: bool = False,
         after: str | None = None,
+        decide: Callable[[str, str, Sequence[JSON]], "Run"] | None = None,
     ) -> None:
         self._wire = wire
         self._delivery = delivery
         self._question_id = question_id
         self._tells_state = not {"values", "updates"}.isdisjoint(modes)
         self._cancel_on_leave = cancel_on_leave
+        self._decide = decide
         self._after = self._cursor = Cursor.parse(after) if after else None
         speakers = frozenset(nodes) if nodes is not None else None
         self._decoder = Decoder(delivery.thread_id, speakers)
@@ -54,6 +56,7 @@ class Run:
         self._started = time.monotonic()
         self._ttft_ms: int | None = None
         self.done: Done | None = None
+        self.interrupts: list[Interrupt] = []
 
     @property
     def run_id(self) -> str | None:
@@ -122,6 +125,16 @@ class Run:
         if self.run_id is not None:
             await self._wire.cancel(self._delivery.thread_id, self.run_id)
 
+    def decide(self, decided: Sequence[JSON], interrupt_id: str | None = None) -> "Run":
+        """The rest of the run, which ended `interrupted`: `AgentClient.decide` says how.
+
+        `interrupt_id` may be left out where just one of `interrupts` waits.
+        """
+        ids = [interrupt_id] if interrupt_id else [each.id for each in self.interrupts]
+        if self._decide is None or len(ids) != 1 or self.thread_id is None:
+            raise RejectedInput(f"Say which interrupt is decided; this run has {len(ids)} of them.")
+        return self._decide(self.thread_id, ids[0], decided)
+
     def failure(self, error: SteadyError) -> tuple[Error, Done]:
         """What the stream raised, as the two events that tell of it in band."""
         status: Status = "timeout" if isinstance(error, RunTimedOut) else "error"
@@ -187,10 +200,10 @@ class Run:
         elif self._delivery.status == "error":
             raise from_state(_error_in(state))
         else:
-            interrupts = waiting(state)
-            status = "interrupted" if interrupts else "success"
+            self.interrupts = waiting(state)
+            status = "interrupted" if self.interrupts else "success"
             last_words = self._put_right(state["values"])
-            for event in self._after_the_parts([*last_words, *interrupts]):
+            for event in self._after_the_parts([*last_words, *self.interrupts]):
                 yield event
         self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
         yield self.done

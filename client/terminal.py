@@ -3,19 +3,24 @@
 import asyncio
 import json
 import re
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.status import Status
 
+from client.approve import ask_person
 from client.client import AgentClient
 from client.errors import CannotConnect, SteadyError
 from client.events import AgentEvent, Mode, to_json
 from client.local import LocalServer
 from client.run import Run
 from client.show import Screen
+
+EXIT_STOPPED = 130
 
 _console = Console()
 _notes = Console(stderr=True)
@@ -40,13 +45,17 @@ def _starting(server: LocalServer) -> LocalServer:
 
 
 async def show_run(run: Run, as_json: bool, console: Console = _console) -> int:
-    """Streams a run to the terminal; the exit code says whether it ended well."""
+    """Streams a run to the terminal; the exit code says how it ended.
+
+    Ctrl-C stops the run, which keeps what it has said; a second one leaves at once.
+    """
     screen = Screen(console)
     emit: Callable[[AgentEvent], None] = _print_json if as_json else screen.show
     try:
         async with run:
-            async for event in run:
-                emit(event)
+            with _stopped_by_person(run):
+                async for event in run:
+                    emit(event)
     except CannotConnect:
         raise
     except SteadyError as error:
@@ -55,7 +64,24 @@ async def show_run(run: Run, as_json: bool, console: Console = _console) -> int:
         return 1
     if not as_json:
         console.print(f"[dim]thread {run.thread_id}[/]", highlight=False)
-    return 0
+    return EXIT_STOPPED if run.done and run.done.status == "stopped" else 0
+
+
+@contextmanager
+def _stopped_by_person(run: Run) -> Iterator[None]:
+    loop, stops = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        stops.append(loop.create_task(run.stop()))
+
+    with suppress(NotImplementedError):  # Windows: Ctrl-C leaves, and the run goes on
+        loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _print_json(event: AgentEvent) -> None:
@@ -76,9 +102,12 @@ async def chat_turns(
             return 0
         if not message.strip():
             return 0
-        await show_run(
-            agent.stream(message, thread_id=thread_id, modes=modes, assistant=assistant), False
-        )
+        run = agent.stream(message, thread_id=thread_id, modes=modes, assistant=assistant)
+        await show_run(run, False)
+        while run.interrupts:
+            decided = await asyncio.to_thread(ask_person, _console, run.interrupts[0])
+            run = run.decide(decided, run.interrupts[0].id)
+            await show_run(run, False)
 
 
 DEMO: dict[Mode, str] = {

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from client import AgentClient
 from client.local import LocalServer, free_port
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
@@ -151,3 +153,73 @@ async def test_without_a_url_a_local_server_lives_as_long_as_the_command(
     assert json.loads(ended.stdout.splitlines()[-1])["status"] == "success"
     running = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
     assert not [words for words in running if "client.serve" in words and str(tmp_path) in words]
+
+
+def test_chat_asks_for_approval(model: ModelServer, server: LocalServer) -> None:
+    """The arguments are shown, the person decides, and the rest of the run follows."""
+    note = {"title": "from the terminal", "text": "Hi."}
+    calls = [ToolCall("save_note", note)]
+    model.on("Save that, terminal.", Reply(tool_calls=calls), Reply("Saved it."))
+    for typed, told in (("a\n", "Saved as"), ("r\nno\n", "with reason: no"), ("s\nok\n", "ok")):
+        ended = steady("chat", "--url", server.url, typed=f"Save that, terminal.\n{typed}\n")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert '"title": "from the terminal"' in ended.stdout
+        assert told in ended.stdout
+        assert "Saved it." in ended.stdout
+
+
+def test_chat_takes_edited_arguments(model: ModelServer, server: LocalServer) -> None:
+    """An edit asks for each argument; an empty line keeps it."""
+    calls = [ToolCall("save_note", {"title": "edited", "text": "Before."})]
+    model.on("Save and edit.", Reply(tool_calls=calls), Reply("Saved it."))
+    ended = steady("chat", "--url", server.url, typed="Save and edit.\ne\nrenamed\n\n\n")
+    assert "Saved as renamed.md" in ended.stdout, ended.stdout + ended.stderr
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    root = str(Path(__file__).parents[2])
+    env = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "client.cli", *words],
+        cwd=root,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+
+
+def read_until(running: subprocess.Popen[str], words: str) -> str:
+    assert running.stdout
+    told = ""
+    while words not in told:
+        piece = running.stdout.read(1)
+        assert piece, told
+        told += piece
+    return told
+
+
+async def test_ctrl_c_stops_the_run(server: LocalServer) -> None:
+    """The run is stopped, what it said is on the thread, and the exit code is 130."""
+    question = "stream 900 tokens at 60 per second"
+    running = started("run", question, "--url", server.url)
+    await asyncio.to_thread(read_until, running, "word9")
+    running.send_signal(signal.SIGINT)
+    told, _ = await asyncio.to_thread(running.communicate, None, 30)
+    assert running.returncode in (130, -signal.SIGINT)
+    assert "stopped" in told
+    thread_id = told.split("thread ")[1].split()[0]
+    async with AgentClient(server.url) as agent:
+        _, answer = await agent.threads.messages(thread_id)
+    assert answer["response_metadata"]["finish_reason"] == "stopped"
+    assert " word9" in answer["content"]
+
+
+async def test_a_second_ctrl_c_leaves_at_once(server: LocalServer, model: ModelServer) -> None:
+    """Whoever insists does not wait for the server."""
+    running = started("run", "stream 900 tokens at 60 per second", "--url", server.url)
+    await asyncio.to_thread(read_until, running, "word9")
+    running.send_signal(signal.SIGINT)
+    while running.poll() is None:
+        running.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.01)
+    assert running.returncode in (130, -signal.SIGINT)
