@@ -1,5 +1,6 @@
 """The graphs the server runs: `graph`, the agent with tools, and `chat`, the model alone."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,12 +13,14 @@ from langchain.agents.middleware import (
 )
 from langchain.agents.middleware.types import AgentState
 from langchain.tools.tool_node import ToolCallRequest
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import SystemMessage, ToolMessage
 from langchain_core.tools import ToolException
+from langgraph.types import Command
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.approval import Approval
 from agent.model import chat_model
+from agent.retry import TryAgain
 from agent.settings import settings
 from agent.stopping import KeepWhatWasSaid
 from agent.tools import NEEDS_APPROVAL, TOOLS
@@ -71,28 +74,62 @@ def _with_context(request: ModelRequest[Context]) -> ModelRequest[Context]:
     return request
 
 
+class ToolTimeLimit(AgentMiddleware[AgentState[Any], Context]):
+    """A tool that takes longer has failed; a synchronous one goes on in its thread, unheard."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    async def awrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
+    ) -> ToolMessage | Command[Any]:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await handler(request)
+        except TimeoutError as error:
+            name = request.tool_call["name"]
+            told = f"The tool {name} took longer than {self._seconds:g} s and was given up."
+            raise ToolException(told) from error
+
+
 def _tool_failed(error: Exception, request: ToolCallRequest) -> str:
     """What the model is told; only a ToolException's words are meant for it."""
     name = request.tool_call["name"]
     return str(error) if isinstance(error, ToolException) else f"The tool {name} failed."
 
 
-_keeper = KeepWhatWasSaid()
+def _try_again() -> TryAgain:
+    return TryAgain(settings().steady_model_retries, settings().steady_fallback_model)
+
+
+_agent_keeper, _chat_keeper = KeepWhatWasSaid(), KeepWhatWasSaid()
+
 _agent = create_agent(
     chat_model(),
     TOOLS,
     system_prompt=SYSTEM_PROMPT,
-    middleware=[PerRun(), Approval(NEEDS_APPROVAL), _keeper, ToolErrorMiddleware(_tool_failed)],
+    middleware=[
+        _agent_keeper,
+        PerRun(),
+        Approval(NEEDS_APPROVAL),
+        _try_again(),
+        ToolErrorMiddleware(_tool_failed),
+        ToolTimeLimit(settings().steady_tool_seconds),
+    ],
     context_schema=Context,
     name="agent",
 )
-_keeper.graph = _agent
 graph = _agent.with_config(recursion_limit=settings().steady_max_steps)
 
 chat = create_agent(
     chat_model(),
     system_prompt=SYSTEM_PROMPT,
-    middleware=[PerRun()],
+    middleware=[_chat_keeper, PerRun(), _try_again()],
     context_schema=Context,
     name="chat",
 )
+
+_agent_keeper.graph, _chat_keeper.graph = _agent, chat

@@ -1,6 +1,5 @@
 """Which chat model answers: an OpenAI-compatible endpoint, or the embedded default."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
@@ -29,7 +28,16 @@ class ModelError(RuntimeError):
     """The model cannot answer; the message is one line that says which setting to change.
 
     A RuntimeError because the LangGraph server passes only built-in kinds' messages on to clients.
+    `is_transient`: the same call may succeed in a moment. `is_broken_off`: and it failed once the
+    answer had begun, so that nobody below has tried again.
     """
+
+    def __init__(
+        self, message: str, *, is_transient: bool = False, is_broken_off: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient or is_broken_off
+        self.is_broken_off = is_broken_off
 
 
 class ChatModel(ChatOpenAI):
@@ -69,8 +77,9 @@ class ChatModel(ChatOpenAI):
                     async for made in pieces:
                         yield whole.add(made)
                 whole.check()
-        except (asyncio.CancelledError, GeneratorExit):
-            _partial.get().append(whole.partial)
+        except BaseException:
+            if (said := _partial.get()) is not None:
+                said.append(whole.partial)
             raise
 
     @contextmanager
@@ -85,13 +94,17 @@ class ChatModel(ChatOpenAI):
             raise told from error
 
 
-_partial: ContextVar[list[AIMessage]] = ContextVar("partial", default=[])  # noqa: B039
+_partial: ContextVar[list[AIMessage] | None] = ContextVar("partial", default=None)
 
 
 @contextmanager
 def partial_answer() -> Iterator[list[AIMessage]]:
-    """What a model call inside had said when it was cancelled, as a list of one message."""
-    said: list[AIMessage] = []
+    """What model calls inside had said when they ended early, the last one last.
+
+    Whoever asks inside of another who asks gets the same list.
+    """
+    said = _partial.get()
+    said = [] if said is None else said
     token = _partial.set(said)
     try:
         yield said
@@ -129,7 +142,9 @@ class _Whole:
     def check(self) -> None:
         """Raises ModelError; LangChain would mend arguments that were cut short, or drop them."""
         if not self._is_finished:
-            raise ModelError("The model broke off in the middle of its answer: try again.")
+            raise ModelError(
+                "The model broke off in the middle of its answer: try again.", is_broken_off=True
+            )
         for call in self._calls.values():
             try:
                 arguments = json.loads(call["args"] or "{}", strict=False)
@@ -138,7 +153,8 @@ class _Whole:
             if not isinstance(arguments, dict):
                 raise ModelError(
                     f"The model called {call['name']} with arguments that are not valid JSON: "
-                    "try again, or choose another model."
+                    "try again, or choose another model.",
+                    is_broken_off=True,
                 )
 
 
@@ -181,6 +197,7 @@ def make_chat_model(config: Settings) -> ChatModel:
         streaming=True,
         stream_usage=True,
         stream_chunk_timeout=config.steady_model_silence_seconds,
+        max_retries=config.steady_model_retries,
     )
 
 
@@ -220,23 +237,27 @@ def explain(error: BaseException, config: Settings, model: str | None = None) ->
         case openai.APIStatusError(status_code=503) if config.embedded:
             return ModelError(_told(error))
         case openai.RateLimitError():
-            return ModelError(f"{where} is over its rate limit or quota: try again later.")
+            told = f"{where} is over its rate limit or quota: try again later."
+            return ModelError(told, is_transient=error.code != "insufficient_quota")
         case openai.BadRequestError() | openai.UnprocessableEntityError():
             return ModelError(f"{where} rejected the request: {_told(error)}")
         case openai.APIStatusError():
-            return ModelError(f"{where} failed with status {error.status_code}: try again later.")
+            told = f"{where} failed with status {error.status_code}: try again later."
+            return ModelError(told, is_transient=error.status_code >= 500)
         case openai.APIConnectionError() if _never_connected(error):
-            return ModelError(f"{where} cannot be reached: check OPENAI_BASE_URL.")
+            told = f"{where} cannot be reached: check OPENAI_BASE_URL."
+            return ModelError(told, is_transient=True)
         case openai.APITimeoutError() | httpx.TimeoutException() | TimeoutError():
-            return ModelError(
-                f"{where} went silent: try again, or raise STEADY_MODEL_SILENCE_SECONDS."
-            )
+            told = f"{where} went silent: try again, or raise STEADY_MODEL_SILENCE_SECONDS."
+            return ModelError(told, is_broken_off=True)
         case openai.APIConnectionError() | httpx.TransportError():
-            return ModelError(f"{where} broke off in the middle of its answer: try again.")
+            told = f"{where} broke off in the middle of its answer: try again."
+            return ModelError(told, is_broken_off=True)
         case openai.APIError():
-            return ModelError(f"{where} reported an error: {_told(error)}")
+            return ModelError(f"{where} reported an error: {_told(error)}", is_broken_off=True)
         case ValueError() if "json" in type(error).__name__.lower():
-            return ModelError(f"{where} sent something that is not valid JSON: try again.")
+            told = f"{where} sent something that is not valid JSON: try again."
+            return ModelError(told, is_broken_off=True)
     return None
 
 

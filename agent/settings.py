@@ -26,6 +26,9 @@ class Settings(BaseSettings):
         default=None, description="Use OpenAI's Responses API; unset: where the model needs it"
     )
     steady_model_silence_seconds: float = Field(60.0, gt=0)
+    steady_model_retries: int = Field(2, ge=0, le=10)
+    steady_fallback_model: str | None = None
+    steady_tool_seconds: float = Field(60.0, gt=0)
     steady_max_steps: int = Field(
         100, gt=0, description="Steps of one run; a model call is one, its tool calls are another"
     )

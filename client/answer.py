@@ -49,6 +49,11 @@ class Answer:
         """The model begins this message, or goes on with it."""
         self._of(message_id)
 
+    def discard(self, message_id: str) -> None:
+        """The model is tried again: what there is of this message is no part of the answer."""
+        self._said.pop(message_id, None)
+        self._writing.pop(message_id, None)
+
     def notice(self, message: JSON) -> None:
         """A message came by that is no part of the answer."""
         self._noticed.add(str(message.get("id")))

@@ -19,6 +19,7 @@ from client.events import (
     Mode,
     Progress,
     Reasoning,
+    Retry,
     RunStarted,
     ToolCall,
     ToolCallDelta,
@@ -36,6 +37,7 @@ WIRE_MODES: dict[Mode, StreamMode] = {
     "events": "events",
 }
 PART_NAMES = frozenset({"metadata", "values", "updates", "messages", "events", "custom"})
+_RETRY = {"type", "attempt", "message_id", "reason"}  # an agent's custom data that tells of one
 _STOPPED = ("UserInterrupt", "UserRollback")  # what the server raises in a run that is cancelled
 
 
@@ -72,6 +74,9 @@ class Decoder:
                 if self._is_for_the_person(data.get("metadata") or {}):
                     self.answer.read_event(data)
                 yield _event(data)
+            case "custom" if _tells_of_retry(data):
+                self.answer.discard(str(data["message_id"]))
+                yield Retry(data["attempt"], str(data["message_id"] or ""), data["reason"])
             case "custom":
                 yield Progress(data)
             case "error" if data.get("error") in _STOPPED:
@@ -147,6 +152,10 @@ class Decoder:
             yield self.answer.tell(str(message.get("id")), text, node)
         for call in message.get("tool_calls") or ():
             yield ToolCall(call["id"], call["name"], call["args"], node)
+
+
+def _tells_of_retry(data: Any) -> bool:
+    return isinstance(data, dict) and data.keys() == _RETRY and data["type"] == "retry"
 
 
 def is_internal(metadata: JSON) -> bool:

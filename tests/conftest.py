@@ -20,7 +20,8 @@ os.environ["STEADY_ENV_FILE"] = ""  # a developer's .env must not reach the test
 
 def server_env(model_url: str, **more: str) -> dict[str, str]:
     """The environment of a server whose model is at `model_url`."""
-    return {"OPENAI_BASE_URL": model_url, "OPENAI_API_KEY": "test-key", **more}
+    told = {"OPENAI_BASE_URL": model_url, "OPENAI_API_KEY": "test-key"}
+    return {**told, "STEADY_MODEL_RETRIES": "0", **more}  # a failure is tested once, not thrice
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,194 @@
+"""A model in trouble: tried again, then another one, and the thread holds what stands."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from client import AgentClient, ModelFailed, Retry, Run, RunFailed, Token, ToolResult
+from client.events import AgentEvent, Mode
+from client.local import LocalServer, find_config
+from tests.conftest import server_env
+from tests.live.test_stopping import silent_service
+from tests.live.test_websocket import say, talking, turn
+from tests.model_server import Fault, ModelServer, Reply, ToolCall
+from tests.sse_reader import JSON, ask
+
+WORDS = ("One", " two", " three", " four", " five")
+MID: dict[str, Fault] = {
+    "breaks off": Fault("disconnect", after_tokens=3),
+    "ends early": Fault("end", after_tokens=3),
+    "falls silent": Fault("stall", after_tokens=3),
+    "sends broken JSON": Fault("bad_json", after_tokens=3),
+    "sends an error": Fault("error_event", after_tokens=3),
+}
+
+
+@pytest.fixture(scope="module")
+def patient(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server that tries again twice, then asks another model; tools have a second."""
+    env = server_env(
+        model.url,
+        STEADY_MODEL_RETRIES="2",
+        STEADY_FALLBACK_MODEL="the-other",
+        STEADY_MODEL_SILENCE_SECONDS="1",
+        STEADY_TOOL_SECONDS="1",
+        STEADY_MAX_STEPS="12",
+    )
+    config = find_config(Path(__file__).parent)
+    with LocalServer(config, env=env, folder=tmp_path_factory.mktemp("patient")) as running:
+        yield running
+
+
+@pytest.fixture
+async def asking(patient: LocalServer) -> AsyncIterator[AgentClient]:
+    async with AgentClient(patient.url) as client:
+        yield client
+
+
+async def read(run: Run) -> list[AgentEvent]:
+    async with run:
+        return [event async for event in run]
+
+
+def standing(events: list[AgentEvent]) -> str:
+    """The text that a reader holds who discards what he is told to."""
+    texts: dict[str, str] = {}
+    for event in events:
+        if isinstance(event, Token):
+            texts[event.message_id] = texts.get(event.message_id, "") + event.content
+        elif isinstance(event, Retry):
+            texts.pop(event.message_id, None)
+    return "".join(texts.values())
+
+
+@pytest.mark.parametrize("case", MID)
+async def test_an_answer_that_fails_in_the_middle_is_tried_again(
+    asking: AgentClient, model: ModelServer, case: str
+) -> None:
+    """One `retry` says what to discard; the text that stands is whole, and the thread's."""
+    question = f"Count: {case}."
+    model.on(question, Reply(WORDS, fails=[MID[case]]))
+    run = asking.stream(question)
+    events = await read(run)
+    (retry,) = [event for event in events if isinstance(event, Retry)]
+    told = [event.message_id for event in events if isinstance(event, Token)]
+    assert retry.attempt == 2
+    assert retry.message_id == told[0]
+    assert retry.message_id != told[-1]
+    assert standing(events) == await run.text() == "".join(WORDS)
+    messages = await asking.threads.messages(str(run.thread_id))
+    assert [message["content"] for message in messages] == [question, "".join(WORDS)]
+
+
+MODES: tuple[Mode, ...] = ("values", "updates", "events")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_answer_is_the_same_in_each_mode(
+    asking: AgentClient, model: ModelServer, mode: Mode
+) -> None:
+    """Whatever is streamed, the text is that of the try that stands."""
+    question = f"Count in {mode}."
+    model.on(question, Reply(WORDS, fails=[MID["breaks off"]]))
+    run = asking.stream(question, modes=[mode])
+    assert any(isinstance(event, Retry) for event in await read(run))
+    assert await run.text() == "".join(WORDS)
+
+
+async def test_retry_is_told_on_every_surface(patient: LocalServer, model: ModelServer) -> None:
+    """Server-sent events and the WebSocket tell of it as the client does."""
+    model.on("Count on SSE.", Reply(WORDS, fails=[MID["breaks off"]]))
+    model.on("Count on WS.", Reply(WORDS, fails=[MID["breaks off"]]))
+    over_sse = await ask(patient.url, "/agent/stream", {"message": "Count on SSE."})
+    async with talking(patient) as socket:
+        await say(socket, type="message", content="Count on WS.")
+        over_socket = await turn(socket)
+    for events in (over_sse, over_socket):
+        assert discarded(events) == "".join(WORDS)
+        assert [event["type"] for event in events].count("retry") == 1
+
+
+def discarded(events: list[JSON]) -> str:
+    texts: dict[str, str] = {}
+    for event in events:
+        if event["type"] == "token":
+            texts[event["message_id"]] = texts.get(event["message_id"], "") + event["content"]
+        if event["type"] == "retry":
+            texts.pop(event["message_id"], None)
+    return "".join(texts.values())
+
+
+async def test_the_model_after_a_tool_is_tried_again(
+    asking: AgentClient, model: ModelServer
+) -> None:
+    """Only the call that failed is repeated: the tool ran once, and its result stays."""
+    call = ToolCall("calculate", {"expression": "6 * 7"})
+    again = Reply(WORDS, fails=[MID["breaks off"]])
+    model.on("Calculate, then count.", Reply("Hm.", tool_calls=[call]), again)
+    events = await read(asking.stream("Calculate, then count."))
+    assert sum(isinstance(event, ToolResult) for event in events) == 1
+    assert standing(events) == "Hm." + "".join(WORDS)
+
+
+async def test_a_busy_model_is_tried_again(asking: AgentClient, model: ModelServer) -> None:
+    """429 with Retry-After, then 503, then an answer: nothing was said, nothing is retracted."""
+    busy = [Fault("status", status=429, headers={"retry-after": "0"}), Fault("status", status=503)]
+    model.on("Busy?", Reply("Not now.", fails=busy))
+    run = asking.stream("Busy?")
+    events = await read(run)
+    assert not any(isinstance(event, Retry) for event in events)
+    assert await run.text() == "Not now."
+
+
+async def test_the_other_model_answers_last(asking: AgentClient, model: ModelServer) -> None:
+    """When all tries have failed, the fallback model is asked, once."""
+    fails = [MID["breaks off"]] * 3
+    model.on("Who answers?", Reply(WORDS, fails=fails))
+    events = await read(asking.stream("Who answers?"))
+    assert [event.attempt for event in events if isinstance(event, Retry)] == [2, 3, 4]
+    assert standing(events) == "".join(WORDS)
+    asked = [r["model"] for r in model.requests if "Who answers?" in str(r["messages"])]
+    assert asked[-1] == "the-other"
+    assert "the-other" not in asked[:-1]
+
+
+async def test_in_the_end_it_is_an_error(asking: AgentClient, model: ModelServer) -> None:
+    """When the fallback fails too, the run fails with the reason; the thread can go on."""
+    model.on("Never.", Reply(WORDS, fault=MID["ends early"]))
+    run = asking.stream("Never.")
+    with pytest.raises(ModelFailed, match="broke off"):
+        await read(run)
+    assert await asking.stream("And now?", thread_id=run.thread_id).text() == "You said: And now?"
+
+
+async def test_what_cannot_help_is_not_tried_again(asking: AgentClient, model: ModelServer) -> None:
+    """A wrong key or a bad request fails at once."""
+    before = len(model.requests)
+    with pytest.raises(ModelFailed, match="OPENAI_API_KEY"):
+        await read(asking.stream("fail 401"))
+    assert len(model.requests) == before + 1
+
+
+async def test_a_tool_has_a_time_limit(model: ModelServer, tmp_path: Path) -> None:
+    """A tool that takes too long is given up; the model is told, and the run goes on."""
+    call = ToolCall("get_weather", {"city": "Oslo"})
+    model.on("Slow weather?", Reply(tool_calls=[call]), Reply("I could not find out."))
+    async with silent_service() as weather:
+        env = server_env(model.url, STEADY_GEOCODING_URL=weather, STEADY_TOOL_SECONDS="0.5")
+        config = find_config(Path(__file__).parent)
+        with LocalServer(config, env=env, folder=tmp_path) as server:
+            async with AgentClient(server.url) as agent:
+                run = agent.stream("Slow weather?")
+                (result,) = [e for e in await read(run) if isinstance(e, ToolResult)]
+                assert await run.text() == "I could not find out."
+    assert result.status == "error"
+    assert "took longer than 0.5 s" in result.content
+
+
+async def test_a_loop_ends_with_a_clear_message(asking: AgentClient, model: ModelServer) -> None:
+    """A model that calls tools for ever is ended at the limit."""
+    call = ToolCall("calculate", {"expression": "1 + 1"})
+    model.on("Loop.", *[Reply(tool_calls=[call])] * 20)
+    with pytest.raises(RunFailed, match="went round too often"):
+        await read(asking.stream("Loop."))
