@@ -51,6 +51,12 @@ class AgentMessage(_Strict):
     multitask_strategy: Strategy = Field(
         default="reject", description="What to do when the thread is busy with another run."
     )
+    checkpoint_id: str | None = Field(
+        default=None, max_length=200, description="Go on from this earlier state of the thread."
+    )
+    replaces: str | None = Field(
+        default=None, max_length=200, description="The id of the message this is said instead of."
+    )
     on_disconnect: Literal["continue", "cancel"] = Field(
         default="continue", description="What becomes of the run when its reader leaves."
     )
@@ -64,6 +70,15 @@ class Decision(_Strict):
     decisions: list[JSON] = Field(min_length=1, max_length=100)
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+
+
+class Regenerate(_Strict):
+    """Answer the thread's last question anew."""
+
+    thread_id: UUID
+    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: JSON | None = None
 
 
 class RunPlace(_Strict):
@@ -82,6 +97,8 @@ class MessageFrame(_Strict):
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: JSON | None = None
     multitask_strategy: Strategy = "enqueue"
+    checkpoint_id: str | None = Field(default=None, max_length=200)
+    replaces: str | None = Field(default=None, max_length=200)
     key: str | None = Field(
         default=None,
         min_length=8,
@@ -106,13 +123,23 @@ class DecideFrame(_Strict):
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
 
 
+class RegenerateFrame(_Strict):
+    """Answers the thread's last question anew."""
+
+    type: Literal["regenerate"]
+    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: JSON | None = None
+
+
 class PingFrame(_Strict):
     """Is answered with `{"type": "pong"}`."""
 
     type: Literal["ping"]
 
 
-AnyFrame = MessageFrame | StopFrame | DecideFrame | PingFrame
+TurnFrame = MessageFrame | DecideFrame | RegenerateFrame
+AnyFrame = TurnFrame | StopFrame | PingFrame
 FRAME: TypeAdapter[AnyFrame] = TypeAdapter(Annotated[AnyFrame, Field(discriminator="type")])
 
 

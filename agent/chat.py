@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import httpx
 
-from agent.bodies import JSON, AgentMessage, Decision, RunPlace
+from agent.bodies import JSON, AgentMessage, Decision, Regenerate, RunPlace
 from agent.settings import Settings
 from client import AgentClient, Done, Error, Limits, RejectedInput, Run, SteadyError, to_json
 
@@ -101,6 +101,17 @@ class Chat:
             multitask_strategy=asked.multitask_strategy,
             cancel_on_leave=asked.on_disconnect == "cancel",
             request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, key)) if key else None,
+            checkpoint_id=asked.checkpoint_id,
+            replaces=asked.replaces,
+        )
+
+    def regenerate(self, asked: Regenerate) -> Run:
+        """The last question's answer anew."""
+        return self._agent.regenerate(
+            str(asked.thread_id),
+            modes=asked.modes,
+            assistant=asked.assistant_id,
+            context=asked.context,
         )
 
     def decide(self, decision: Decision) -> Run:

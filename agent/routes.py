@@ -19,7 +19,14 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import HTTPConnection
 
 from agent.answer import answered
-from agent.bodies import AgentMessage, ChatQuestion, Decision, RunPlace, first_fault
+from agent.bodies import (
+    AgentMessage,
+    ChatQuestion,
+    Decision,
+    Regenerate,
+    RunPlace,
+    first_fault,
+)
 from agent.chat import Chat, ChatError, begun
 from agent.settings import settings
 from agent.sse import EventStream
@@ -117,6 +124,12 @@ async def stop_agent(place: RunPlace, chat: AsUser) -> dict[str, str]:
 async def decide_agent(decision: Decision, chat: AsUser) -> Response:
     """A person's decisions about an interrupt; the rest of the run follows as events."""
     return EventStream(await begun(chat.decide(decision)), settings())
+
+
+@app.post("/agent/regenerate", tags=["Agent"], **_STREAM)
+async def regenerate_answer(asked: Regenerate, chat: AsUser) -> Response:
+    """The thread's last question is answered anew; the old answer stays in its history."""
+    return EventStream(await begun(chat.regenerate(asked)), settings())
 
 
 @app.websocket("/ws/chat")

@@ -27,7 +27,10 @@ from agent.bodies import (
     Decision,
     MessageFrame,
     PingFrame,
+    Regenerate,
+    RegenerateFrame,
     StopFrame,
+    TurnFrame,
     first_fault,
 )
 from agent.chat import Chat, ChatError, Run, begun, stop
@@ -112,7 +115,7 @@ class Conversation:
         self._voice = voice
         self._config = config
         self._thread_id: UUID | None = None
-        self._turns: deque[MessageFrame | DecideFrame] = deque()
+        self._turns: deque[TurnFrame] = deque()
         self._arrived = asyncio.Event()
         self._run: Run | None = None
         self._is_to_stop = False
@@ -169,7 +172,7 @@ class Conversation:
                     await self._stop()
                 self._turns.appendleft(frame)
                 self._arrived.set()
-            case MessageFrame() | DecideFrame():
+            case MessageFrame() | DecideFrame() | RegenerateFrame():
                 self._turns.append(frame)
                 self._arrived.set()
 
@@ -189,15 +192,17 @@ class Conversation:
                 await self._arrived.wait()
             await self._tell(partial(self._begin, self._turns.popleft()))
 
-    def _begin(self, frame: MessageFrame | DecideFrame) -> Run:
+    def _begin(self, frame: TurnFrame) -> Run:
         if isinstance(frame, MessageFrame):
             fields = frame.model_dump(exclude={"type", "content", "key"})
             asked = AgentMessage(message=frame.content, thread_id=self._thread_id, **fields)
             return self._chat.start(asked, frame.key)
         if self._thread_id is None:
             raise ChatError(404, "not_found", "There is no thread yet: send a message.")
-        fields = frame.model_dump(exclude={"type"})
-        return self._chat.decide(Decision(thread_id=self._thread_id, **fields))
+        fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type"})}
+        if isinstance(frame, RegenerateFrame):
+            return self._chat.regenerate(Regenerate(**fields))
+        return self._chat.decide(Decision(**fields))
 
     async def _tell(self, begin: Callable[[], Run]) -> None:
         """One turn; what could not be begun is told like any failure, and ends like any turn."""

@@ -28,6 +28,14 @@ _assistant = click.option("--assistant", default="agent", show_default=True)
 _modes = click.option(
     "--mode", "modes", multiple=True, type=click.Choice(MODES), help="Stream mode; may be repeated."
 )
+_json = click.option("--json", "as_json", is_flag=True, help="One event a line, as JSON.")
+_busy = click.option(
+    "--when-busy",
+    default="reject",
+    show_default=True,
+    type=click.Choice(["reject", "enqueue", "interrupt", "rollback"]),
+    help="When the thread is busy with another run.",
+)
 _thread = click.option("--thread", "thread_id", help="Go on in this thread; unset: a new one.")
 
 
@@ -58,18 +66,44 @@ def _served(command: Callable[..., Coroutine[Any, Any, int]]) -> Callable[..., N
 @_thread
 @_assistant
 @_url
-@click.option("--json", "as_json", is_flag=True, help="One event a line, as JSON.")
+@_json
+@_busy
+@click.option("--checkpoint", help="Go on from this earlier state of the thread.")
+@click.option("--replaces", help="Say this instead of the thread's message with this id.")
 @_served
 async def run(
     agent: Any, question: str, modes: tuple[Mode, ...], thread_id: str | None, assistant: str,
-    as_json: bool,
+    as_json: bool, when_busy: str, checkpoint: str | None, replaces: str | None,
 ) -> int:  # fmt: skip
     """Ask QUESTION once, and stream the run."""
     from client.terminal import show_run
 
     stream = agent.stream(
-        question, thread_id=thread_id, modes=modes or ("messages",), assistant=assistant
+        question,
+        thread_id=thread_id,
+        modes=modes or ("messages",),
+        assistant=assistant,
+        multitask_strategy=when_busy,
+        checkpoint_id=checkpoint,
+        replaces=replaces,
     )
+    return await show_run(stream, as_json)
+
+
+@cli.command()
+@click.argument("thread_id")
+@_modes
+@_assistant
+@_url
+@_json
+@_served
+async def regenerate(
+    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant: str, as_json: bool
+) -> int:
+    """Answer a thread's last question anew."""
+    from client.terminal import show_run
+
+    stream = agent.regenerate(thread_id, modes=modes or ("messages",), assistant=assistant)
     return await show_run(stream, as_json)
 
 
@@ -125,15 +159,18 @@ async def list_threads(agent: Any, limit: int) -> int:
 
 @threads.command("show")
 @click.argument("thread_id")
+@click.option("--checkpoint", help="As it was at this checkpoint.")
+@click.option("--ids", is_flag=True, help="With the messages' ids.")
 @_url
 @_served
-async def show_thread(agent: Any, thread_id: str) -> int:
+async def show_thread(agent: Any, thread_id: str, checkpoint: str | None, ids: bool) -> int:
     """The messages of a thread."""
     from client.messages import text_of
 
-    for message in await agent.threads.messages(thread_id):
+    for message in await agent.threads.messages(thread_id, checkpoint):
         calls = "".join(f"\n  -> {c['name']} {c['args']}" for c in message.get("tool_calls") or ())
-        click.echo(f"{message['type']:>5}: {text_of(message)}{calls}")
+        place = f"{message.get('id')}  " if ids else ""
+        click.echo(f"{place}{message['type']:>5}: {text_of(message)}{calls}")
     return 0
 
 

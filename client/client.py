@@ -18,9 +18,9 @@ from uuid import UUID
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.schema import CancelAction, MultitaskStrategy
+from langgraph_sdk.schema import MultitaskStrategy
 
-from client import decisions
+from client import branches, decisions
 from client.decode import PART_NAMES, WIRE_MODES
 from client.delivery import Delivery
 from client.errors import RejectedInput, translated
@@ -97,6 +97,8 @@ class AgentClient:
         multitask_strategy: MultitaskStrategy = "reject",
         cancel_on_leave: bool = False,
         request_id: str | None = None,
+        checkpoint_id: str | None = None,
+        replaces: str | None = None,
     ) -> Run:
         """Runs `assistant` on `message` and streams it in any set of the four modes.
 
@@ -109,6 +111,10 @@ class AgentClient:
 
         `request_id`, a UUID of yours, makes it safe to ask again, even from another process: a run
         that was started with it is streamed from its beginning, and no second one is started.
+
+        `checkpoint_id` goes on from an earlier state of the thread, `replaces` from before the
+        message with that id, which this one is said instead of. What came after stays readable in
+        `threads.history`, as another branch.
         """
         if not message.strip():
             raise RejectedInput("The message is empty: say something.")
@@ -119,7 +125,16 @@ class AgentClient:
             "multitask_strategy": "enqueue" if instead else multitask_strategy,
             "if_not_exists": "reject" if thread_id else "create",
             **({"context": context} if context is not None else {}),
+            **({"checkpoint_id": checkpoint_id} if checkpoint_id else {}),
         }
+
+        async def prepare(thread: str) -> None:
+            if instead:
+                await self._wire.end_runs(thread, instead)
+            if replaces:
+                history = await self._wire.history(thread)
+                body["checkpoint_id"] = branches.before_message(history, replaces)
+
         return self._run(
             assistant,
             body,
@@ -129,7 +144,7 @@ class AgentClient:
             question_id=question_id,
             cancel_on_leave=cancel_on_leave,
             request_id=request_id,
-            before_start=self._ending(thread_id, instead) if thread_id and instead else None,
+            before_start=prepare if instead or replaces else None,
         )
 
     def decide(
@@ -156,13 +171,30 @@ class AgentClient:
             "multitask_strategy": "reject",
         }
 
-        async def check() -> None:
-            decisions.check(await self._wire.state(checked_id(thread_id)), interrupt_id, decided)
+        async def check(thread: str) -> None:
+            decisions.check(await self._wire.state(thread), interrupt_id, decided)
 
         return self._run(assistant, body, thread_id, modes, before_start=check)
 
-    def _ending(self, thread_id: str, action: CancelAction) -> Callable[[], Awaitable[None]]:
-        return lambda: self._wire.end_runs(checked_id(thread_id), action)
+    def regenerate(
+        self,
+        thread_id: str,
+        *,
+        modes: Iterable[Mode] = DEFAULT_MODES,
+        assistant: str = "agent",
+        context: JSON | None = None,
+    ) -> Run:
+        """Answers the thread's last question anew, on another branch; the old stays readable."""
+        body: JSON = {
+            "input": None,
+            "multitask_strategy": "reject",
+            **({"context": context} if context is not None else {}),
+        }
+
+        async def go_back(thread: str) -> None:
+            body["checkpoint_id"] = branches.before_answer(await self._wire.history(thread))
+
+        return self._run(assistant, body, thread_id, modes, before_start=go_back)
 
     def _run(
         self,
@@ -172,23 +204,23 @@ class AgentClient:
         modes: Iterable[Mode],
         *,
         request_id: str | None = None,
-        before_start: Callable[[], Awaitable[None]] | None = None,
+        before_start: Callable[[str], Awaitable[None]] | None = None,
         **options: Any,
     ) -> Run:
         chosen = _checked(modes)
+        body |= {
+            "assistant_id": assistant,
+            "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
+            "stream_resumable": True,
+            "on_disconnect": "continue",
+        }
         delivery = Delivery(
             self._wire,
             self.limits,
             self._reconnect,
             checked_id(thread_id) if thread_id else _new_thread_id(request_id),
             PART_NAMES & {"metadata", "custom", *chosen},
-            body={
-                "assistant_id": assistant,
-                "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
-                "stream_resumable": True,
-                "on_disconnect": "continue",
-                **body,
-            },
+            body=body,
             request_id=checked_id(request_id, "request") if request_id else None,
             before_start=before_start,
             is_new_thread=not thread_id,

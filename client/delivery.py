@@ -33,7 +33,8 @@ Fresh = list[tuple[Cursor | None, Part]]
 class Delivery:
     """One run's stream: started with `body`, or joined by its `run_id`.
 
-    `before_start` is done before each request to start it.
+    `before_start` is done with the thread's id before each request to start it; it may still
+    change the body.
 
     A response that ended proves nothing. The stream is over when the server says that the run has
     ended, a join opened after that brings nothing new, and `is_whole` finds in the thread's state
@@ -53,7 +54,7 @@ class Delivery:
         body: JSON | None = None,
         run_id: str | None = None,
         request_id: str | None = None,
-        before_start: Callable[[], Awaitable[None]] | None = None,
+        before_start: Callable[[str], Awaitable[None]] | None = None,
         is_new_thread: bool = False,
     ) -> None:
         self._wire = wire
@@ -151,7 +152,7 @@ class Delivery:
             self.run_id = await self._wire.find(self.thread_id, self._request_id)
         if self.run_id is None:
             if self._before_start:
-                await self._before_start()
+                await self._before_start(self.thread_id)
             self._posts += 1
             async with self._wire.start(self.thread_id, self._keyed_body()) as (run_id, parts):
                 self.run_id = run_id

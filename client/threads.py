@@ -38,10 +38,12 @@ class Threads:
         with translated(self._url, thread_id=thread_id):
             return await self._sdk.threads.get(checked_id(thread_id))
 
-    async def messages(self, thread_id: str) -> Messages:
-        """The conversation so far."""
+    async def messages(self, thread_id: str, checkpoint_id: str | None = None) -> Messages:
+        """The conversation so far, or as it was at a checkpoint of any branch."""
         with translated(self._url, thread_id=thread_id):
-            state = await self._sdk.threads.get_state(checked_id(thread_id))
+            state = await self._sdk.threads.get_state(
+                checked_id(thread_id), checkpoint_id=checkpoint_id
+            )
         values = state["values"]
         return list(values.get("messages") or ()) if isinstance(values, dict) else []
 

@@ -15,6 +15,7 @@ from client.errors import NotFound, ServerGone, StreamLost, from_status, transla
 from client.events import JSON
 from client.limits import Limits
 
+MOST_CHECKPOINTS = 1000
 ACTIVE = ("pending", "running")
 REQUEST_KEY = "steady_request"
 LONGEST_PART_BYTES = 64 * 1024 * 1024
@@ -87,6 +88,12 @@ class Wire:
         """The thread's latest state: `values`, `tasks`, `interrupts`."""
         with translated(self.url):
             return cast(JSON, await self.sdk.threads.get_state(thread_id))
+
+    async def history(self, thread_id: str) -> list[JSON]:
+        """The thread's checkpoints, newest first, as far back as one may go in one step."""
+        with translated(self.url):
+            found = await self.sdk.threads.get_history(thread_id, limit=MOST_CHECKPOINTS)
+        return [cast(JSON, state) for state in found]
 
     async def cancel(self, thread_id: str, run_id: str, action: CancelAction = "interrupt") -> None:
         """Ends the run at the server. One that has ended needs no more; an unknown is NotFound."""

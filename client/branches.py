@@ -1,0 +1,49 @@
+"""Going back in a thread: which checkpoint stands before a message, or before an answer. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from client.errors import NotFound, RejectedInput
+from client.events import JSON
+
+History = Sequence[JSON]
+
+
+def branch(history: History) -> Iterator[JSON]:
+    """The checkpoints that led to the thread's present state, newest first; no other branches."""
+    known = {_id(state["checkpoint"]): state for state in history}
+    at = history[0] if history else None
+    while at is not None:
+        yield at
+        parent = at.get("parent_checkpoint")
+        at = known.get(_id(parent)) if parent else None
+
+
+def before_message(history: History, message_id: str) -> str:
+    """The checkpoint from which a message can be said anew. Raises NotFound or RejectedInput."""
+    found: JSON | None = None
+    for state in branch(history):
+        message = next((m for m in _messages(state) if m.get("id") == message_id), None)
+        if message is None and found is not None:
+            return _id(state["checkpoint"])
+        found = message or found
+    if found is not None:
+        raise RejectedInput("The message is further back than this looks: give a checkpoint.")
+    raise NotFound(f"The thread has no message with the id {message_id!r}.")
+
+
+def before_answer(history: History) -> str:
+    """The checkpoint where the last question waits for its answer. Raises RejectedInput."""
+    for state in branch(history):
+        messages = _messages(state)
+        if messages and messages[-1].get("type") == "human" and state.get("next"):
+            return _id(state["checkpoint"])
+    raise RejectedInput("The thread has no answer that could be given anew.")
+
+
+def _id(checkpoint: JSON) -> str:
+    return str(checkpoint["checkpoint_id"])
+
+
+def _messages(state: JSON) -> list[JSON]:
+    values = state.get("values")
+    return list(values.get("messages") or ()) if isinstance(values, dict) else []
