@@ -45,6 +45,10 @@ export const threads = () =>
   });
 
 export const state = (threadId) => answer(`/threads/${threadId}/state`);
+
+// The checkpoints of all branches, newest first.
+export const history = (threadId) =>
+  answer(`/threads/${threadId}/history`, { method: "POST", body: { limit: 100 } });
 export const deleteThread = (threadId) => answer(`/threads/${threadId}`, { method: "DELETE" });
 
 // The thread's run that goes on now, if there is one.

@@ -6,9 +6,10 @@ import { Markdown } from "/page/markdown.js";
 
 // The answer to one message, fed with the events of the one vocabulary.
 export class Answer {
-  constructor({ onDecide, onRetry }) {
+  constructor({ onDecide, onRetry, onAgain }) {
     this.onDecide = onDecide;
     this.onRetry = onRetry;
+    this.onAgain = onAgain;
     this.root = element("article", { class: "answer", "aria-label": "Answer", "aria-busy": "true" });
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
@@ -22,6 +23,12 @@ export class Answer {
     this.waiting.remove();
     this.root.setAttribute("aria-busy", "false");
     return this;
+  }
+
+  // The last answer can be given anew.
+  offerAgain() {
+    const again = element("button", { type: "button", class: "quiet small again", onclick: this.onAgain }, "Answer again");
+    this.root.after(again);
   }
 
   get text() {
@@ -103,8 +110,17 @@ export class Answer {
   }
 }
 
-export function question(text) {
-  return element("article", { class: "question", "aria-label": "You" }, element("p", {}, text));
+// What a person asked; with an id it can be said differently.
+export function question(text, onEdit) {
+  const root = element("article", { class: "question", "aria-label": "You" });
+  const edit = element("button", { type: "button", class: "quiet small", hidden: true, onclick: () => onEdit(root, text) }, "Edit");
+  root.append(edit, element("p", {}, text));
+  return root;
+}
+
+export function editable(root, id) {
+  root.dataset.message = id;
+  root.querySelector("button").hidden = false;
 }
 
 // The events that a message of the thread's state amounts to.

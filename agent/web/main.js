@@ -1,7 +1,7 @@
 // The page: one conversation at a time, its list, its composer, and the inspector beside it.
 
 import * as api from "/page/api.js";
-import { Answer, eventsOf, question, textOf } from "/page/conversation.js";
+import { Answer, editable, eventsOf, question, textOf } from "/page/conversation.js";
 import { byId, element } from "/page/dom.js";
 import { Inspector } from "/page/inspector.js";
 import { follow, overSocket, overSse } from "/page/stream.js";
@@ -30,12 +30,54 @@ let lastAsked = "";
 
 async function ask(text) {
   lastAsked = text;
-  show(question(text));
-  const modes = inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
-  const body = { message: text, modes, ...(threadId ? { thread_id: threadId } : {}) };
-  const frame = { type: "message", content: text, modes };
+  const from = { ...base };
+  notice();
+  show(asked(text));
+  const modes = modesNow();
+  const body = { message: text, modes, ...(threadId ? { thread_id: threadId } : {}), ...from };
+  const frame = { type: "message", content: text, modes, ...from };
   await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/stream", body));
 }
+
+// The last answer anew; the old one stays in the thread's history.
+async function answerAgain() {
+  if (running) return;
+  while (log.lastChild && !log.lastChild.matches(".question")) log.lastChild.remove();
+  const asked = { modes: modesNow() };
+  const body = { thread_id: threadId, ...asked };
+  const frame = { type: "regenerate", ...asked };
+  await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/regenerate", body));
+}
+
+const modesNow = () =>
+  inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
+
+// What the next message goes on from, where that is not the thread's present: an earlier state, or
+// a message that it is said instead of.
+let base = {};
+
+function edit(root, text) {
+  if (running) return;
+  message.value = text;
+  grow();
+  message.focus();
+  notice("You say this message differently.", { replaces: root.dataset.message }, () => {
+    while (log.lastChild !== root) log.lastChild.remove();
+    root.remove();
+  });
+}
+
+let beforeAsk = () => {};
+function notice(words = "", from = {}, before = () => {}) {
+  if (!words) beforeAsk();
+  base = from;
+  beforeAsk = before;
+  const cancel = element("button", { type: "button", class: "small", onclick: () => load(threadId) }, "Cancel");
+  byId("notice").replaceChildren(words, ...(words ? [cancel] : []));
+  byId("notice").hidden = !words;
+}
+
+const asked = (text) => question(text, edit);
 
 async function decide(interruptId, decisions) {
   const body = { thread_id: threadId, interrupt_id: interruptId, decisions };
@@ -84,7 +126,14 @@ function began(turn, { run_id: runId, thread_id: id }) {
 async function ended(turn, answer) {
   byId("announcer").textContent = answer.text.slice(0, 2000);
   tabs.postMessage({ threadId });
-  if (running === turn) lastCheckpoint = await checkpoint();
+  if (running === turn) {
+    const state = await api.state(threadId);
+    lastCheckpoint = state.checkpoint?.checkpoint_id ?? null;
+    const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
+    const shown = [...log.querySelectorAll(".question")];
+    shown.forEach((root, at) => questions[at] && editable(root, questions[at].id));
+    if (!state.interrupts?.length) answer.offerAgain();
+  }
   await list.refresh();
 }
 
@@ -97,7 +146,8 @@ async function stop() {
   }
 }
 
-const newAnswer = () => new Answer({ onDecide: decide, onRetry: () => ask(lastAsked) });
+const newAnswer = () =>
+  new Answer({ onDecide: decide, onRetry: () => ask(lastAsked), onAgain: answerAgain });
 
 // ---- showing a thread
 
@@ -105,6 +155,7 @@ const newAnswer = () => new Answer({ onDecide: decide, onRetry: () => ask(lastAs
 async function load(id) {
   leave();
   threadId = id;
+  forget();
   list.mark(id);
   try {
     const [state, active] = await Promise.all([api.state(id), api.activeRun(id)]);
@@ -120,32 +171,62 @@ async function load(id) {
 function render(state, active) {
   log.replaceChildren();
   let messages = state.values?.messages ?? [];
-  const asked = active?.kwargs?.input?.messages?.[0];
-  if (active) messages = before(messages, asked);
+  const said = active?.kwargs?.input?.messages?.[0];
+  if (active) messages = before(messages, said);
   let answer = null;
   for (const each of messages) {
     if (each.type === "human") {
       answer = null;
       lastAsked = textOf(each);
-      show(question(lastAsked));
+      const root = asked(lastAsked);
+      editable(root, each.id);
+      show(root);
     } else if (each.type === "ai" || each.type === "tool") {
       answer ??= settled();
       for (const event of eventsOf(each)) answer.take(event);
     }
   }
-  if (asked) {
-    lastAsked = textOf(asked);
-    show(question(lastAsked));
+  if (said) {
+    lastAsked = textOf(said);
+    show(asked(lastAsked));
   }
   if (active) return;
   for (const { id, value } of state.interrupts ?? []) {
     (answer ??= settled()).take({ type: "interrupt", id, requests: value });
   }
+  if (answer && !state.interrupts?.length) answer.offerAgain();
+}
+
+// Every state that the thread ever had, on any branch; the next message may go on from each.
+async function showHistory() {
+  if (!threadId) return;
+  const states = await api.history(threadId);
+  byId("history").replaceChildren(
+    ...states.map((state) => {
+      const messages = state.values?.messages ?? [];
+      const words = messages.length ? textOf(messages.at(-1)).slice(0, 60) || messages.at(-1).type : "empty";
+      const open = element("button", { type: "button", onclick: () => lookBack(state) }, `${messages.length} · ${words}`);
+      return element("li", {}, open);
+    }),
+  );
+}
+
+function lookBack(state) {
+  leave();
+  render(state, null);
+  const id = state.checkpoint.checkpoint_id;
+  notice("You look at an earlier state; your next message goes on from here.", { checkpoint_id: id });
+}
+
+function forget() {
+  beforeAsk = () => {};
+  notice();
+  byId("history").replaceChildren();
 }
 
 // The messages that were there before the run: its stream tells of all that came after.
-function before(messages, asked) {
-  const at = messages.findIndex(({ id }) => asked && id === asked.id);
+function before(messages, said) {
+  const at = messages.findIndex(({ id }) => said && id === said.id);
   return at < 0 ? messages : messages.slice(0, at);
 }
 
@@ -158,6 +239,7 @@ function settled() {
 function newThread() {
   leave();
   threadId = lastCheckpoint = null;
+  forget();
   history.replaceState(null, "", location.pathname);
   list.mark(null);
   log.replaceChildren();
@@ -175,7 +257,7 @@ function leave() {
 
 // Another tab, or another person's program, may have gone on with the thread.
 async function lookAgain() {
-  if (!threadId || running || document.hidden) return;
+  if (!threadId || running || document.hidden || Object.keys(base).length) return;
   const id = threadId;
   try {
     const now = await checkpoint();
@@ -257,6 +339,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") stop();
 });
 byId("stop").addEventListener("click", stop);
+byId("show-history").addEventListener("click", () => showHistory().catch(tell));
 byId("new-thread").addEventListener("click", newThread);
 byId("open-inspector").addEventListener("click", () => {
   fold("open-inspector", "inspector", !inspector.isOpen);

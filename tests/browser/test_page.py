@@ -49,6 +49,10 @@ def answers(page: Page) -> Locator:
     return page.get_by_role("article", name="Answer")
 
 
+def questions(page: Page) -> Locator:
+    return page.get_by_role("article", name="You").get_by_role("paragraph")
+
+
 async def ended(page: Page, status: str = "success") -> None:
     await expect(answers(page).last).to_have_attribute("data-status", status)
 
@@ -130,7 +134,7 @@ async def test_a_reload_goes_on(page: Page) -> None:
     await expect(page.get_by_role("button", name="Stop")).to_be_visible()
     await ended(page)
     await expect(answers(page).last).to_have_text(TEXT)
-    await expect(page.get_by_role("article", name="You")).to_have_text([PRODUCT, SLOW])
+    await expect(questions(page)).to_have_text([PRODUCT, SLOW])
     await expect(answers(page)).to_have_count(2)
     await expect(page.get_by_role("group", name="Tool calculate")).to_contain_text("391")
 
@@ -145,7 +149,7 @@ async def test_two_tabs_agree(page: Page, open_page: Open) -> None:
     await expect(answers(other).last).to_contain_text("word3")
     for tab in (page, other):
         await expect(answers(tab).last).to_have_text(TEXT)
-        await expect(tab.get_by_role("article", name="You")).to_have_text(["Hello.", SLOW])
+        await expect(questions(tab)).to_have_text(["Hello.", SLOW])
 
 
 async def test_threads_are_listed_and_deleted(page: Page) -> None:
@@ -259,3 +263,84 @@ async def test_a_phone(browser: Browser, server: LocalServer) -> None:
     await conversations.get_by_role("button", name=re.compile(f"^{re.escape(PRODUCT)}")).first.tap()
     await expect(conversations).to_be_hidden()
     await context.close()
+
+
+async def test_an_approval(page: Page, model: ModelServer) -> None:
+    """A request is a card; edited and approved, the tool runs so, and the answer follows."""
+    call = ToolCall("save_note", {"title": "page note", "text": "Before."})
+    model.on("Save it, page.", Reply("I save.", tool_calls=[call]), Reply("Saved it."))
+    await ask(page, "Save it, page.")
+    await ended(page, "interrupted")
+    await page.reload()  # whoever opens the thread later sees it, and can decide
+    card = page.get_by_role("region", name="Waits for your decision")
+    arguments = card.get_by_role("textbox", name="Arguments of save_note")
+    await expect(arguments).to_have_value(re.compile("Before"))
+    await arguments.fill("not json")
+    await card.get_by_role("button", name="Approve as edited").click()
+    await expect(card.get_by_role("alert")).to_contain_text("not valid JSON")
+    await arguments.fill('{"title": "page note", "text": "After."}')
+    await card.get_by_role("button", name="Approve as edited").click()
+    await ended(page)
+    await expect(answers(page).last).to_contain_text("Saved it.")
+    await expect(page.get_by_role("group", name="Tool save_note").last).to_contain_text("Saved as")
+
+
+async def test_a_rejection(page: Page, model: ModelServer) -> None:
+    """Rejected with a reason, the tool does not run and the model hears why."""
+    call = ToolCall("save_note", {"title": "never", "text": "No."})
+    model.on("Save never.", Reply(tool_calls=[call]), Reply("Then not."))
+    await ask(page, "Save never.")
+    card = page.get_by_role("region", name="Waits for your decision")
+    await card.get_by_role("textbox", name="Reason, about save_note").fill("Too early.")
+    await card.get_by_role("button", name="Reject").click()
+    await ended(page)
+    await expect(answers(page).last).to_contain_text("Then not.")
+    assert "Too early." in model.requests[-1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_editing_and_answering_again(page: Page, model: ModelServer, transport: str) -> None:
+    """A message is said differently, an answer is given anew, and the old branch is still there."""
+    await page.get_by_label("Stream over").select_option(transport)
+    model.on(f"Vary on {transport}.", Reply("Answer one."))
+    await ask(page, "Hello.")
+    await ended(page)
+    await ask(page, f"Vary on {transport}.")
+    await expect(answers(page).last).to_contain_text("Answer one.")
+    model.on(f"Vary on {transport}.", Reply("Answer two."))
+    await page.get_by_role("button", name="Answer again").click()
+    await expect(answers(page).last).to_contain_text("Answer two.")
+    await ended(page)
+    first = page.get_by_role("article", name="You").first
+    await first.hover()
+    await first.get_by_role("button", name="Edit").click()
+    await expect(page.get_by_role("textbox", name="Message")).to_have_value("Hello.")
+    await ask(page, "Goodbye.")
+    await expect(answers(page)).to_have_count(1)
+    await expect(answers(page)).to_contain_text("You said: Goodbye.")
+    await ended(page)
+    await page.get_by_role("button", name="Inspector").click()
+    await page.get_by_role("button", name="Show checkpoints").click()
+    await page.get_by_role("button", name="4 · Answer one.").first.click()
+    await expect(answers(page).last).to_contain_text("Answer one.")
+    await ask(page, "From there.")
+    await expect(answers(page).last).to_contain_text("You said: From there.")
+    await ended(page)
+    told = [m["content"] for m in model.requests[-1]["messages"][1:]]
+    assert told[0] == "Hello."
+    assert told[-2:] == ["Answer one.", "From there."]
+
+
+async def test_a_retry_discards_the_partial(page: Page, server: LocalServer) -> None:
+    """What a retry takes back is gone from the page."""
+    script = """async () => {
+      const { Answer } = await import("/page/conversation.js");
+      const answer = new Answer({});
+      for (const event of [
+        { type: "token", message_id: "a", content: "Half an ans" },
+        { type: "retry", message_id: "a", attempt: 2, reason: "it broke off" },
+        { type: "token", message_id: "b", content: "The whole answer." },
+        { type: "done", status: "success" },
+      ]) answer.take(event);
+      return answer.root.textContent; }"""
+    assert await page.evaluate(script) == "The whole answer."
