@@ -11,12 +11,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 import structlog
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    ExtendedModelResponse,
+    ModelRequest,
+    ModelResponse,
+)
 from langchain.agents.middleware.types import AgentState
 from langchain.tools.tool_node import ToolCallRequest
 from langchain_core.messages import (
     AIMessage,
     AnyMessage,
+    BaseMessage,
     HumanMessage,
     RemoveMessage,
     ToolMessage,
@@ -25,7 +31,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
 from langgraph.types import Command, StateUpdate
 
 from agent.model import partial_answer
@@ -49,20 +54,25 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
         super().__init__()
         self._closing: dict[str, asyncio.Task[None]] = {}
 
-    async def abefore_agent(
-        self, state: AgentState[Any], runtime: Runtime[Any]
-    ) -> dict[str, Any] | None:
-        """Closes calls that were left open: by a crash, or by a person who did not decide."""
-        messages = state["messages"]
-        closed = list(_closed(messages))
-        if len(closed) == len(messages):
-            return None
-        return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *closed]}
-
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """Also closes calls that were left open: by a crash, or by a person who did not decide."""
+        repaired = list(_closed(request.messages))
+        if len(repaired) == len(request.messages):
+            return await self._kept(request, handler, [])
+        written: list[BaseMessage] = [RemoveMessage(REMOVE_ALL_MESSAGES), *repaired]
+        response = await self._kept(request.override(messages=repaired), handler, written)
+        update = {"messages": [*written, *response.result]}
+        return ExtendedModelResponse(response, Command(update=update))
+
+    async def _kept(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+        written: Sequence[BaseMessage],
     ) -> ModelResponse[Any]:
         with partial_answer() as said:
             try:
@@ -70,7 +80,7 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
             except asyncio.CancelledError:
                 if said and (text := said[-1].text):
                     stopped = AIMessage(text, id=said[-1].id, response_metadata=MARK)
-                    await _to_its_end(self._write([stopped], "model", get_config()))
+                    await _to_its_end(self._write([*written, stopped], "model", get_config()))
                 raise
 
     async def awrap_tool_call(
@@ -98,7 +108,7 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
             await self._write(unanswered(state.values.get("messages", ())), "tools", config)
 
     async def _write(
-        self, messages: Sequence[AnyMessage], node: str, config: RunnableConfig
+        self, messages: Sequence[BaseMessage], node: str, config: RunnableConfig
     ) -> None:
         """After what other tasks of the step have done: as if `node` had said it, and ended."""
         if self.graph is None or not messages or _CHECKPOINTER not in config["configurable"]:

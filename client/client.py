@@ -20,7 +20,8 @@ import httpx
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import MultitaskStrategy
 
-from client import branches, decisions
+from client.branches import before_answer, before_message
+from client.decisions import check_fit
 from client.decode import PART_NAMES, WIRE_MODES
 from client.delivery import Delivery
 from client.errors import RejectedInput, translated
@@ -133,7 +134,7 @@ class AgentClient:
                 await self._wire.end_runs(thread, instead)
             if replaces:
                 history = await self._wire.history(thread)
-                body["checkpoint_id"] = branches.before_message(history, replaces)
+                body["checkpoint_id"] = before_message(history, replaces)
 
         return self._run(
             assistant,
@@ -172,7 +173,7 @@ class AgentClient:
         }
 
         async def check(thread: str) -> None:
-            decisions.check(await self._wire.state(thread), interrupt_id, decided)
+            check_fit(await self._wire.state(thread), interrupt_id, decided)
 
         return self._run(assistant, body, thread_id, modes, before_start=check)
 
@@ -192,7 +193,7 @@ class AgentClient:
         }
 
         async def go_back(thread: str) -> None:
-            body["checkpoint_id"] = branches.before_answer(await self._wire.history(thread))
+            body["checkpoint_id"] = before_answer(await self._wire.history(thread))
 
         return self._run(assistant, body, thread_id, modes, before_start=go_back)
 

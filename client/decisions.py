@@ -18,7 +18,7 @@ _FIELDS = {
 }
 
 
-def check(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
+def check_fit(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
     """Raises NotFound or RejectedInput, with what to do, if these cannot be the decisions."""
     requests = {found.id: found.requests for found in waiting(state)}
     if interrupt_id not in requests:

@@ -94,7 +94,8 @@ class Decoder:
             if node == "__interrupt__":
                 continue
             self.answer.read_delta(delta)
-            yield Update(node, delta)
+            if delta is not None:  # a hook that had nothing to change
+                yield Update(node, delta)
 
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
         node = str(metadata.get("langgraph_node", ""))

@@ -88,7 +88,7 @@ async def test_an_event_source(page: Page) -> None:
              const reader = response.body.getReader();
              const first = new TextDecoder().decode((await reader.read()).value);
              reader.cancel();
-             return JSON.parse(first.split("data: ")[1]); }""",
+             return JSON.parse(first.split("data: ")[1].split("\\n")[0]); }""",
         QUESTION,
     )
     check(

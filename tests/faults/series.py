@@ -24,6 +24,7 @@ def server_for(model: ModelServer, *, frames: bool = True) -> Iterator[LocalServ
         "OPENAI_BASE_URL": model.url,
         "OPENAI_API_KEY": "test-key",
         "STEADY_ENV_FILE": "",
+        "STEADY_MODEL_RETRIES": "0",  # each failure is to be told, not mended
         "STEADY_MODEL_SILENCE_SECONDS": str(MODEL_SILENCE_SECONDS),
         **({} if frames else {"STEADY_FRAME_SECONDS": "0"}),
     }

@@ -22,7 +22,7 @@ from client import (
 )
 from client.local import LocalServer, find_config, free_port
 from tests.conftest import server_env
-from tests.model_server import Fault, ModelServer, Reply
+from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
 
 CONFIG = find_config(Path(__file__).parent)
@@ -117,13 +117,6 @@ async def test_an_http_error_of_the_model_is_told(
     """Each status of the endpoint that retrying does not cure is worded for people."""
     error = await failure(agent, f"fail {status}")
     assert said in error.message
-
-
-async def test_a_passing_http_error_is_not_noticed(agent: AgentClient, model: ModelServer) -> None:
-    """An endpoint that refuses once is asked again before anything is shown."""
-    model.on("Once more.", Reply("Here I am.", fails=[Fault("status", status=503)]))
-    async with agent.stream("Once more.") as run:
-        assert await run.text() == "Here I am."
 
 
 async def test_a_model_that_breaks_off_fails_with_the_text_so_far(agent: AgentClient) -> None:

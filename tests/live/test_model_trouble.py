@@ -141,9 +141,15 @@ async def test_a_busy_model_is_tried_again(asking: AgentClient, model: ModelServ
     assert await run.text() == "Not now."
 
 
+async def test_a_passing_http_error_is_not_noticed(asking: AgentClient, model: ModelServer) -> None:
+    """An endpoint that refuses once is asked again before anything is shown."""
+    model.on("Once more.", Reply("Here I am.", fails=[Fault("status", status=503)]))
+    assert await asking.stream("Once more.").text() == "Here I am."
+
+
 async def test_the_other_model_answers_last(asking: AgentClient, model: ModelServer) -> None:
     """When all tries have failed, the fallback model is asked, once."""
-    fails = [MID["breaks off"]] * 3
+    fails = [MID["sends an error"]] * 3
     model.on("Who answers?", Reply(WORDS, fails=fails))
     events = await read(asking.stream("Who answers?"))
     assert [event.attempt for event in events if isinstance(event, Retry)] == [2, 3, 4]

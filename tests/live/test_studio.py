@@ -118,7 +118,8 @@ async def test_the_graph_is_drawn(sdk: LangGraphClient) -> None:
         drawing = await sdk.assistants.get_graph(assistant["assistant_id"], xray=xray)
         assert {node["id"] for node in drawing["nodes"]} >= {"model", "tools"}
         edges = {(edge["source"], edge["target"]) for edge in drawing["edges"]}
-        assert {("__start__", "model"), ("model", "tools"), ("tools", "model")} <= edges
+        asks, decided = ("model", "Approval.after_model"), ("Approval.after_model", "tools")
+        assert {("__start__", "model"), asks, decided, ("tools", "model")} <= edges
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/ok"])
@@ -133,13 +134,15 @@ async def test_the_servers_own_pages_answer(studio: httpx.AsyncClient, path: str
 
 
 async def test_a_threads_history_tells_each_step(sdk: LangGraphClient) -> None:
-    """History has a checkpoint for each step, with what came next and its parent."""
+    """History has a checkpoint for each step, approval's among them, with next and parent."""
     thread_id = await thread_after(sdk, QUESTION)
     history = await sdk.threads.get_history(thread_id)
     assert [state["next"] for state in history] == [
         [],
+        ["Approval.after_model"],
         ["model"],
         ["tools"],
+        ["Approval.after_model"],
         ["model"],
         ["__start__"],
     ]
@@ -152,10 +155,10 @@ async def test_a_threads_history_tells_each_step(sdk: LangGraphClient) -> None:
 async def test_a_state_update_as_a_node_is_what_the_node_said(
     sdk: LangGraphClient, model: ModelServer
 ) -> None:
-    """A message written as the node `model` ends the turn, and the model sees it in the next."""
+    """A message written as the model's, its calls approved, ends the turn; the next one sees it."""
     thread_id = await thread_after(sdk, "Speak.")
     said = {"messages": [{"role": "assistant", "content": "Corrected."}]}
-    await sdk.threads.update_state(thread_id, said, as_node="model")
+    await sdk.threads.update_state(thread_id, said, as_node="Approval.after_model")
     state = await sdk.threads.get_state(thread_id)
     assert state["next"] == []
     assert contents(state) == ["Speak.", "You said: Speak.", "Corrected."]
