@@ -75,7 +75,7 @@ def model_fault(rng: random.Random, tokens: int) -> tuple[str, Fault]:
     """What goes wrong at the model, and the name of its row."""
     if rng.random() < 0.2:
         busy = Fault(status=rng.choice([429, 503]), headers={"Retry-After": "0"})
-        return "model: busy, then answers", busy
+        return "model: busy", busy
     kind = rng.choice(_BREAKS)
     after = rng.randrange(1, max(tokens, 2))
     return f"model: {_NAMES[kind]}", Fault(kind, after_tokens=after)  # type: ignore[arg-type]

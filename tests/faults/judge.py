@@ -10,7 +10,7 @@ from tests.faults import outcome as verdicts
 from tests.faults.heard import Heard
 from tests.faults.outcome import Outcome
 from tests.faults.proxy import Proxy
-from tests.faults.scenarios import Scenario
+from tests.faults.scenarios import MODEL_RETRIES, Scenario
 from tests.faults.truth import Server
 from tests.model_script import place
 from tests.model_server import ModelServer
@@ -77,5 +77,6 @@ def _asked_too_often(scenario: Scenario, model: ModelServer, before: int) -> str
     """A run that was started twice has asked the model twice."""
     since = model.requests[before:]
     asked = sum(place(request["messages"])[0] == scenario.question for request in since)
-    wanted = len(scenario.replies) + sum(len(reply.fails) for reply in scenario.replies)
+    tried = (len(reply.fails) + bool(reply.fault) * MODEL_RETRIES for reply in scenario.replies)
+    wanted = len(scenario.replies) + sum(tried)
     return f"{asked} model calls for {wanted}" if asked > wanted else ""

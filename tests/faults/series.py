@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from client.local import LocalServer, find_config
 from tests.faults.outcome import Outcome
+from tests.faults.scenarios import MODEL_RETRIES
 from tests.model_server import ModelServer
 
 CONCURRENCY = 10  # as many as the server has run slots
@@ -24,7 +25,7 @@ def server_for(model: ModelServer, *, frames: bool = True) -> Iterator[LocalServ
         "OPENAI_BASE_URL": model.url,
         "OPENAI_API_KEY": "test-key",
         "STEADY_ENV_FILE": "",
-        "STEADY_MODEL_RETRIES": "0",  # each failure is to be told, not mended
+        "STEADY_MODEL_RETRIES": str(MODEL_RETRIES),
         "STEADY_MODEL_SILENCE_SECONDS": str(MODEL_SILENCE_SECONDS),
         **({} if frames else {"STEADY_FRAME_SECONDS": "0"}),
     }
