@@ -19,6 +19,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.approval import Approval
+from agent.history import LatestTurns, ThreadState
 from agent.model import chat_model
 from agent.retry import TryAgain
 from agent.settings import settings
@@ -113,12 +114,14 @@ _agent = create_agent(
     system_prompt=SYSTEM_PROMPT,
     middleware=[
         _agent_keeper,
+        LatestTurns(settings().steady_context_tokens),
         PerRun(),
         Approval(NEEDS_APPROVAL),
         _try_again(),
         ToolErrorMiddleware(_tool_failed),
         ToolTimeLimit(settings().steady_tool_seconds),
     ],
+    state_schema=ThreadState,
     context_schema=Context,
     name="agent",
 )
@@ -127,7 +130,13 @@ graph = _agent.with_config(recursion_limit=settings().steady_max_steps)
 chat = create_agent(
     chat_model(),
     system_prompt=SYSTEM_PROMPT,
-    middleware=[_chat_keeper, PerRun(), _try_again()],
+    middleware=[
+        _chat_keeper,
+        LatestTurns(settings().steady_context_tokens),
+        PerRun(),
+        _try_again(),
+    ],
+    state_schema=ThreadState,
     context_schema=Context,
     name="chat",
 )

@@ -28,10 +28,14 @@ class Settings(BaseSettings):
     steady_model_silence_seconds: float = Field(60.0, gt=0)
     steady_model_retries: int = Field(2, ge=0, le=10)
     steady_fallback_model: str | None = None
+    steady_context_tokens: int = Field(
+        32_000, gt=0, description="About how much of a thread the model is sent"
+    )
     steady_tool_seconds: float = Field(60.0, gt=0)
     steady_max_steps: int = Field(
         100, gt=0, description="Steps of one run; a model call is one, its tool calls are another"
     )
+    steady_threads_file: Path = Path(".langgraph_api/threads.sqlite")
     steady_gguf: Path | None = None
     steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
     steady_queue_wake: bool = True

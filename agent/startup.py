@@ -12,6 +12,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agent import embedded, queue_wake
 from agent.graph import SYSTEM_PROMPT
+from agent.recovery import restore_threads
 from agent.settings import settings
 from agent.tools import TOOLS
 
@@ -25,12 +26,20 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     _shorten_pauses()
     if settings().steady_queue_wake:
         queue_wake.apply()
+    await _restore_threads()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
         yield
     finally:
         if warming is not None:
             warming.cancel()
+
+
+async def _restore_threads() -> None:
+    try:
+        await restore_threads()
+    except Exception as error:
+        await log.aerror(f"Threads that a killed server forgot could not be restored: {error}")
 
 
 async def _warm_embedded() -> None:

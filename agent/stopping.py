@@ -7,7 +7,7 @@ tool calls that were half written are left out, and calls without a result get o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     RemoveMessage,
+    ToolCall,
     ToolMessage,
 )
 from langchain_core.runnables import RunnableConfig
@@ -118,23 +119,35 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
         await self.graph.abulk_update_state(_thread_of(config), [[ended], [said], [ended]])
 
 
-def unanswered(messages: Sequence[AnyMessage], words: str = STOPPED_CALL) -> list[ToolMessage]:
-    """A result with these words for each call of the last model message that has none."""
-    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
-    last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
-    return [
-        ToolMessage(words, name=call["name"], tool_call_id=call["id"], status="error")
-        for call in (last.tool_calls if last else ())
-        if call["id"] not in answered
-    ]
+def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
+    """A result for each call of the last model message that has none."""
+    return _results(list(_calls_open_before([*messages, HumanMessage("")]))[-1], STOPPED_CALL)
 
 
 def _closed(messages: Sequence[AnyMessage]) -> Iterator[AnyMessage]:
-    """The messages, with a result for each call that the person's next message found open."""
-    for at, message in enumerate(messages):
-        if isinstance(message, HumanMessage):
-            yield from unanswered(messages[:at], OPEN_CALL)
+    """The messages, with a result for each call that the next turn found open."""
+    for message, calls in zip(messages, _calls_open_before(messages), strict=True):
+        if not isinstance(message, ToolMessage):
+            yield from _results(calls, OPEN_CALL)
         yield message
+
+
+def _calls_open_before(messages: Iterable[AnyMessage]) -> Iterator[list[ToolCall]]:
+    calls: dict[str | None, ToolCall] = {}
+    for message in messages:
+        yield list(calls.values())
+        if isinstance(message, ToolMessage):
+            calls.pop(message.tool_call_id, None)
+        else:
+            made = message.tool_calls if isinstance(message, AIMessage) else ()
+            calls = {call["id"]: call for call in made}
+
+
+def _results(calls: Iterable[ToolCall], words: str) -> list[ToolMessage]:
+    return [
+        ToolMessage(words, name=call["name"], tool_call_id=call["id"], status="error")
+        for call in calls
+    ]
 
 
 def _thread_of(config: RunnableConfig) -> RunnableConfig:

@@ -114,5 +114,5 @@ def test_numbers_tell_their_unit() -> None:
         for name, field in Settings.model_fields.items()
         if field.annotation in (int, float)
     }
-    counts = {"STEADY_MAX_STEPS", "STEADY_MODEL_RETRIES"}
+    counts = {"STEADY_MAX_STEPS", "STEADY_MODEL_RETRIES", "STEADY_CONTEXT_TOKENS"}
     assert [n for n in numbers - counts if not n.endswith(("_SECONDS", "_BYTES"))] == []

@@ -1,0 +1,56 @@
+"""What a thread keeps, and how much of it the model is sent: long threads stay cheap.
+
+A thread keeps every message, but each checkpoint only what is new since the one before: LangGraph's
+`DeltaChannel`. The model is sent the latest turns that fit into a number of tokens.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
+from typing import Annotated, Any, Required
+
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import AgentState
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages.utils import count_tokens_approximately
+from langgraph.channels import DeltaChannel
+from langgraph.graph.message import _messages_delta_reducer
+
+
+class ThreadState(AgentState[Any]):
+    """LangChain's agent state, its messages stored as what each step added."""
+
+    messages: Required[Annotated[list[AnyMessage], DeltaChannel(_messages_delta_reducer)]]
+
+
+class LatestTurns(AgentMiddleware[AgentState[Any], Any]):
+    """Sends the model at most about `tokens` of the conversation: its latest turns, each whole.
+
+    The oldest go in blocks of half of `tokens`, so that from turn to turn the model is sent the
+    same beginning, which endpoints keep in their prompt caches. The present turn is always sent.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self._tokens = tokens
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        return await handler(
+            request.override(messages=latest_turns(request.messages, self._tokens))
+        )
+
+
+def latest_turns(messages: Sequence[AnyMessage], tokens: int) -> list[AnyMessage]:
+    """The messages from the first turn on that is sent; a turn begins with a person's message."""
+    before = list(accumulate((count_tokens_approximately([m]) for m in messages), initial=0))
+    if before[-1] <= tokens:
+        return list(messages)
+    block = max(tokens // 2, 1)
+    to_drop = math.ceil((before[-1] - tokens) / block) * block
+    turns = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    first = next((at for at in turns if before[at] >= to_drop), turns[-1] if turns else 0)
+    return list(messages[first:])

@@ -1,0 +1,116 @@
+"""The file that threads are kept in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.graph import START, StateGraph
+
+from agent import checkpoints
+from agent.checkpoints import ThreadFile, checkpointer
+from agent.history import ThreadState
+from agent.settings import settings
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "new folder" / "threads.sqlite"
+    monkeypatch.setenv("STEADY_THREADS_FILE", str(path))
+    settings.cache_clear()
+    return path
+
+
+@checkpointer_test(name="ThreadFile")
+async def thread_file() -> AsyncIterator[ThreadFile]:
+    settings().steady_threads_file.unlink(missing_ok=True)
+    async with checkpointer() as saver:
+        yield saver
+
+
+async def test_it_keeps_the_contract_of_checkpointers() -> None:
+    """LangGraph's conformance suite passes, with copies and rolled back runs."""
+    report = await validate(thread_file)
+    report.print_report()
+    assert report.passed_all_base()
+    assert report.results["delete_for_runs"].passed
+    assert report.results["copy_thread"].passed
+
+
+def echo(state: ThreadState) -> dict[str, Any]:
+    return {"messages": [AIMessage(f"heard {state['messages'][-1].text}")]}
+
+
+def graph(saver: ThreadFile) -> Any:
+    built = StateGraph(ThreadState).add_node("echo", echo).add_edge(START, "echo")
+    return built.compile(checkpointer=saver)
+
+
+async def say(saver: ThreadFile, thread_id: str, text: str, run_id: str) -> None:
+    config = {"configurable": {"thread_id": thread_id}, "metadata": {"run_id": run_id}}
+    await graph(saver).ainvoke({"messages": [HumanMessage(text)]}, config)
+
+
+async def texts(saver: ThreadFile, thread_id: str) -> list[str]:
+    state = await graph(saver).aget_state({"configurable": {"thread_id": thread_id}})
+    messages: list[AnyMessage] = state.values.get("messages", [])
+    return [message.text for message in messages]
+
+
+async def test_what_was_written_is_there_for_the_next_process(file: Path) -> None:
+    """Another connection to the same file reads the thread as it was."""
+    async with checkpointer() as saver:
+        await say(saver, "a", "one", "run 1")
+    async with checkpointer() as again:
+        assert await texts(again, "a") == ["one", "heard one"]
+    assert file.stat().st_size  # noqa: ASYNC240
+
+
+async def test_a_run_rolled_back_leaves_what_was_before() -> None:
+    """A run's steps are deleted, no other run's and no other thread's."""
+    async with checkpointer() as saver:
+        await say(saver, "a", "one", "run 1")
+        await say(saver, "a", "two", "run 2")
+        await say(saver, "b", "three", "run 3")
+        await saver.adelete_for_runs(["run 2", "unknown"])
+        assert await texts(saver, "a") == ["one", "heard one"]
+        assert await texts(saver, "b") == ["three", "heard three"]
+
+
+async def test_a_copied_thread_goes_its_own_way() -> None:
+    """The copy has the whole thread, and what is said there stays there."""
+    async with checkpointer() as saver:
+        await say(saver, "a", "one", "run 1")
+        await saver.acopy_thread("a", "b")
+        await say(saver, "b", "two", "run 2")
+        assert await texts(saver, "a") == ["one", "heard one"]
+        assert await texts(saver, "b") == ["one", "heard one", "two", "heard two"]
+
+
+async def test_two_writers_wait_for_each_other() -> None:
+    """Connections that write at once are served one after the other, none fails."""
+    async with checkpointer() as one, checkpointer() as other:
+        said = [say(saver, f"{n}{n % 2}", "x", "r") for n, saver in enumerate([one, other] * 20)]
+        await asyncio.gather(*said)
+        for n in range(40):
+            assert await texts(one, f"{n}{n % 2}") == ["x", "heard x"]
+
+
+async def test_the_servers_adapter_passes_the_question_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The adapter lacks the one query; when it has it, there is nothing left to patch."""
+    for name, value in {"DATABASE_URI": ":memory:", "REDIS_URI": "fake"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MIGRATIONS_PATH", "__inmem")
+    from langgraph_api._checkpointer._adapter import _CustomCheckpointerAdapter as Adapter
+
+    asked = "aget_delta_channel_history"
+    if getattr(Adapter, asked).__module__ == checkpoints.__name__:
+        monkeypatch.delattr(Adapter, asked)  # another test's server in this process patched it
+    assert asked not in vars(Adapter)
+    assert checkpoints.ask_the_file_itself()
+    assert not checkpoints.ask_the_file_itself()
