@@ -11,16 +11,45 @@ from typing import Annotated, Any, Required
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import AgentState
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langgraph.channels import DeltaChannel
-from langgraph.graph.message import _messages_delta_reducer
+from langgraph.checkpoint.base import PendingWrite
+from langgraph.graph.message import REMOVE_ALL_MESSAGES, _messages_delta_reducer
+
+
+class MessagesChannel(DeltaChannel[list[AnyMessage]]):
+    """A delta channel of messages that knows `RemoveMessage(REMOVE_ALL_MESSAGES)`.
+
+    LangGraph's reducer does not, and LangChain's middleware (its summaries, its repairs) writes it.
+    """
+
+    def update(self, values: Sequence[Any]) -> bool:
+        return super().update(self._kept(values))
+
+    def replay_writes(self, writes: Sequence[PendingWrite]) -> None:
+        kept = self._kept([value for _, _, value in writes])
+        super().replay_writes([("", "", value) for value in kept])
+
+    def _kept(self, values: Sequence[Any]) -> list[Any]:
+        """What comes after the last removal of all messages, which empties the channel."""
+        for at in reversed(range(len(values))):
+            items = values[at] if isinstance(values[at], list) else [values[at]]
+            removals = [n for n, item in enumerate(items) if _removes_all(item)]
+            if removals:
+                self.value = []
+                return [items[removals[-1] + 1 :], *values[at + 1 :]]
+        return list(values)
+
+
+def _removes_all(item: Any) -> bool:
+    return isinstance(item, RemoveMessage) and item.id == REMOVE_ALL_MESSAGES
 
 
 class ThreadState(AgentState[Any]):
     """LangChain's agent state, its messages stored as what each step added."""
 
-    messages: Required[Annotated[list[AnyMessage], DeltaChannel(_messages_delta_reducer)]]
+    messages: Required[Annotated[list[AnyMessage], MessagesChannel(_messages_delta_reducer)]]
 
 
 class LatestTurns(AgentMiddleware[AgentState[Any], Any]):

@@ -154,7 +154,7 @@ async def test_the_other_model_answers_last(asking: AgentClient, model: ModelSer
     events = await read(asking.stream("Who answers?"))
     assert [event.attempt for event in events if isinstance(event, Retry)] == [2, 3, 4]
     assert standing(events) == "".join(WORDS)
-    asked = [r["model"] for r in model.requests if "Who answers?" in str(r["messages"])]
+    asked = [r["model"] for r in model.requests if "Who answers?" in str(r)]
     assert asked[-1] == "the-other"
     assert "the-other" not in asked[:-1]
 

@@ -1,13 +1,28 @@
 """How much of a thread the model is sent."""
 
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+)
 from langchain_core.messages.utils import count_tokens_approximately
+from langgraph._internal._typing import MISSING
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from langgraph.graph.message import (
+    REMOVE_ALL_MESSAGES,
+    _messages_delta_reducer,
+    add_messages,
+)
 
-from agent.history import latest_turns
+from agent.history import MessagesChannel, ThreadState, latest_turns
 
 
 def size(messages: list[AnyMessage]) -> int:
@@ -66,3 +81,52 @@ def test_a_thread_without_a_person_is_sent_as_it_is() -> None:
     """Where no turn begins there is nothing to cut at."""
     thread: list[AnyMessage] = [AIMessage("word " * 1000)] * 3
     assert latest_turns(thread, 10) == thread
+
+
+# What is kept
+
+
+ids = st.sampled_from("abcdef")
+written = st.lists(
+    st.one_of(
+        ids.map(lambda at: HumanMessage(f"text of {at}", id=at)),
+        st.text("xyz", min_size=3).map(lambda at: AIMessage(at, id=at)),
+        st.just(RemoveMessage(REMOVE_ALL_MESSAGES)),
+    ),
+    max_size=5,
+    unique_by=lambda message: message.id,  # add_messages keeps both after a removal of all
+)
+
+
+@given(st.lists(written, max_size=8), st.data())
+def test_the_same_is_kept_as_without_deltas(writes: list[Any], data: st.DataObject) -> None:
+    """Step by step or replayed in any batches, the channel holds what `add_messages` makes."""
+    whole: list[Any] = []
+    for write in writes:
+        whole = list(add_messages(whole, write))
+    spec = MessagesChannel(_messages_delta_reducer, list)
+    stepped, replayed = (spec.from_checkpoint(MISSING) for _ in range(2))
+    for write in writes:
+        stepped.update([write])
+    rest = list(writes)
+    while rest:
+        batch = data.draw(st.integers(1, len(rest)))
+        replayed.replay_writes([("task", "messages", write) for write in rest[:batch]])
+        rest = rest[batch:]
+    assert stepped.get() == whole
+    assert replayed.get() == whole
+
+
+async def test_a_message_without_an_id_gets_one_for_good() -> None:
+    """However a message was given, it has an id, and the same one whenever the thread is read."""
+    built = StateGraph(ThreadState).add_node("node", lambda state: {}).add_edge(START, "node")
+    graph = built.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "a"}}
+    given: list[Any] = [("user", "pair"), {"role": "user", "content": "dict"}, HumanMessage("m")]
+    for message in given:
+        await graph.ainvoke({"messages": [message]}, config)
+    await graph.ainvoke({"messages": "text"}, config)  # type: ignore[arg-type]
+    first, again = [(await graph.aget_state(config)).values["messages"] for _ in range(2)]
+    assert [message.text for message in first] == ["pair", "dict", "m", "text"]
+    assert all(message.id for message in first)
+    assert first == again
