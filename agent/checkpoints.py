@@ -6,7 +6,6 @@ each step before the next but one begins, and a run's last before its stream end
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -68,29 +67,9 @@ class ThreadFile(AsyncSqliteSaver):
             return [row[1] async for row in rows]
 
 
-def ask_the_file_itself() -> bool:
-    """Lets the server ask a custom checkpointer for a delta channel's history in one query.
-
-    The server's adapter around custom checkpointers has every method but this one, and so walks
-    back checkpoint by checkpoint: 60 ms of CPU a turn in place of 10 (langgraph-api 0.16.7).
-    Returns whether anything was changed.
-    """
-    module = sys.modules.get("langgraph_api._checkpointer._adapter")
-    adapter = getattr(module, "_CustomCheckpointerAdapter", None)
-    if adapter is None or "aget_delta_channel_history" in vars(adapter):
-        return False
-
-    async def asked_of_inner(self: Any, **asked: Any) -> Any:
-        return await self._inner.aget_delta_channel_history(**asked)
-
-    adapter.aget_delta_channel_history = asked_of_inner
-    return True
-
-
 @asynccontextmanager
 async def checkpointer() -> AsyncIterator[ThreadFile]:
     """The server's checkpointer, as `checkpointer.path` in langgraph.json names it."""
-    ask_the_file_itself()
     path = settings().steady_threads_file
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     async with aiosqlite.connect(path) as connection:

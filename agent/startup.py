@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from agent import embedded, queue_wake
+from agent import embedded, patches, queue_wake
 from agent.graph import SYSTEM_PROMPT
 from agent.recovery import restore_threads
 from agent.settings import settings
@@ -24,6 +24,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     """Around the server's life: runs that start at once, short pauses, a warm embedded model."""
     _tell_jobs()
     _shorten_pauses()
+    patches.apply()
     if settings().steady_queue_wake:
         queue_wake.apply()
     await _restore_threads()

@@ -94,8 +94,7 @@ class Decoder:
             if node == "__interrupt__":
                 continue
             self.answer.read_delta(delta)
-            if delta is not None:  # a hook that had nothing to change
-                yield Update(node, delta)
+            yield Update(node, delta)
 
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
         node = str(metadata.get("langgraph_node", ""))

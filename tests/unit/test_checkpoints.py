@@ -10,7 +10,6 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import START, StateGraph
 
-from agent import checkpoints
 from agent.checkpoints import ThreadFile, checkpointer
 from agent.history import ThreadState
 from agent.settings import settings
@@ -97,20 +96,3 @@ async def test_two_writers_wait_for_each_other() -> None:
         await asyncio.gather(*said)
         for n in range(40):
             assert await texts(one, f"{n}{n % 2}") == ["x", "heard x"]
-
-
-async def test_the_servers_adapter_passes_the_question_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The adapter lacks the one query; when it has it, there is nothing left to patch."""
-    for name, value in {"DATABASE_URI": ":memory:", "REDIS_URI": "fake"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MIGRATIONS_PATH", "__inmem")
-    from langgraph_api._checkpointer._adapter import _CustomCheckpointerAdapter as Adapter
-
-    asked = "aget_delta_channel_history"
-    if getattr(Adapter, asked).__module__ == checkpoints.__name__:
-        monkeypatch.delattr(Adapter, asked)  # another test's server in this process patched it
-    assert asked not in vars(Adapter)
-    assert checkpoints.ask_the_file_itself()
-    assert not checkpoints.ask_the_file_itself()

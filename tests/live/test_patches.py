@@ -1,0 +1,70 @@
+"""The patches of the server: each is still needed, and does what it says."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from agent import patches
+from client import AgentClient
+
+
+@pytest.fixture
+def loadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's modules can be imported outside of a server."""
+    for name, value in {"DATABASE_URI": ":memory:", "REDIS_URI": "fake"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MIGRATIONS_PATH", "__inmem")
+
+
+def test_the_adapter_still_lacks_the_query(loadable: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the adapter passes the question on by itself, there is nothing left to patch."""
+    from langgraph_api._checkpointer import _adapter
+
+    assert patches.one_query_for_history(_adapter)
+    assert not patches.one_query_for_history(_adapter)
+    monkeypatch.delattr(_adapter._CustomCheckpointerAdapter, "aget_delta_channel_history")
+
+
+class Waiting:
+    """A list of threads as the in-memory server has it, its checkpointer slow."""
+
+    def __init__(self, ids: list[UUID]) -> None:
+        self.store: dict[str, list[Any]] = {
+            "threads": [{"thread_id": at, "metadata": {}} for at in ids],
+            "runs": [],
+            "crons": [],
+        }
+
+
+async def delete_two(threads: Any) -> list[UUID]:
+    """What is left of three when the first two are deleted at once."""
+    ids = [uuid4() for _ in range(3)]
+    conn = Waiting(ids)
+    await asyncio.gather(*(threads.delete(conn, at) for at in ids[:2]), return_exceptions=True)
+    return [ids.index(thread["thread_id"]) for thread in conn.store["threads"]]
+
+
+async def test_deletions_still_meet(loadable: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpatched, two deletions at once remove a thread that nobody named; patched, they do not."""
+    from langgraph_runtime_inmem import ops
+
+    async def slowly(*args: Any) -> None:
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(ops, "_delete_checkpoints_for_thread", slowly)
+    assert await delete_two(ops.Threads) == [1]
+    patched = SimpleNamespace(Threads=type("Threads", (ops.Threads,), {}))
+    assert patches.one_deletion_at_a_time(patched)
+    assert not patches.one_deletion_at_a_time(patched)
+    assert await delete_two(patched.Threads) == [2]
+
+
+async def test_threads_deleted_at_once_leave_the_others(agent: AgentClient) -> None:
+    """Every second of twenty threads is deleted at once: the others are all still there."""
+    ids = [await agent.threads.create() for _ in range(20)]
+    await asyncio.gather(*(agent.threads.delete(at) for at in ids[::2]))
+    kept = [await agent.threads.get(at) for at in ids[1::2]]
+    assert [str(thread["thread_id"]) for thread in kept] == ids[1::2]
