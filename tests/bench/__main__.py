@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any, get_args
 
 from client.events import Mode
-from tests.bench import deaf, measure
+from tests.bench import deaf, measure, threads
 from tests.bench.contestants import (
     MANY_JOBS,
     ROOT,
@@ -28,6 +28,7 @@ from tests.bench.contestants import (
 from tests.bench.measure import FULL, QUICK, Size
 from tests.bench.table import OURS, Results, tables, write
 from tests.bench.table import STOCK as STOCK_NAME
+from tests.model_server import ModelServer
 
 STARTED = time.monotonic()
 
@@ -95,6 +96,13 @@ def many_at_once(model: Contestant, size: Size, results: Results) -> None:
                 results.capacities[name] = found
 
 
+def long_threads(size: Size, results: Results) -> None:
+    """What a thread costs that grows, and how soon a stop reaches the model."""
+    with ModelServer() as model:
+        results.growth = attempt("a long thread", lambda: threads.growth(size.turns, model), {})
+        results.stops_ms = attempt("stops", lambda: threads.stops_ms(size.stops, model), [])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -106,6 +114,7 @@ def main() -> None:
         results.inside = attempt("in process", lambda: measure.inside(size, env), {})
         one_at_a_time(model, size, results)
         many_at_once(model, size, results)
+        long_threads(size, results)
         results.starts_seconds = attempt("starts", lambda: measure.starts(size, env), {})
         rounds = min(size.rounds, 3)
         results.cold_seconds = attempt("cold", lambda: measure.cold_start(env, rounds), [])

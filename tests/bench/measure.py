@@ -30,10 +30,14 @@ class Size:
     tokens: int
     levels: tuple[int, ...]
     level_seconds: int
+    turns: int
+    stops: int
 
 
-FULL = Size(rounds=4, tokens=5000, levels=(10, 25, 50, 100, 150, 200), level_seconds=5)
-QUICK = Size(rounds=1, tokens=300, levels=(2,), level_seconds=1)
+FULL = Size(
+    rounds=4, tokens=5000, levels=(10, 25, 50, 100, 150, 200), level_seconds=5, turns=400, stops=20
+)
+QUICK = Size(rounds=1, tokens=300, levels=(2,), level_seconds=1, turns=20, stops=3)
 
 
 async def first_texts(contestants: Iterable[Contestant], rounds: int) -> Series:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.measure import Capacity, Cost, Series
+from tests.bench.threads import Grown
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 OURS, STOCK = "steadystream", "stock, 10 jobs"
@@ -28,6 +29,8 @@ class Results:
     cold_seconds: list[float] = field(default_factory=list)
     slow_reader: tuple[float, bool] | None = None
     deaf_reader_kb: float | None = None
+    growth: dict[str, Grown] = field(default_factory=dict)
+    stops_ms: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -41,7 +44,14 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 
 def tables(results: Results) -> str:
     """Everything, in Markdown."""
-    parts = [_one_stream(results), _modes(results), _many(results), _rest(results), _goals(results)]
+    parts = [
+        _one_stream(results),
+        _modes(results),
+        _many(results),
+        _threads(results),
+        _rest(results),
+        _goals(results),
+    ]
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     told = f"`make bench`, {machine}, {results.seconds / 60:.0f} minutes; medians (min-max)."
     return "\n\n".join([told, *parts])
@@ -102,6 +112,15 @@ def _many(results: Results) -> str:
     return _rows(head, rows)
 
 
+def _threads(results: Results) -> str:
+    rows = [
+        [name, f"{it.megabytes:.1f}", f"{it.early_ms:.0f}", f"{it.late_ms:.0f}"]
+        for name, it in results.growth.items()
+    ]
+    head = ["a thread of 400 turns of 1 kB, SQLite", "MB on disk", "CPU ms, turn 10", "turn 400"]
+    return _rows(head, rows)
+
+
 def _rest(results: Results) -> str:
     rows = [[f"{name}: CPU s", spread(v, 2)] for name, v in results.starts_seconds.items()]
     rows.append(["cold start of the server, until it answers: s", spread(results.cold_seconds, 1)])
@@ -135,12 +154,18 @@ def _goals(results: Results) -> str:
     ]
     added = [added_ms(results, name) for name in (STOCK, OURS)]
     streams = [str(c.streams) if c else "failed" for c in (held_stock, held)]
+    growth = [results.growth.get(name) for name in ("LangGraph in process", OURS)]
+    sizes = [f"{it.megabytes:.1f}" if it else "failed" for it in growth]
+    ratios = [f"{it.late_ms / it.early_ms:.1f}" if it else "failed" for it in growth]
     rows: list[list[str]] = [
         ["server CPU, us/token", _cells(stock)[0], _cells(ours)[0], "30"],
         ["bytes/token", _cells(stock)[1], _cells(ours)[1], "12"],
         ["first token added, ms", spread(added[0]), spread(added[1], 1), "25"],
         ["in process, us/token", spread(inside[0]), spread(inside[1], 1), "35"],
         ["streams held", *streams, "150"],
+        ["400 turns in SQLite, MB", *sizes, "12"],
+        ["CPU of turn 400 over turn 10", *ratios, "2"],
+        ["stop to the model's connection closed, ms", "", spread(results.stops_ms), "200"],
         ["first token in process, ms: frames off, on", spread(off, 1), spread(on, 1), "the same"],
     ]
     return _rows(["goal", "stock", "ours", "goal is"], rows)
