@@ -6,7 +6,6 @@ A thread keeps every message, but each checkpoint only what is new since the one
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import accumulate
 from typing import Annotated, Any, Required
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -75,11 +74,15 @@ class LatestTurns(AgentMiddleware[AgentState[Any], Any]):
 
 def latest_turns(messages: Sequence[AnyMessage], tokens: int) -> list[AnyMessage]:
     """The messages from the first turn on that is sent; a turn begins with a person's message."""
-    before = list(accumulate((count_tokens_approximately([m]) for m in messages), initial=0))
-    if before[-1] <= tokens:
-        return list(messages)
-    block = max(tokens // 2, 1)
-    to_drop = math.ceil((before[-1] - tokens) / block) * block
+    surplus, block = count_tokens_approximately(messages) - tokens, max(tokens // 2, 1)
     turns = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
-    first = next((at for at in turns if before[at] >= to_drop), turns[-1] if turns else 0)
+    if surplus <= 0 or not turns:
+        return list(messages)
+    to_drop = math.ceil(surplus / block) * block
+    first, dropped = turns[0], count_tokens_approximately(messages[: turns[0]])
+    for following in turns[1:]:
+        if dropped >= to_drop:
+            break
+        dropped += count_tokens_approximately(messages[first:following])
+        first = following
     return list(messages[first:])

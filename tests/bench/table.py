@@ -154,7 +154,7 @@ def _goals(results: Results) -> str:
     ]
     added = [added_ms(results, name) for name in (STOCK, OURS)]
     streams = [str(c.streams) if c else "failed" for c in (held_stock, held)]
-    growth = [results.growth.get(name) for name in ("LangGraph in process", OURS)]
+    growth = [results.growth.get(name) for name in ("LangGraph in process", INSIDE)]
     sizes = [f"{it.megabytes:.1f}" if it else "failed" for it in growth]
     ratios = [f"{it.late_ms / it.early_ms:.1f}" if it else "failed" for it in growth]
     rows: list[list[str]] = [

@@ -1,17 +1,21 @@
 """What long threads cost, and how soon a stopped run lets go of its model.
 
-python -m tests.bench.threads 400       prints, as JSON, what LangGraph's own agent state costs
+python -m tests.bench.threads stock 400     prints, as JSON, what a thread costs in process
 """
 
 import asyncio
 import json
+import os
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
 from langchain.agents import create_agent
@@ -38,15 +42,16 @@ class Grown:
 
 
 def growth(turns: int, model: ModelServer) -> dict[str, Grown]:
-    """Of a server of ours, all it keeps on disk; of LangGraph's own state in process."""
-    whole = ask_worker("tests.bench.threads", str(turns), env=environment(model.url))
-    return {
-        "LangGraph in process": Grown(**whole),
-        "steadystream": asyncio.run(_ours(turns, model)),
+    """The graphs in process, with SQLite; and our server, with all that it keeps on disk."""
+    env = environment(model.url)
+    found = {
+        name: Grown(**ask_worker("tests.bench.threads", kind, str(turns), env=env))
+        for name, kind in [("LangGraph in process", "stock"), ("ours in process", "ours")]
     }
+    return {**found, "steadystream": asyncio.run(_server(turns, model))}
 
 
-async def _ours(turns: int, model: ModelServer) -> Grown:
+async def _server(turns: int, model: ModelServer) -> Grown:
     with TemporaryDirectory() as folder:
         server = LocalServer(find_config(ROOT), env=environment(model.url), folder=Path(folder))
         with server:
@@ -67,14 +72,28 @@ async def _ours(turns: int, model: ModelServer) -> Grown:
             return _grown(Path(folder), costs)
 
 
-async def _whole(turns: int) -> Grown:
+@asynccontextmanager
+async def _stock_graph(file: Path) -> AsyncIterator[Any]:
+    async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
+        yield create_agent(ChatOpenAI(streaming=True), checkpointer=saver)
+
+
+@asynccontextmanager
+async def _our_graph(file: Path) -> AsyncIterator[Any]:
+    os.environ["STEADY_THREADS_FILE"] = str(file)
+    graph, checkpoints = import_module("agent.graph"), import_module("agent.checkpoints")
+    async with checkpoints.checkpointer() as saver:
+        yield graph.graph.copy({"checkpointer": saver})
+
+
+async def _inside(kind: str, turns: int) -> Grown:
     with TemporaryDirectory() as folder:
-        async with AsyncSqliteSaver.from_conn_string(f"{folder}/threads.sqlite") as saver:
-            graph = create_agent(ChatOpenAI(streaming=True), checkpointer=saver)
+        made = {"stock": _stock_graph, "ours": _our_graph}[kind]
+        async with made(Path(folder) / "threads.sqlite") as graph:
 
             async def say(text: str) -> None:
                 asked = {"messages": [HumanMessage(text)]}
-                await graph.ainvoke(asked, {"configurable": {"thread_id": "1"}})  # type: ignore[call-overload]
+                await graph.ainvoke(asked, {"configurable": {"thread_id": "1"}})
 
             costs = await _costs(turns, say, time.process_time)
             return _grown(Path(folder), costs)
@@ -130,4 +149,4 @@ async def _stop_ms(agent: AgentClient, model: ModelServer) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_whole(int(sys.argv[1]))).__dict__))
+    print(json.dumps(asdict(asyncio.run(_inside(sys.argv[1], int(sys.argv[2]))))))
