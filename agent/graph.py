@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.approval import Approval
 from agent.history import LatestTurns, ThreadState
+from agent.memory import MEMORY_TOOLS
 from agent.model import chat_model
 from agent.retry import TryAgain
 from agent.settings import settings
@@ -110,7 +111,7 @@ _agent_keeper, _chat_keeper = KeepWhatWasSaid(), KeepWhatWasSaid()
 
 _agent = create_agent(
     chat_model(),
-    TOOLS,
+    [*TOOLS, *(MEMORY_TOOLS if settings().remembers else ())],
     system_prompt=SYSTEM_PROMPT,
     middleware=[
         _agent_keeper,

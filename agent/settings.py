@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     steady_context_tokens: int = Field(
         32_000, gt=0, description="About how much of a thread the model is sent"
     )
+    steady_memory: bool | None = None
     steady_tool_seconds: float = Field(60.0, gt=0)
     steady_max_steps: int = Field(
         100, gt=0, description="Steps of one run; a model call is one, its tool calls are another"
@@ -54,6 +55,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the embedded model answers: neither a key nor a base URL is set."""
         return self.openai_api_key is None and self.openai_base_url is None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the agent has its memory tools; the embedded model does better with fewer."""
+        return not self.embedded if self.steady_memory is None else self.steady_memory
 
 
 @lru_cache(maxsize=1)

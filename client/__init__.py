@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         to_json,
     )
     from client.limits import Limits
+    from client.memories import Memory
     from client.reconnect import Reconnect
     from client.run import Run
 
@@ -62,6 +63,7 @@ __all__ = [
     "FirstEventTimedOut",
     "Interrupt",
     "Limits",
+    "Memory",
     "Mode",
     "ModelFailed",
     "NotFound",
@@ -93,7 +95,8 @@ __all__ = [
     "to_json",
 ]
 
-_HOMES = ("events", "errors", "limits", "reconnect", "run", "client")  # the light ones first
+# The light ones first.
+_HOMES = ("events", "errors", "limits", "reconnect", "run", "memories", "client")
 
 
 def __getattr__(name: str) -> Any:

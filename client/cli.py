@@ -1,4 +1,4 @@
-"""`steady`: run, chat, chain, threads, graph, doctor, bench, model.
+"""`steady`: run, chat, chain, threads, memory, graph, doctor, bench, model.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
 """
@@ -197,6 +197,38 @@ async def delete_thread(agent: Any, thread_id: str) -> int:
     """Delete a thread and all its checkpoints."""
     await agent.threads.delete(thread_id)
     click.echo(f"Deleted {thread_id}.")
+    return 0
+
+
+@cli.group()
+def memory() -> None:
+    """What the agent remembers of you."""
+
+
+@memory.command("list")
+@_url
+@_served
+async def list_memories(agent: Any) -> int:
+    """All memories, newest first."""
+    for found in await agent.memories.list():
+        click.echo(f"{found.id}  {found.at[:10]}  {found.text}")
+    return 0
+
+
+@memory.command("forget")
+@click.argument("memory_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every one of them.")
+@_url
+@_served
+async def forget(agent: Any, memory_id: str | None, everything: bool) -> int:
+    """Delete a memory, or all of them."""
+    if everything == bool(memory_id):
+        raise click.UsageError("Name one memory by its id, or give --all.")
+    if everything:
+        click.echo(f"Forgot {await agent.memories.forget_all()}.")
+    elif memory_id:
+        await agent.memories.forget(memory_id)
+        click.echo(f"Forgot {memory_id}.")
     return 0
 
 

@@ -27,6 +27,7 @@ from client.delivery import Delivery
 from client.errors import RejectedInput, translated
 from client.events import JSON, Mode
 from client.limits import Limits
+from client.memories import Memories
 from client.reconnect import Reconnect
 from client.run import Run
 from client.runs import Runs
@@ -72,6 +73,7 @@ class AgentClient:
             )
         self.sdk = LangGraphClient(self._http)
         self.threads = Threads(self.sdk, self.url)
+        self.memories = Memories(self.sdk, self.url)
         self._wire = Wire(self.sdk, self.url, self.limits)
         self.runs = Runs(self._wire, self.limits, self._reconnect)
 

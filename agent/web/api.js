@@ -60,6 +60,16 @@ export async function activeRun(threadId) {
 export const stop = (threadId, runId) =>
   answer("/agent/stop", { method: "POST", body: { thread_id: threadId, run_id: runId } });
 
+// What the agent remembers of the person, newest first.
+export async function memories() {
+  const body = { namespace_prefix: ["memories"], limit: 500 };
+  const { items } = await answer("/store/items/search", { method: "POST", body });
+  return items.sort((one, other) => (one.value.at < other.value.at ? 1 : -1));
+}
+
+export const forget = (key) =>
+  answer("/store/items", { method: "DELETE", body: { namespace: ["memories"], key } });
+
 export async function graph(graphId) {
   const body = { graph_id: graphId, limit: 1 };
   const [assistant] = await answer("/assistants/search", { method: "POST", body });

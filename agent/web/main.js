@@ -4,6 +4,7 @@ import * as api from "/page/api.js";
 import { Answer, editable, eventsOf, question, textOf } from "/page/conversation.js";
 import { byId, element } from "/page/dom.js";
 import { Inspector } from "/page/inspector.js";
+import { watchMemories } from "/page/memories.js";
 import { follow, overSocket, overSse } from "/page/stream.js";
 import { ThreadList } from "/page/threads.js";
 
@@ -341,6 +342,7 @@ document.addEventListener("keydown", (event) => {
 byId("stop").addEventListener("click", stop);
 byId("show-history").addEventListener("click", () => showHistory().catch(tell));
 byId("new-thread").addEventListener("click", newThread);
+watchMemories(tell);
 byId("open-inspector").addEventListener("click", () => {
   fold("open-inspector", "inspector", !inspector.isOpen);
   localStorage.setItem("inspector", inspector.isOpen ? "open" : "");

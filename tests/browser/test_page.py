@@ -344,3 +344,19 @@ async def test_a_retry_discards_the_partial(page: Page, server: LocalServer) -> 
       ]) answer.take(event);
       return answer.root.textContent; }"""
     assert await page.evaluate(script) == "The whole answer."
+
+
+async def test_memories_are_shown_and_forgotten(page: Page, model: ModelServer) -> None:
+    """What the agent remembers is listed beside the conversations, and deleted there."""
+    facts = ("Plays the oboe.", "Lives in Oslo.")
+    calls = tuple(ToolCall("remember", {"fact": fact}) for fact in facts)
+    model.on("Remember me.", Reply(tool_calls=calls), Reply("I will."))
+    await ask(page, "Remember me.")
+    await ended(page)
+    await page.get_by_text("What the agent remembers of you").click()
+    listed = page.locator("#memory-list li")
+    await expect(listed).to_have_count(2)
+    for fact in facts:
+        await page.get_by_role("button", name=f"Forget “{fact}”").click()
+        await expect(listed.filter(has_text=fact)).to_have_count(0)
+    await expect(listed).to_have_text("Nothing yet.")

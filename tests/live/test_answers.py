@@ -269,7 +269,15 @@ async def test_the_chat_assistant_has_no_tools(agent: AgentClient, model: ModelS
     assert "tools" not in model.requests[-1]
     await ask(agent, "With tools.")
     offered = {tool["function"]["name"] for tool in model.requests[-1]["tools"]}
-    assert offered == {"get_weather", "calculate", "search_docs", "current_time", "save_note"}
+    assert offered == {
+        "get_weather",
+        "calculate",
+        "search_docs",
+        "current_time",
+        "save_note",
+        "remember",
+        "recall",
+    }
 
 
 @pytest.mark.parametrize(

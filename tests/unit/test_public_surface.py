@@ -13,8 +13,8 @@ import client
 ROOT = Path(client.__file__).parent.parent
 NAMES = """
     AgentClient AgentEvent CannotConnect Conflict Done Error Event FirstEventTimedOut Interrupt
-    Limits Mode ModelFailed NotFound Progress Reasoning Reconnect Refused RejectedInput Retry Run
-    RunError RunFailed RunStarted RunTimedOut ServerError ServerGone SilenceTimedOut SteadyError
+    Limits Memory Mode ModelFailed NotFound Progress Reasoning Reconnect Refused RejectedInput Retry
+    Run RunError RunFailed RunStarted RunTimedOut ServerError ServerGone SilenceTimedOut SteadyError
     StreamLost Token ToolCall ToolCallDelta ToolFailed ToolResult Unauthorized Update Usage Values
     to_json
 """

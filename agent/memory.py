@@ -1,0 +1,77 @@
+"""What the agent remembers of a person across threads, in the server's store.
+
+A person's memories lie under `(user, "memories")`, or `("memories",)` where the server knows no
+users. They are the person's to read and to delete: with `steady memory`, with
+`AgentClient.memories`, on the page.
+"""
+
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from langchain.tools import ToolRuntime
+from langchain_core.tools import BaseTool, ToolException, tool
+from langgraph.store.base import BaseStore, SearchItem
+
+LONGEST_CHARACTERS = 1000
+MOST_MEMORIES = 500
+_RECALLED = 10
+
+
+@tool
+async def remember(fact: str, runtime: ToolRuntime[Any, Any]) -> str:
+    """Remember a lasting fact about the person for later conversations, in one sentence."""
+    fact = " ".join(fact.split())
+    if not 0 < len(fact) <= LONGEST_CHARACTERS:
+        raise ToolException(f"A memory is one sentence of at most {LONGEST_CHARACTERS} characters.")
+    store, place = _place(runtime)
+    key = str(uuid.uuid5(uuid.NAMESPACE_OID, fact.casefold()))  # the same fact once
+    known = await store.asearch(place, limit=MOST_MEMORIES)
+    if len(known) >= MOST_MEMORIES and key not in {item.key for item in known}:
+        raise ToolException("The memory is full: the person can delete what is no longer needed.")
+    await store.aput(place, key, {"text": fact, "at": datetime.now(UTC).isoformat()})
+    return "Remembered."
+
+
+@tool
+async def recall(about: str, runtime: ToolRuntime[Any, Any]) -> str:
+    """What is remembered about the person from earlier conversations that fits some words."""
+    store, place = _place(runtime)
+    found = await store.asearch(place, query=about, limit=MOST_MEMORIES)
+    if not found:
+        return "Nothing is remembered yet."
+    return "\n".join(f"- {item.value['text']}" for item in _ranked(found, about)[:_RECALLED])
+
+
+MEMORY_TOOLS: list[BaseTool] = [remember, recall]
+
+
+def namespace(user_id: str | None) -> tuple[str, ...]:
+    """Where a user's memories lie; a store's names may hold no dots."""
+    return (store_name(user_id), "memories") if user_id else ("memories",)
+
+
+def store_name(user_id: str) -> str:
+    """The user's id as the first part of a namespace of the store."""
+    return user_id.replace("%", "%25").replace(".", "%2E")
+
+
+def _place(runtime: ToolRuntime[Any, Any]) -> tuple[BaseStore, tuple[str, ...]]:
+    if runtime.store is None:
+        raise ToolException("This server has no store to remember in.")
+    user_id = runtime.config.get("configurable", {}).get("langgraph_auth_user_id")
+    return runtime.store, namespace(user_id)
+
+
+def _ranked(found: list[SearchItem], about: str) -> list[SearchItem]:
+    """By the store's own ranking where it has one, else by words in common; the newest first."""
+    if any(item.score is not None for item in found):
+        return found
+    asked = _words(about)
+    newest = sorted(found, key=lambda item: item.updated_at, reverse=True)
+    return sorted(newest, key=lambda item: -len(asked & _words(item.value["text"])))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))

@@ -1,0 +1,50 @@
+"""What the agent remembers of a person: to read, and to delete."""
+
+from dataclasses import dataclass
+
+from langgraph_sdk.client import LangGraphClient
+
+from client.errors import NotFound, translated
+
+_NAMESPACE = ("memories",)  # a server that knows users puts each one's name before it
+_MOST = 500
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One fact; `at` is when it was remembered, in ISO 8601."""
+
+    id: str
+    text: str
+    at: str
+
+
+class Memories:
+    """A person's memories, which the agent's tools `remember` and `recall` share."""
+
+    def __init__(self, sdk: LangGraphClient, url: str) -> None:
+        self._sdk = sdk
+        self._url = url
+
+    async def list(self) -> list[Memory]:
+        """All of them, newest first."""
+        with translated(self._url):
+            found = await self._sdk.store.search_items(_NAMESPACE, limit=_MOST)
+        kept = [(item["key"], item["value"]) for item in found["items"]]
+        made = [Memory(at, str(it.get("text", "")), str(it.get("at", ""))) for at, it in kept]
+        return sorted(made, key=lambda memory: memory.at, reverse=True)
+
+    async def forget(self, memory_id: str) -> None:
+        """Deletes one. Raises NotFound where there is none of this id."""
+        if memory_id not in {memory.id for memory in await self.list()}:
+            raise NotFound(f"There is no memory {memory_id!r}: `list` tells their ids.")
+        with translated(self._url):
+            await self._sdk.store.delete_item(_NAMESPACE, memory_id)
+
+    async def forget_all(self) -> int:
+        """Deletes all, and says how many there were."""
+        known = await self.list()
+        for memory in known:
+            with translated(self._url):
+                await self._sdk.store.delete_item(_NAMESPACE, memory.id)
+        return len(known)
