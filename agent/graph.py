@@ -24,7 +24,7 @@ from agent.memory import MEMORY_TOOLS
 from agent.model import chat_model
 from agent.retry import TryAgain
 from agent.settings import settings
-from agent.stopping import KeepWhatWasSaid
+from agent.stopping import KeepWhatWasSaid, StoppableGraph
 from agent.tools import NEEDS_APPROVAL, TOOLS
 
 SYSTEM_PROMPT = (
@@ -109,37 +109,41 @@ def _try_again() -> TryAgain:
 
 _agent_keeper, _chat_keeper = KeepWhatWasSaid(), KeepWhatWasSaid()
 
-_agent = create_agent(
-    chat_model(),
-    [*TOOLS, *(MEMORY_TOOLS if settings().remembers else ())],
-    system_prompt=SYSTEM_PROMPT,
-    middleware=[
-        _agent_keeper,
-        LatestTurns(settings().steady_context_tokens),
-        PerRun(),
-        Approval(NEEDS_APPROVAL),
-        _try_again(),
-        ToolErrorMiddleware(_tool_failed),
-        ToolTimeLimit(settings().steady_tool_seconds),
-    ],
-    state_schema=ThreadState,
-    context_schema=Context,
-    name="agent",
+_agent = StoppableGraph.of(
+    create_agent(
+        chat_model(),
+        [*TOOLS, *(MEMORY_TOOLS if settings().remembers else ())],
+        system_prompt=SYSTEM_PROMPT,
+        middleware=[
+            _agent_keeper,
+            LatestTurns(settings().steady_context_tokens),
+            PerRun(),
+            Approval(NEEDS_APPROVAL),
+            _try_again(),
+            ToolErrorMiddleware(_tool_failed),
+            ToolTimeLimit(settings().steady_tool_seconds),
+        ],
+        state_schema=ThreadState,
+        context_schema=Context,
+        name="agent",
+    )
 )
 graph = _agent.with_config(recursion_limit=settings().steady_max_steps)
 
-chat = create_agent(
-    chat_model(),
-    system_prompt=SYSTEM_PROMPT,
-    middleware=[
-        _chat_keeper,
-        LatestTurns(settings().steady_context_tokens),
-        PerRun(),
-        _try_again(),
-    ],
-    state_schema=ThreadState,
-    context_schema=Context,
-    name="chat",
+chat = StoppableGraph.of(
+    create_agent(
+        chat_model(),
+        system_prompt=SYSTEM_PROMPT,
+        middleware=[
+            _chat_keeper,
+            LatestTurns(settings().steady_context_tokens),
+            PerRun(),
+            _try_again(),
+        ],
+        state_schema=ThreadState,
+        context_schema=Context,
+        name="chat",
+    )
 )
 
 _agent_keeper.graph, _chat_keeper.graph = _agent, chat

@@ -7,8 +7,18 @@ tool calls that were half written are left out, and calls without a result get o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing
+from typing import Any, Self, cast
 
 import structlog
 from langchain.agents.middleware import (
@@ -18,7 +28,6 @@ from langchain.agents.middleware import (
     ModelResponse,
 )
 from langchain.agents.middleware.types import AgentState
-from langchain.tools.tool_node import ToolCallRequest
 from langchain_core.messages import (
     AIMessage,
     AnyMessage,
@@ -43,6 +52,7 @@ STOPPED_CALL = "Stopped before there was a result. It may or may not have taken 
 OPEN_CALL = "There is no result: the person went on before this call was carried out."
 KEEP_SECONDS = 10.0
 
+_ENDED = StateUpdate(None, as_node="__end__")
 _CHECKPOINTER = "__pregel_checkpointer"  # where LangGraph passes it down to a run's tasks
 
 
@@ -50,10 +60,6 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
     """Writes a stopped run's last words into its thread; `graph` is the one it is part of."""
 
     graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._closing: dict[str, asyncio.Task[None]] = {}
 
     async def awrap_model_call(
         self,
@@ -79,34 +85,13 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
             try:
                 return await handler(request)
             except asyncio.CancelledError:
-                if said and (text := said[-1].text):
-                    stopped = AIMessage(text, id=said[-1].id, response_metadata=MARK)
-                    await _to_its_end(self._write([*written, stopped], "model", get_config()))
+                words = [
+                    AIMessage(each.text, id=each.id, response_metadata=MARK)
+                    for each in said[-1:]
+                    if each.text
+                ]
+                await _to_its_end(self._write([*written, *words], "model", get_config()))
                 raise
-
-    async def awrap_tool_call(
-        self,
-        request: ToolCallRequest,
-        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
-    ) -> ToolMessage | Command[Any]:
-        try:
-            return await handler(request)
-        except asyncio.CancelledError:
-            await _to_its_end(self._close_calls(get_config()))
-            raise
-
-    async def _close_calls(self, config: RunnableConfig) -> None:
-        """Once for all calls of the step, whichever is cancelled first."""
-        thread_id = str(config["configurable"].get("thread_id"))
-        if thread_id not in self._closing:
-            self._closing[thread_id] = asyncio.create_task(self._write_results(config))
-            self._closing[thread_id].add_done_callback(lambda _: self._closing.pop(thread_id))
-        await self._closing[thread_id]
-
-    async def _write_results(self, config: RunnableConfig) -> None:
-        if self.graph is not None and _CHECKPOINTER in config["configurable"]:
-            state = await self.graph.aget_state(_thread_of(config))
-            await self._write(unanswered(state.values.get("messages", ())), "tools", config)
 
     async def _write(
         self, messages: Sequence[BaseMessage], node: str, config: RunnableConfig
@@ -115,8 +100,37 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
         if self.graph is None or not messages or _CHECKPOINTER not in config["configurable"]:
             return
         said = StateUpdate({"messages": list(messages)}, as_node=node)
-        ended = StateUpdate(None, as_node="__end__")
-        await self.graph.abulk_update_state(_thread_of(config), [[ended], [said], [ended]])
+        await self.graph.abulk_update_state(_thread_of(config), [[_ENDED], [said], [_ENDED]])
+
+
+class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A graph whose run, wherever it is stopped, leaves no call without a result."""
+
+    @classmethod
+    def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
+        """The same graph, made as LangGraph makes its own copies."""
+        return cls(**vars(compiled))
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **options: Any
+    ) -> AsyncIterator[Any]:
+        made = cast(AsyncGenerator[Any], super().astream(input, config, **options))
+        try:
+            async with aclosing(made) as parts:
+                async for part in parts:
+                    yield part
+        except (asyncio.CancelledError, GeneratorExit):
+            if config is not None and self.checkpointer is not None:
+                await _to_its_end(self._close_calls(_thread_of(config)))
+            raise
+
+    async def _close_calls(self, thread: RunnableConfig) -> None:
+        """After all tasks of the step have done what they do when they are cancelled."""
+        state = await self.aget_state(thread)
+        open_calls = unanswered(state.values.get("messages", ()))
+        if open_calls and not state.interrupts:
+            said = StateUpdate({"messages": open_calls}, as_node="tools")
+            await self.abulk_update_state(thread, [[_ENDED], [said], [_ENDED]])
 
 
 def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:

@@ -176,6 +176,14 @@ class Answer:
             if rest := text[len(told) :]:
                 yield self.tell(message_id, rest, said.node)
 
+    def unheard(self, state: Any) -> Iterator[Token]:
+        """The message that a stopped run ended with, where nothing of it had arrived."""
+        last = (_messages(state) or [{}])[-1]
+        message_id, mark = str(last.get("id")), last.get("response_metadata") or {}
+        if mark.get("finish_reason") == "stopped" and message_id not in self._said:
+            self.read_message(last)
+            yield self.tell(message_id, text_of(last), "model")
+
     def _of(self, message_id: str) -> _Said:
         return self._said.setdefault(message_id, _Said())
 

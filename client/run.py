@@ -44,6 +44,7 @@ class Run:
         self._wire = wire
         self._delivery = delivery
         self._question_id = question_id
+        self._tells_tokens = "messages" in modes
         self._tells_state = not {"values", "updates"}.isdisjoint(modes)
         self._cancel_on_leave = cancel_on_leave
         self._decide = decide
@@ -193,7 +194,7 @@ class Run:
         state = self._delivery.state
         if self._is_stopped:
             status = "stopped"
-            for event in self._after_the_parts(self._last_words(state["values"])):
+            for event in self._after_the_parts(self._stopped_words(state["values"])):
                 yield event
         elif self._delivery.status == "timeout":
             raise RunTimedOut("The run passed the server's time limit.")
@@ -242,6 +243,11 @@ class Run:
 
     def _last_words(self, values: JSON) -> list[AgentEvent]:
         return list(self._decoder.answer.put_right(values, self._decoder.attempt))
+
+    def _stopped_words(self, values: JSON) -> list[AgentEvent]:
+        """The same; and a message that was begun, and stopped before anything of it went out."""
+        unheard = list(self._decoder.answer.unheard(values))
+        return [*self._last_words(values), *(unheard if self._tells_tokens else ())]
 
     def _located(self, error: SteadyError) -> SteadyError:
         """The error, with what is needed to go on from here."""

@@ -1,12 +1,12 @@
 """What the agent remembers of a person, from one thread to the next."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from client import AgentClient, NotFound, ToolResult
 from client.local import LocalServer
+from tests.live.test_cli import steady
 from tests.model_server import ModelServer, Reply, ToolCall
 
 
@@ -77,29 +77,20 @@ async def test_the_person_reads_and_deletes(agent: AgentClient, model: ModelServ
     assert await agent.memories.list() == []
 
 
-async def steady(server: LocalServer, *words: str) -> tuple[int | None, str]:
-    """`steady memory` with these words: its exit code and what it says."""
-    command = ("-m", "client.cli", "memory", *words, "--url", server.url)
-    process = await asyncio.create_subprocess_exec(
-        "python", *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    told, _ = await process.communicate()
-    return process.returncode, told.decode()
-
-
 async def test_in_the_terminal(agent: AgentClient, server: LocalServer, model: ModelServer) -> None:
     """`steady memory list` shows them, `forget` deletes one or all, or says what to give."""
     await use(agent, model, remember("One."), remember("Two."))
-    code, told = await steady(server, "list")
-    assert code == 0
-    first, second = told.splitlines()
+    url = ("--url", server.url)
+    listed = steady("memory", "list", *url)
+    assert listed.returncode == 0
+    first, second = listed.stdout.splitlines()
     assert {first.split()[-1], second.split()[-1]} == {"One.", "Two."}
-    assert (await steady(server, "forget", first.split()[0]))[0] == 0
+    assert steady("memory", "forget", first.split()[0], *url).returncode == 0
     assert len(await agent.memories.list()) == 1
-    code, told = await steady(server, "forget")
-    assert code == 2
-    assert "--all" in told
-    code, told = await steady(server, "forget", "unknown")
-    assert code == 1
-    assert "no memory" in told
-    assert await steady(server, "forget", "--all") == (0, "Forgot 1.\n")
+    unnamed = steady("memory", "forget", *url)
+    assert unnamed.returncode == 2
+    assert "--all" in unnamed.stderr
+    unknown = steady("memory", "forget", "unknown", *url)
+    assert unknown.returncode == 1
+    assert "no memory" in unknown.stderr
+    assert steady("memory", "forget", "--all", *url).stdout == "Forgot 1.\n"
