@@ -8,20 +8,13 @@ runs so many sequences; without it a few are run, the same each time.
 import asyncio
 import os
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
 
 from agent.stopping import OPEN_CALL, STOPPED_CALL
 from client import (
@@ -43,7 +36,6 @@ from tests.model_server import Fault, ModelServer, Reply
 from tests.model_server import ToolCall as Call
 
 SEQUENCES = int(os.environ.get("STEADY_SEQUENCES", "0"))
-STEPS = 8
 
 T = TypeVar("T")
 Told = tuple[JSON, ...]
@@ -72,9 +64,35 @@ DECISIONS: dict[str, JSON] = {
 }
 
 
-# What a rule can do may depend on when a stop struck, so rules that cannot do theirs do nothing.
 KINDS = st.sampled_from(sorted(SCRIPTS))
 PLACES = st.integers(0, 7)
+
+Step = tuple[str, dict[str, Any]]
+
+
+def step(name: str, **choices: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
+    return st.tuples(st.just(name), st.fixed_dictionaries(choices))
+
+
+# All is drawn before anything is done: what can be done depends on when a stop strikes, and a step
+# that cannot be done does nothing.
+STEPS = st.one_of(
+    step("says", kind=KINDS),
+    step(
+        "says_and_stops",
+        kind=st.sampled_from(["answers", "calculates", "says and calculates"]),
+        after=st.integers(1, 6),
+    ),
+    step("says_and_reconnects", kind=KINDS, leaves=st.lists(st.integers(1, 4), max_size=4)),
+    step(
+        "decides",
+        kind=st.sampled_from(sorted(DECISIONS)),
+        stop_after=st.sampled_from([None, None, 2]),
+    ),
+    step("asks_for_another_answer"),
+    step("edits_a_message", number=PLACES, kind=KINDS),
+    step("goes_back", number=PLACES, kind=KINDS),
+)
 
 
 class Listener:
@@ -111,30 +129,25 @@ class Listener:
         return self.messages[-1]
 
 
-class Conversation(RuleBasedStateMachine):
+class Conversation:
     """One thread, and what its reader was told of it; `old` are states of it he can go back to."""
 
-    model: ClassVar[ModelServer]
-    server: ClassVar[LocalServer]
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, server: LocalServer, model: ModelServer) -> None:
+        self.server, self.model = server, model
         self.runner = asyncio.Runner()
         self.told: Told = ()
         self.waiting: Interrupt | None = None
         self.is_answered = self.is_failed = False
-        self.old: dict[str, tuple[Told, Interrupt | None]] = {}
+        self.old: dict[str, Told] = {}
 
     def teardown(self) -> None:
-        if hasattr(self, "agent"):
-            self.does(self.agent.threads.delete(self.thread_id))
-            self.does(self.agent.__aexit__(None, None, None))
+        self.does(self.agent.threads.delete(self.thread_id))
+        self.does(self.agent.__aexit__(None, None, None))
         self.runner.close()
 
     def does(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(asyncio.wait_for(work, 30))
 
-    @initialize()
     def begin(self) -> None:
         async def made() -> None:
             self.agent = AgentClient(self.server.url)
@@ -144,24 +157,17 @@ class Conversation(RuleBasedStateMachine):
 
     # What a person does
 
-    @rule(kind=KINDS)
     def says(self, kind: str) -> None:
         """Reads to the end; on a thread that waits for a decision this says something else."""
         self.turn(self.asked(kind), self.told)
 
-    @rule(
-        kind=st.sampled_from(["answers", "calculates", "says and calculates"]),
-        after=st.integers(1, 6),
-    )
     def says_and_stops(self, kind: str, after: int) -> None:
         self.turn(self.asked(kind), self.told, stop_after=after)
 
-    @rule(kind=KINDS, leaves=st.lists(st.integers(1, 4), max_size=4))
     def says_and_reconnects(self, kind: str, leaves: list[int]) -> None:
         """Leaves the stream again and again, and goes on from the last event that was read."""
         self.turn(self.asked(kind), self.told, leaves=leaves)
 
-    @rule(kind=st.sampled_from(sorted(DECISIONS)), stop_after=st.sampled_from([None, None, 2]))
     def decides(self, kind: str, stop_after: int | None) -> None:
         if not self.waiting:
             return
@@ -172,7 +178,6 @@ class Conversation(RuleBasedStateMachine):
             before = _edited(before)
         self.turn((None, run), before, stop_after=stop_after)
 
-    @rule()
     def asks_for_another_answer(self) -> None:
         if not self.is_answered or self.waiting:
             return
@@ -180,7 +185,6 @@ class Conversation(RuleBasedStateMachine):
         self.script(self.told[last]["text"], SPOKEN)
         self.turn((None, self.agent.regenerate(self.thread_id)), self.told[: last + 1])
 
-    @rule(number=PLACES, kind=KINDS)
     def edits_a_message(self, number: int, kind: str) -> None:
         own = [at for at, message in enumerate(self.told) if message["type"] == "human"]
         if not own:
@@ -189,14 +193,12 @@ class Conversation(RuleBasedStateMachine):
         question, run = self.asked(kind, replaces=self.told[at]["id"])
         self.turn((question, run), self.told[:at])
 
-    @rule(number=PLACES, kind=KINDS)
     def goes_back(self, number: int, kind: str) -> None:
         """To any state that the thread once had, on whatever branch."""
         if not self.old:
             return
         checkpoint_id = list(self.old)[number % len(self.old)]
-        told, _ = self.old[checkpoint_id]
-        self.turn(self.asked(kind, checkpoint_id=checkpoint_id), told)
+        self.turn(self.asked(kind, checkpoint_id=checkpoint_id), self.old[checkpoint_id])
 
     # How it is done
 
@@ -261,28 +263,27 @@ class Conversation(RuleBasedStateMachine):
         self.waiting = heard.interrupt
         self.is_answered = status in ("success", "stopped") and self.told[-1]["type"] == "ai"
         (latest,) = await self.agent.threads.history(self.thread_id, 1)
-        self.old[latest["checkpoint"]["checkpoint_id"]] = (self.told, self.waiting)
+        self.old[latest["checkpoint"]["checkpoint_id"]] = self.told
 
     # What must hold
 
-    @invariant()
+    def check(self) -> None:
+        self.the_thread_is_what_was_told()
+        self.what_waits_is_seen()
+        self.the_old_states_are_readable()
+
     def the_thread_is_what_was_told(self) -> None:
-        if hasattr(self, "agent"):
-            stored = self.does(self.agent.threads.messages(self.thread_id))
-            assert _plain(stored) == _plain_told(self.told)
-            if not self.is_failed:  # what failed is where it failed; the next run puts it right
-                assert_valid(stored, may_wait=self.waiting is not None)
+        stored = self.does(self.agent.threads.messages(self.thread_id))
+        assert _plain(stored) == _plain_told(self.told)
+        if not self.is_failed:  # what failed is where it failed; the next run puts it right
+            assert_valid(stored, may_wait=self.waiting is not None)
 
-    @invariant()
     def what_waits_is_seen(self) -> None:
-        if hasattr(self, "agent"):
-            found = self.does(self.agent.threads.interrupts(self.thread_id))
-            assert found == ([self.waiting] if self.waiting else [])
+        found = self.does(self.agent.threads.interrupts(self.thread_id))
+        assert found == ([self.waiting] if self.waiting else [])
 
-    @invariant()
     def the_old_states_are_readable(self) -> None:
-        if self.old:
-            checkpoint_id, (told, _) = next(iter(self.old.items()))
+        for checkpoint_id, told in self.old.items():
             stored = self.does(self.agent.threads.messages(self.thread_id, checkpoint_id))
             assert _plain(stored) == _plain_told(told)
 
@@ -347,29 +348,32 @@ def assert_valid(stored: Sequence[JSON], *, may_wait: bool) -> None:
 
 
 @pytest.fixture
-def conversation(model: ModelServer, tmp_path: Path) -> type[Conversation]:
-    env = server_env(
-        model.url,
-        STEADY_MODEL_RETRIES="1",
-        STEADY_NOTES_DIR=str(tmp_path / "notes"),
-    )
-    Conversation.model = model
+def server(model: ModelServer, tmp_path: Path) -> Iterator[LocalServer]:
+    env = server_env(model.url, STEADY_MODEL_RETRIES="1", STEADY_NOTES_DIR=str(tmp_path / "notes"))
     with LocalServer(find_config(Path(__file__).parent), env=env, folder=tmp_path) as running:
-        Conversation.server = running
-        yield Conversation
+        yield running
 
 
 @pytest.mark.timeout(max(120, SEQUENCES * 10))
-def test_any_sequence(conversation: type[Conversation]) -> None:
+def test_any_sequence(server: LocalServer, model: ModelServer) -> None:
     """After each step the thread is valid for the model's API, and is what the reader was told."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        conversation,
-        settings=settings(
-            max_examples=SEQUENCES or 8,
-            stateful_step_count=STEPS,
-            derandomize=not SEQUENCES,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        ),
+
+    @settings(
+        max_examples=SEQUENCES or 12,
+        derandomize=not SEQUENCES,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
+    @given(st.lists(STEPS, min_size=2, max_size=8))
+    def goes_well(steps: list[Step]) -> None:
+        conversation = Conversation(server, model)
+        conversation.begin()
+        try:
+            for name, choices in steps:
+                getattr(conversation, name)(**choices)
+                conversation.check()
+        finally:
+            conversation.teardown()
+
+    goes_well()
