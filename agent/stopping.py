@@ -104,7 +104,7 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
 
 
 class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
-    """A graph whose run, wherever it is stopped, leaves no call without a result."""
+    """A graph whose runs, wherever they are stopped, leave a thread at rest: no call is open."""
 
     @classmethod
     def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
@@ -121,16 +121,19 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                     yield part
         except (asyncio.CancelledError, GeneratorExit):
             if config is not None and self.checkpointer is not None:
-                await _to_its_end(self._close_calls(_thread_of(config)))
+                await _to_its_end(self._lay_to_rest(_thread_of(config)))
             raise
 
-    async def _close_calls(self, thread: RunnableConfig) -> None:
+    async def _lay_to_rest(self, thread: RunnableConfig) -> None:
         """After all tasks of the step have done what they do when they are cancelled."""
         state = await self.aget_state(thread)
-        open_calls = unanswered(state.values.get("messages", ()))
-        if open_calls and not state.interrupts:
+        if state.interrupts or not state.tasks:
+            return
+        steps = [[_ENDED]]
+        if open_calls := unanswered(state.values.get("messages", ())):
             said = StateUpdate({"messages": open_calls}, as_node="tools")
-            await self.abulk_update_state(thread, [[_ENDED], [said], [_ENDED]])
+            steps += [[said], [_ENDED]]
+        await self.abulk_update_state(thread, steps)
 
 
 def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
