@@ -107,15 +107,13 @@ def _try_again() -> TryAgain:
     return TryAgain(settings().steady_model_retries, settings().steady_fallback_model)
 
 
-_agent_keeper, _chat_keeper = KeepWhatWasSaid(), KeepWhatWasSaid()
-
 _agent = StoppableGraph.of(
     create_agent(
         chat_model(),
         [*TOOLS, *(MEMORY_TOOLS if settings().remembers else ())],
         system_prompt=SYSTEM_PROMPT,
         middleware=[
-            _agent_keeper,
+            KeepWhatWasSaid(),
             LatestTurns(settings().steady_context_tokens),
             PerRun(),
             Approval(NEEDS_APPROVAL),
@@ -135,7 +133,7 @@ chat = StoppableGraph.of(
         chat_model(),
         system_prompt=SYSTEM_PROMPT,
         middleware=[
-            _chat_keeper,
+            KeepWhatWasSaid(),
             LatestTurns(settings().steady_context_tokens),
             PerRun(),
             _try_again(),
@@ -145,5 +143,3 @@ chat = StoppableGraph.of(
         name="chat",
     )
 )
-
-_agent_keeper.graph, _chat_keeper.graph = _agent, chat

@@ -1,6 +1,6 @@
 """`langgraph dev` looks for new runs every half second; this wakes it when a run is put.
 
-A patch of somebody else's code; two smaller ones are in patches.py. The in-memory runtime's
+A patch of somebody else's code; smaller ones are in patches.py. The in-memory runtime's
 `Runs.next` sleeps before it looks, and takes "now" before it sleeps, so a run put meanwhile waits
 for the next round: 0.72 s on average (langgraph-runtime-inmem 0.36.7). Other runtimes have real
 queues and are left alone.

@@ -2,8 +2,9 @@
 
 However a run is stopped (the client, a chat route, Studio, another run that interrupts it), the
 server cancels its tasks, and by itself throws away what the model was saying. Here the cancelled
-task writes it into the thread before it ends: the text as a message of the model, marked stopped;
-tool calls that were half written are left out, and calls without a result get one that says so.
+task notes it, and the graph writes it into the thread before the run ends: the text as a message of
+the model, marked stopped; tool calls that were half written are left out, and calls without a
+result get one that says so.
 """
 
 import asyncio
@@ -57,50 +58,40 @@ _CHECKPOINTER = "__pregel_checkpointer"  # where LangGraph passes it down to a r
 
 
 class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
-    """Writes a stopped run's last words into its thread; `graph` is the one it is part of."""
-
-    graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
+    """Notes a stopped model call's words, and closes calls that the turn before left open."""
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        """Also closes calls that were left open: by a crash, or by a person who did not decide."""
+        """Calls are left open by a crash, or by a person who goes on without deciding."""
         repaired = list(_closed(request.messages))
         if len(repaired) == len(request.messages):
-            return await self._kept(request, handler, [])
+            return await _noted(request, handler, [])
         written: list[BaseMessage] = [RemoveMessage(REMOVE_ALL_MESSAGES), *repaired]
-        response = await self._kept(request.override(messages=repaired), handler, written)
+        response = await _noted(request.override(messages=repaired), handler, written)
         update = {"messages": [*written, *response.result]}
         return ExtendedModelResponse(response, Command(update=update))
 
-    async def _kept(
-        self,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-        written: Sequence[BaseMessage],
-    ) -> ModelResponse[Any]:
-        with partial_answer() as said:
-            try:
-                return await handler(request)
-            except asyncio.CancelledError:
-                words = [
-                    AIMessage(each.text, id=each.id, response_metadata=MARK)
-                    for each in said[-1:]
-                    if each.text
-                ]
-                await _to_its_end(self._write([*written, *words], "model", get_config()))
-                raise
 
-    async def _write(
-        self, messages: Sequence[BaseMessage], node: str, config: RunnableConfig
-    ) -> None:
-        """After what other tasks of the step have done: as if `node` had said it, and ended."""
-        if self.graph is None or not messages or _CHECKPOINTER not in config["configurable"]:
-            return
-        said = StateUpdate({"messages": list(messages)}, as_node=node)
-        await self.graph.abulk_update_state(_thread_of(config), [[_ENDED], [said], [_ENDED]])
+# By thread: what a run had said when it was stopped, until its graph has put it there.
+_last_words: dict[str, list[BaseMessage]] = {}
+
+
+async def _noted(
+    request: ModelRequest[Any],
+    handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    written: Sequence[BaseMessage],
+) -> ModelResponse[Any]:
+    with partial_answer() as said:
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            last = [message for message in said[-1:] if message.text]
+            words = [AIMessage(m.text, id=m.id, response_metadata=MARK) for m in last]
+            _last_words[_thread_id(get_config())] = [*written, *words]
+            raise
 
 
 class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -120,20 +111,23 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 async for part in parts:
                     yield part
         except (asyncio.CancelledError, GeneratorExit):
+            said = _last_words.pop(_thread_id(config), []) if config else []
             if config is not None and self.checkpointer is not None:
-                await _to_its_end(self._lay_to_rest(_thread_of(config)))
+                await _to_its_end(self._lay_to_rest(_thread_of(config), said))
             raise
 
-    async def _lay_to_rest(self, thread: RunnableConfig) -> None:
-        """After all tasks of the step have done what they do when they are cancelled."""
+    async def _lay_to_rest(self, thread: RunnableConfig, said: Sequence[BaseMessage]) -> None:
+        """After the run's tasks have ended and its last checkpoint is written, not before."""
         state = await self.aget_state(thread)
         if state.interrupts or not state.tasks:
             return
-        steps = [[_ENDED]]
-        if open_calls := unanswered(state.values.get("messages", ())):
-            said = StateUpdate({"messages": open_calls}, as_node="tools")
-            steps += [[said], [_ENDED]]
-        await self.abulk_update_state(thread, steps)
+        steps = [_ENDED]
+        if said:
+            steps += [StateUpdate({"messages": list(said)}, as_node="model"), _ENDED]
+        elif open_calls := unanswered(state.values.get("messages", ())):
+            steps += [StateUpdate({"messages": open_calls}, as_node="tools"), _ENDED]
+        for step in steps:  # one by one: in bulk, only the first would belong to the run
+            await self.aupdate_state(thread, step.values, as_node=step.as_node)
 
 
 def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
@@ -167,11 +161,19 @@ def _results(calls: Iterable[ToolCall], words: str) -> list[ToolMessage]:
     ]
 
 
+def _thread_id(config: RunnableConfig) -> str:
+    return str(config.get("configurable", {}).get("thread_id"))
+
+
 def _thread_of(config: RunnableConfig) -> RunnableConfig:
-    """Where the run's thread is kept; the update belongs to the run, as its metadata says."""
+    """Where the run's thread is kept; what is written is the run's, and rolls back with it."""
     inside = config["configurable"]
     kept = {key: inside[key] for key in ("thread_id", _CHECKPOINTER) if key in inside}
-    return {"configurable": {**kept, "checkpoint_ns": ""}, "metadata": config.get("metadata", {})}
+    run = {"run_id": str(inside["run_id"])} if "run_id" in inside else {}
+    return {
+        "configurable": {**kept, "checkpoint_ns": ""},
+        "metadata": {**config.get("metadata", {}), **run},
+    }
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

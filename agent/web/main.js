@@ -29,21 +29,61 @@ let lastAsked = "";
 
 // ---- running a turn
 
-async function ask(text) {
+async function ask(text, instead = {}) {
   lastAsked = text;
   const from = { ...base };
   notice();
   show(asked(text));
   const modes = modesNow();
-  const body = { message: text, modes, ...(threadId ? { thread_id: threadId } : {}), ...from };
-  const frame = { type: "message", content: text, modes, ...from };
+  const body = { message: text, modes, ...(threadId ? { thread_id: threadId } : {}), ...from, ...instead };
+  const frame = { type: "message", content: text, modes, ...from, ...instead };
   await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/stream", body));
+}
+
+// Messages sent while an answer is written, which go when it has ended.
+let waiting = [];
+
+async function askMeanwhile(text) {
+  const way = byId("when-busy").value;
+  if (way === "rollback") {
+    leave();
+    removeLastTurn();
+    log.lastChild?.remove();
+    await ask(text, { multitask_strategy: "rollback" });
+  } else {
+    wait([...waiting, text]);
+    if (way === "interrupt") await stop();
+  }
+}
+
+function wait(texts) {
+  waiting = texts;
+  byId("waiting").hidden = !texts.length;
+  byId("waiting").textContent = `Goes next: ${texts.join(" · ")}`;
+}
+
+// What waited goes on, or goes back to where it was written if there is something to decide first.
+function goOn(status) {
+  const [next, ...rest] = waiting;
+  if (next === undefined) return;
+  if (["success", "stopped"].includes(status)) {
+    wait(rest);
+    ask(next);
+  } else {
+    message.value = [...waiting, message.value].filter(Boolean).join("\n");
+    wait([]);
+    grow();
+  }
+}
+
+function removeLastTurn() {
+  while (log.lastChild && !log.lastChild.matches(".question")) log.lastChild.remove();
 }
 
 // The last answer anew; the old one stays in the thread's history.
 async function answerAgain() {
   if (running) return;
-  while (log.lastChild && !log.lastChild.matches(".question")) log.lastChild.remove();
+  removeLastTurn();
   const asked = { modes: modesNow() };
   const body = { thread_id: threadId, ...asked };
   const frame = { type: "regenerate", ...asked };
@@ -94,6 +134,7 @@ async function run(open) {
   busy(true);
   inspector.begin();
   const answer = newAnswer();
+  let status = "error";
   show(answer.root);
   try {
     for await (const event of follow(open, { signal: turn.controller.signal, onLink: link })) {
@@ -101,7 +142,10 @@ async function run(open) {
       answer.take(event);
       inspector.take(event);
       stayAtEnd();
-      if (event.type === "done") await ended(turn, answer);
+      if (event.type === "done") {
+        status = event.status;
+        await ended(turn, answer);
+      }
     }
   } catch (error) {
     answer.take({ type: "error", message: error.message });
@@ -110,6 +154,7 @@ async function run(open) {
     if (running === turn) {
       running = null;
       busy(false);
+      goOn(status);
     }
   }
 }
@@ -252,6 +297,7 @@ function newThread() {
 function leave() {
   running?.controller.abort();
   running = null;
+  wait([]);
   busy(false);
   link("idle");
 }
@@ -292,7 +338,7 @@ function stayAtEnd(force = false) {
 }
 
 function busy(isBusy) {
-  byId("send").hidden = isBusy;
+  byId("when-busy").hidden = !isBusy;
   byId("stop").hidden = !isBusy;
 }
 
@@ -321,10 +367,10 @@ function fold(button, panel, isOpen) {
 composer.addEventListener("submit", (event) => {
   event.preventDefault();
   const text = message.value;
-  if (!text.trim() || running) return;
+  if (!text.trim()) return;
   message.value = "";
   grow();
-  ask(text);
+  running ? askMeanwhile(text) : ask(text);
 });
 message.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {

@@ -360,3 +360,31 @@ async def test_memories_are_shown_and_forgotten(page: Page, model: ModelServer) 
         await page.get_by_role("button", name=f"Forget “{fact}”").click()
         await expect(listed.filter(has_text=fact)).to_have_count(0)
     await expect(listed).to_have_text("Nothing yet.")
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+@pytest.mark.parametrize(
+    ("way", "first"),
+    [("after this answer", "whole"), ("and stop this answer", "partial"), ("and undo", "gone")],
+)
+async def test_a_message_while_an_answer_is_written(
+    page: Page, transport: str, way: str, first: str
+) -> None:
+    """It goes after the answer, or stops it and keeps what was said, or undoes the turn."""
+    await page.get_by_label("Stream over").select_option(transport)
+    await ask(page, SLOW)
+    await expect(answers(page).last).to_contain_text("word3")
+    options = page.get_by_label("While an answer is written, send")
+    label = await options.locator("option", has_text=way).text_content()
+    await options.select_option(label=label)
+    await ask(page, "And then?")
+    await expect(answers(page).last).to_contain_text("You said: And then?")
+    await expect(questions(page)).to_have_count(1 if first == "gone" else 2)
+    if first == "whole":
+        await expect(answers(page).first).to_contain_text("word59")
+    if first == "partial":
+        await expect(answers(page).first).to_contain_text("word3")
+        await expect(answers(page).first).not_to_contain_text("word59")
+    await page.reload()
+    await expect(answers(page).last).to_contain_text("You said: And then?")
+    await expect(questions(page)).to_have_count(1 if first == "gone" else 2)

@@ -62,6 +62,34 @@ async def test_deletions_still_meet(loadable: None, monkeypatch: pytest.MonkeyPa
     assert await delete_two(patched.Threads) == [2]
 
 
+async def most_at_once(runs: Any) -> int:
+    """How many of three workers were in one thread's runs at the same time."""
+    inside, most, thread = 0, 0, uuid4()
+
+    async def work() -> None:
+        nonlocal inside, most
+        async with runs.enter(uuid4(), thread, asyncio.get_running_loop(), False):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.01)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(3)))
+    return most
+
+
+async def test_runs_of_a_thread_still_overlap(loadable: None) -> None:
+    """Unpatched, a run's worker begins while another's still ends; patched, they take turns."""
+    from langgraph_runtime_inmem import inmem_stream, ops
+
+    await inmem_stream.start_stream()
+    assert await most_at_once(ops.Runs) == 3
+    patched = SimpleNamespace(Runs=type("Runs", (ops.Runs,), {}))
+    assert patches.one_run_at_a_time(patched)
+    assert not patches.one_run_at_a_time(patched)
+    assert await most_at_once(patched.Runs) == 1
+
+
 async def test_threads_deleted_at_once_leave_the_others(agent: AgentClient) -> None:
     """Every second of twenty threads is deleted at once: the others are all still there."""
     ids = [await agent.threads.create() for _ in range(20)]
