@@ -42,7 +42,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command, StateUpdate
+from langgraph.types import Command
 
 from agent.model import partial_answer
 
@@ -53,7 +53,6 @@ STOPPED_CALL = "Stopped before there was a result. It may or may not have taken 
 OPEN_CALL = "There is no result: the person went on before this call was carried out."
 KEEP_SECONDS = 10.0
 
-_ENDED = StateUpdate(None, as_node="__end__")
 _CHECKPOINTER = "__pregel_checkpointer"  # where LangGraph passes it down to a run's tasks
 
 
@@ -75,7 +74,7 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
         return ExtendedModelResponse(response, Command(update=update))
 
 
-# By thread: what a run had said when it was stopped, until its graph has put it there.
+# By thread: what a run has last said; a stop can strike before or after the model has ended.
 _last_words: dict[str, list[BaseMessage]] = {}
 
 
@@ -86,12 +85,14 @@ async def _noted(
 ) -> ModelResponse[Any]:
     with partial_answer() as said:
         try:
-            return await handler(request)
+            response = await handler(request)
         except asyncio.CancelledError:
             last = [message for message in said[-1:] if message.text]
             words = [AIMessage(m.text, id=m.id, response_metadata=MARK) for m in last]
             _last_words[_thread_id(get_config())] = [*written, *words]
             raise
+    _last_words[_thread_id(get_config())] = [*written, *response.result]
+    return response
 
 
 class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -111,23 +112,29 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 async for part in parts:
                     yield part
         except (asyncio.CancelledError, GeneratorExit):
-            said = _last_words.pop(_thread_id(config), []) if config else []
             if config is not None and self.checkpointer is not None:
-                await _to_its_end(self._lay_to_rest(_thread_of(config), said))
+                await _to_its_end(self._lay_to_rest(config))
             raise
+        finally:
+            _last_words.pop(_thread_id(config or {}), None)
 
-    async def _lay_to_rest(self, thread: RunnableConfig, said: Sequence[BaseMessage]) -> None:
+    async def _lay_to_rest(self, config: RunnableConfig) -> None:
         """After the run's tasks have ended and its last checkpoint is written, not before."""
+        thread, said = _thread_of(config), _last_words.get(_thread_id(config), [])
         state = await self.aget_state(thread)
         if state.interrupts or not state.tasks:
             return
-        steps = [_ENDED]
-        if said:
-            steps += [StateUpdate({"messages": list(said)}, as_node="model"), _ENDED]
-        elif open_calls := unanswered(state.values.get("messages", ())):
-            steps += [StateUpdate({"messages": open_calls}, as_node="tools"), _ENDED]
-        for step in steps:  # one by one: in bulk, only the first would belong to the run
-            await self.aupdate_state(thread, step.values, as_node=step.as_node)
+        await self.aupdate_state(thread, None, as_node="__end__")
+        kept = {message.id for message in await self._messages(thread)}
+        if said and said[-1].id not in kept:
+            await self.aupdate_state(thread, {"messages": said}, as_node="model")
+        if open_calls := unanswered(await self._messages(thread)):
+            await self.aupdate_state(thread, {"messages": open_calls}, as_node="tools")
+        await self.aupdate_state(thread, None, as_node="__end__")
+
+    async def _messages(self, thread: RunnableConfig) -> Sequence[AnyMessage]:
+        values: dict[str, Sequence[AnyMessage]] = (await self.aget_state(thread)).values
+        return values.get("messages", ())
 
 
 def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:

@@ -173,10 +173,7 @@ class Conversation:
             return
         decided = [DECISIONS[kind]] * len(self.waiting.requests["action_requests"])
         run = self.agent.decide(self.thread_id, self.waiting.id, decided)
-        before = self.told
-        if kind == "edit":
-            before = _edited(before)
-        self.turn((None, run), before, stop_after=stop_after)
+        self.turn((None, run), self.told, stop_after=stop_after)
 
     def asks_for_another_answer(self) -> None:
         if not self.is_answered or self.waiting:
@@ -322,16 +319,6 @@ def _as_far_as_kept(told: Told, stored: Sequence[JSON]) -> Told:
         if message["type"] != "ai" or message["text"] or calls:
             made.append({**message, **({"calls": calls} if message["type"] == "ai" else {})})
     return tuple(made)
-
-
-def _edited(told: Told) -> Told:
-    """As the thread has it once a call's arguments were edited: the call is the edited one."""
-    last = told[-1]
-    calls = [
-        (call, EDITED["name"], EDITED["args"]) if tool == "save_note" else (call, tool, args)
-        for call, tool, args in last["calls"]
-    ]
-    return (*told[:-1], {**last, "calls": calls})
 
 
 def assert_valid(stored: Sequence[JSON], *, may_wait: bool) -> None:
