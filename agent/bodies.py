@@ -5,7 +5,9 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-LONGEST_MESSAGE = 100_000  # characters
+from agent.settings import settings
+
+LONGEST_MESSAGE = settings().steady_longest_message_characters
 MOST_HISTORY = 1000  # messages
 
 JSON = dict[str, Any]

@@ -14,7 +14,19 @@ import httpx
 
 from agent.bodies import JSON, AgentMessage, Decision, Regenerate, RunPlace
 from agent.settings import Settings
-from client import AgentClient, Done, Error, Limits, RejectedInput, Run, SteadyError, to_json
+from client import (
+    AgentClient,
+    Done,
+    Error,
+    Limits,
+    Reconnect,
+    RejectedInput,
+    Run,
+    SteadyError,
+    TooMany,
+    to_json,
+)
+from client.reconnect import is_transient
 
 HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is told in the stream
 _STATUS = {
@@ -23,6 +35,7 @@ _STATUS = {
     "not_found": 404,
     "conflict": 409,
     "refused": 503,
+    "too_many": 429,
     "cannot_connect": 503,
     "server_gone": 502,
     "stream_lost": 410,
@@ -65,6 +78,11 @@ class ChatError(Exception):
         return [to_json(error), to_json(Done("error", None, None, 0))]
 
 
+def _is_worth_waiting_for(error: SteadyError) -> bool:
+    """What a user has too much of is the user's to wait for."""
+    return is_transient(error) and not isinstance(error, TooMany)
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Raises what the client raises as ChatError."""
@@ -84,13 +102,21 @@ class Chat:
     """The runs of one user on the server at `url`; `token` is the user's own, empty for none."""
 
     def __init__(
-        self, url: str, token: str, config: Settings, transport: httpx.AsyncBaseTransport
+        self, url: str, user: str, token: str, config: Settings, transport: httpx.AsyncBaseTransport
     ) -> None:
+        self._user = user
         limits = Limits(run_seconds=config.steady_run_seconds)
-        self._agent = AgentClient(url, token=token, limits=limits, transport=transport)
+        self._agent = AgentClient(
+            url,
+            token=token,
+            limits=limits,
+            reconnect=Reconnect(is_transient=_is_worth_waiting_for),
+            transport=transport,
+        )
 
     def start(self, asked: AgentMessage, key: str | None = None) -> Run:
-        """A run on the message. A `key` starts at most one run, however often it is asked for."""
+        """A run on the message. However often a user's `key` is asked for, it starts one."""
+        name = f"{self._user}/{key}"
         thread_id = str(asked.thread_id) if asked.thread_id else None
         return self._agent.stream(
             asked.message,
@@ -100,7 +126,7 @@ class Chat:
             context=asked.context,
             multitask_strategy=asked.multitask_strategy,
             cancel_on_leave=asked.on_disconnect == "cancel",
-            request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, key)) if key else None,
+            request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)) if key else None,
             checkpoint_id=asked.checkpoint_id,
             replaces=asked.replaces,
         )

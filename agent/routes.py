@@ -16,9 +16,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 
 from agent.answer import answered
+from agent.auth import token_of, user_of
 from agent.bodies import (
     AgentMessage,
     ChatQuestion,
@@ -28,6 +30,8 @@ from agent.bodies import (
     first_fault,
 )
 from agent.chat import Chat, ChatError, begun
+from agent.door import Door
+from agent.quota import allow_message
 from agent.settings import settings
 from agent.sse import EventStream
 from agent.startup import lifespan
@@ -48,7 +52,16 @@ app = FastAPI(
     redoc_url=None,
     openapi_url=None,
     middleware=[
-        Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes)
+        Middleware(
+            CORSMiddleware,
+            allow_origins=sorted(settings().allowed_origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=["X-Pagination-Total", "X-Pagination-Next", "Content-Location"],
+        ),
+        Middleware(Door),
+        Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
     ],
 )
 app.exception_handlers.pop(HTTPException, None)  # the LangGraph server's own stays in force
@@ -61,13 +74,13 @@ def chat_of(connection: HTTPConnection) -> Chat:
     config = settings()
     host, port = connection.scope["server"]
     own_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    return Chat(
-        config.steady_server_url or own_url,
-        token if scheme.lower() == "bearer" else "",
-        config,
-        _transport,
-    )
+    user, token = user_of(connection.scope), token_of(connection.headers)
+    return Chat(config.steady_server_url or own_url, user, token, config, _transport)
+
+
+async def counted(request: Request) -> None:
+    """A message to the model alone is no run, and counts all the same."""
+    await allow_message(user_of(request.scope))
 
 
 AsUser = Annotated[Chat, Depends(chat_of)]
@@ -88,7 +101,7 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
     return JSONResponse({"error": told, "code": "rejected_input"}, 422 if is_json else 400)
 
 
-@app.post("/chat/stream", tags=["Chat"], **_STREAM)
+@app.post("/chat/stream", tags=["Chat"], dependencies=[Depends(counted)], **_STREAM)
 async def stream_chat(question: ChatQuestion) -> Response:
     """Plain chat: `{"token": ...}` events, then `{"done": true}`, or `{"error", "code"}`."""
     config = settings()

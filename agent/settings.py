@@ -4,8 +4,10 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SHORTEST_SECRET_BYTES = 32  # of an HMAC with SHA-256
 
 
 class Settings(BaseSettings):
@@ -45,11 +47,43 @@ class Settings(BaseSettings):
     steady_heartbeat_seconds: float = Field(15.0, gt=0)
     steady_stalled_reader_seconds: float = Field(60.0, gt=0)
     steady_largest_body_bytes: int = Field(4_000_000, gt=0)
+    steady_longest_message_characters: int = Field(100_000, gt=0)
     steady_server_url: str | None = None
+    steady_jwt_secret: SecretStr | None = None
+    steady_jwt_keys_file: Path | None = None
+    steady_jwt_issuer: str | None = None
+    steady_jwt_audience: str | None = None
+    steady_jwt_leeway_seconds: float = Field(10.0, ge=0, le=300)
+    steady_api_keys_file: Path | None = None
+    steady_allowed_origins: str = Field(
+        default="https://smith.langchain.com",
+        description="Whose pages in a browser may ask, with commas between; Studio's is one",
+    )
+    steady_messages_per_minute: int = Field(60, gt=0, description="Of one user")
+    steady_runs_per_user: int = Field(5, gt=0, description="Of one user, at a time")
+    steady_streams_per_user: int = Field(20, gt=0, description="Of one user, at a time")
+    steady_streams: int = Field(2000, gt=0, description="Of all users, at a time")
+    steady_limits_storage: str = Field(
+        default="memory://", description="Where messages are counted; `redis://...` to share it"
+    )
     steady_notes_dir: Path = Path("notes")
     steady_geocoding_url: str = "https://geocoding-api.open-meteo.com/v1/search"
     steady_weather_url: str = "https://api.open-meteo.com/v1/forecast"
     steady_weather_seconds: float = Field(10.0, gt=0)
+
+    @field_validator("steady_jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value().encode()) < _SHORTEST_SECRET_BYTES:
+            raise ValueError(
+                f"shorter than {_SHORTEST_SECRET_BYTES} bytes: `openssl rand -hex 32` makes one"
+            )
+        return secret
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """Whose pages may ask, beside the server's own."""
+        return frozenset(filter(None, map(str.strip, self.steady_allowed_origins.split(","))))
 
     @property
     def embedded(self) -> bool:

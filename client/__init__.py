@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SteadyError,
         StreamLost,
         ToolFailed,
+        TooMany,
         Unauthorized,
     )
     from client.events import (
@@ -84,6 +85,7 @@ __all__ = [
     "SteadyError",
     "StreamLost",
     "Token",
+    "TooMany",
     "ToolCall",
     "ToolCallDelta",
     "ToolFailed",

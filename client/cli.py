@@ -1,4 +1,4 @@
-"""`steady`: run, chat, chain, threads, memory, graph, doctor, bench, model.
+"""`steady`: run, chat, chain, threads, memory, graph, doctor, bench, token, model.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
 """
@@ -273,6 +273,17 @@ async def bench(
 
     chosen = modes or ("messages",)
     return await show_bench(agent.url, chosen, question, streams, max(runs, streams), assistant)
+
+
+@cli.command()
+@click.argument("user")
+@click.option("--days", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
+@click.option("--key", is_flag=True, help="An API key, its hash added to STEADY_API_KEYS_FILE.")
+def token(user: str, days: float, key: bool) -> None:
+    """Make a token for USER, of the server whose settings are in the environment."""
+    from client.tokens import new_api_key, new_jwt
+
+    click.echo(new_api_key(user) if key else new_jwt(user, days))
 
 
 @cli.group()

@@ -3,7 +3,8 @@
     SteadyError
     ├── ServerError              no usable answer from the LangGraph server
     │   ├── CannotConnect        nothing listens there, or the network is down
-    │   ├── Refused              it answered that it will not serve this now (429, 502, 503, 504)
+    │   ├── Refused              it answered that it will not serve this now (502, 503, 504)
+    │   │   └── TooMany          you ask for more than it gives one user (429)
     │   ├── Unauthorized         the token is missing or wrong, or does not allow this
     │   ├── NotFound             no such thread, run or assistant
     │   ├── Conflict             the thread is busy with another run
@@ -74,6 +75,10 @@ class CannotConnect(ServerError):
 class Refused(ServerError):
     code = "refused"
     retryable = True
+
+
+class TooMany(Refused):
+    code = "too_many"
 
 
 class Unauthorized(ServerError):
@@ -175,7 +180,7 @@ _BY_STATUS: dict[int, tuple[type[ServerError], str]] = {
     409: (Conflict, "The thread is busy with another run: wait for it, or stop it. ({0})"),
     413: (RejectedInput, "The request is too large: {0}"),
     422: (RejectedInput, "The server rejected the request: {0}"),
-    429: (Refused, "The server is busy: try again in a moment. ({0})"),
+    429: (TooMany, "The server is busy: try again in a moment. ({0})"),
     502: (Refused, "Nothing serves behind the proxy: try again in a moment. ({0})"),
     503: (Refused, "The server is not ready: try again in a moment. ({0})"),
     504: (Refused, "Nothing answers behind the proxy: try again in a moment. ({0})"),

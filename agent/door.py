@@ -1,0 +1,129 @@
+"""Before anything is served: who may come in at all. An ASGI middleware around every route.
+
+A server that knows no tokens serves this machine alone: nothing that comes from elsewhere, through
+a proxy, or from another site's page in this machine's browser.
+"""
+
+import ipaddress
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.auth import PUBLIC, identify, let_in
+from agent.quota import Streams
+from agent.settings import settings
+from agent.tokens import Unauthorized, tokens
+
+HOW_TO_OPEN = (
+    "This server knows no tokens, and so serves its own machine only. To serve others, set "
+    "STEADY_JWT_SECRET, STEADY_JWT_KEYS_FILE or STEADY_API_KEYS_FILE, and start it again."
+)
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
+_DEVELOPER_ONLY = ("/deploy", "/internal")  # what `langgraph dev` adds for its developer
+_PAGE_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "connect")),
+        *(f"{kind} 'none'" for kind in ("base-uri", "form-action", "frame-ancestors")),
+    ]
+)
+
+
+class Door:
+    """Lets a request in as its user, or answers it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._streams = Streams()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_own_call = scope.get("root_path", "").startswith("/noauth")  # in process, never a socket
+        if scope["type"] not in ("http", "websocket") or is_own_call:
+            await self._app(scope, receive, send)
+            return
+        send = _with_headers(scope, send)
+        with ExitStack() as stack:
+            try:
+                user = _admitted(scope)
+                if _is_stream(scope):
+                    stack.enter_context(self._streams.one_of(user))
+            except HTTPException as error:
+                await JSONResponse({"detail": error.detail}, error.status_code, error.headers)(
+                    scope, receive, send
+                )
+                return
+            let_in(scope, user)
+            await self._app(scope, receive, send)
+
+
+def _admitted(scope: Scope) -> str:
+    """The user. Raises HTTPException."""
+    headers = Headers(scope=scope)
+    if not tokens().are_configured and not _is_from_here(scope, headers):
+        raise HTTPException(403, HOW_TO_OPEN)
+    if not _may_ask_from(headers.get("origin"), headers):
+        raise HTTPException(403, "This origin is not one that may ask: see STEADY_ALLOWED_ORIGINS.")
+    if _is_public(scope):
+        return PUBLIC
+    if tokens().are_configured and scope["path"].startswith(_DEVELOPER_ONLY):
+        raise HTTPException(404, "Not Found")
+    try:
+        return identify(scope)
+    except Unauthorized as error:
+        raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
+
+
+def _is_from_here(scope: Scope, headers: Headers) -> bool:
+    """From a program of this machine that asked for this machine; not handed on by a proxy."""
+    client: Any = scope.get("client")
+    asked = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    is_direct = not any(name in headers for name in _FORWARDED)
+    return bool(client) and is_direct and _is_loopback(client[0]) and _is_loopback(asked)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _may_ask_from(origin: str | None, headers: Headers) -> bool:
+    """Programs send no origin; a browser always tells whose page asks."""
+    if origin is None or origin in settings().allowed_origins:
+        return True
+    return urlsplit(origin).netloc == headers.get("host")
+
+
+def _is_public(scope: Scope) -> bool:
+    is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+    return is_read and (scope["path"] in ("/", "/ok") or scope["path"].startswith("/page/"))
+
+
+def _is_stream(scope: Scope) -> bool:
+    return scope["type"] == "websocket" or "stream" in scope["path"].split("/")
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    is_page = scope["path"] == "/" or scope["path"].startswith("/page/")
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"
+            headers["X-Frame-Options"] = "DENY"
+            if is_page:
+                headers["Content-Security-Policy"] = _PAGE_POLICY
+        await send(message)
+
+    return send_with_headers

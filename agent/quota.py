@@ -1,0 +1,101 @@
+"""How much one user may ask for: messages a minute, runs and streams at a time.
+
+The limits hold for users who are known by a token. The person at this machine has none.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from langgraph_sdk import get_client
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from limits.storage import storage_from_string
+from starlette.exceptions import HTTPException
+
+from agent.settings import settings
+from agent.tokens import tokens
+
+_RUN_RETRY_SECONDS = 2
+_STREAM_RETRY_SECONDS = 5
+
+
+async def allow_message(user: str) -> None:
+    """Counts a message. Raises HTTPException 429, with when to try again."""
+    config = settings()
+    if not tokens().are_configured:
+        return
+    rate = RateLimitItemPerMinute(config.steady_messages_per_minute)
+    if not await _limiter().hit(rate, "messages", user):
+        window = await _limiter().get_window_stats(rate, "messages", user)
+        raise too_many(
+            f"More than {config.steady_messages_per_minute} messages in a minute.",
+            max(1, math.ceil(window.reset_time - time.time())),
+        )
+
+
+async def allow_run(user: str, asked: Any) -> None:
+    """Counts a run, and holds it to the server's limits. Raises HTTPException 422 or 429."""
+    config = settings()
+    wanted = asked.get("kwargs") or {}
+    _check_length(wanted.get("input"), config.steady_longest_message_characters)
+    run_config = wanted.setdefault("config", {})
+    steps = run_config.get("recursion_limit") or config.steady_max_steps
+    run_config["recursion_limit"] = min(steps, config.steady_max_steps)
+    if not tokens().are_configured:
+        return
+    await allow_message(user)
+    busy = await get_client(url=None).threads.count(metadata={"owner": user}, status="busy")
+    if busy >= config.steady_runs_per_user:
+        raise too_many(f"{busy} runs of yours are going on already.", _RUN_RETRY_SECONDS)
+
+
+def _check_length(said: Any, longest: int) -> None:
+    """Of every text in a run's input."""
+    if isinstance(said, str) and len(said) > longest:
+        raise HTTPException(422, f"A message of over {longest} characters: say it in parts.")
+    for part in said.values() if isinstance(said, dict) else said if isinstance(said, list) else ():
+        _check_length(part, longest)
+
+
+class Streams:
+    """The streams that are open, by user."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one_of(self, user: str) -> Iterator[None]:
+        """A stream, for as long as the context is open. Raises HTTPException 429 or 503."""
+        config = settings()
+        if self._open.total() >= config.steady_streams:
+            told = f"This server has {config.steady_streams} streams open: try again in a moment."
+            raise HTTPException(503, told, {"Retry-After": str(_STREAM_RETRY_SECONDS)})
+        if tokens().are_configured and self._open[user] >= config.steady_streams_per_user:
+            raise too_many(
+                f"You have {config.steady_streams_per_user} streams open.", _STREAM_RETRY_SECONDS
+            )
+        self._open[user] += 1
+        try:
+            yield
+        finally:
+            self._open[user] -= 1
+            self._open += Counter()  # forgets who has none
+
+
+def too_many(told: str, retry_after_seconds: int) -> HTTPException:
+    """The answer to who asks for more than may be had."""
+    again = f"{told} Try again in {retry_after_seconds} s."
+    return HTTPException(429, again, {"Retry-After": str(retry_after_seconds)})
+
+
+@lru_cache(maxsize=1)
+def _limiter() -> MovingWindowRateLimiter:
+    storage = storage_from_string(f"async+{settings().steady_limits_storage}")
+    assert isinstance(storage, Storage)  # noqa: S101 - `async+` makes it one
+    return MovingWindowRateLimiter(storage)
