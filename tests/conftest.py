@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from client import AgentClient
 from client.local import LocalServer, find_config
 from tests.model_server import ModelServer
+from tests.users import KNOWS_TOKENS, NO_LIMITS
 
 hypothesis_settings.register_profile("default", max_examples=200, deadline=None)
 hypothesis_settings.register_profile("thorough", max_examples=2000, deadline=None)
@@ -35,6 +36,15 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A `langgraph dev` of this project, in a folder of its own, for the whole session."""
     folder = tmp_path_factory.mktemp("server")
     env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
+    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """The same, of a server that knows its users by their tokens."""
+    folder = tmp_path_factory.mktemp("guarded")
+    env = server_env(model.url, **KNOWS_TOKENS, **NO_LIMITS)
     with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
         yield running
 

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,10 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from client.local import LocalServer, find_config
-from tests.conftest import server_env
-from tests.model_server import ModelServer
-from tests.users import KNOWS_TOKENS, NO_LIMITS, bad_tokens, bearer, socket_url, token_of
+from client.local import LocalServer
+from tests.users import bad_tokens, bearer, socket_url, token_of
 
 JSON = dict[str, Any]
 OWN, OTHER = "ada", "eve"
@@ -247,14 +244,6 @@ def _told(status: int, read: bytes) -> int:
     is_missing = any(words in read for words in (b"not found", b"404", b"not_found"))
     is_error = status == 200 and read.startswith(starts) and b"error" in read
     return 404 if read == b"null" or (is_error and is_missing) else status
-
-
-@pytest.fixture(scope="module")
-def guarded(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    folder = tmp_path_factory.mktemp("guarded")
-    env = server_env(model.url, **KNOWS_TOKENS, **NO_LIMITS)
-    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
-        yield running
 
 
 @pytest.fixture
