@@ -47,18 +47,26 @@ class Door:
             await self._app(scope, receive, send)
             return
         send = _with_headers(scope, send)
-        with ExitStack() as stack:
-            try:
+        try:
+            with ExitStack() as stack:
                 user = _admitted(scope)
                 if _is_stream(scope):
                     stack.enter_context(self._streams.one_of(user))
-            except HTTPException as error:
-                await JSONResponse({"detail": error.detail}, error.status_code, error.headers)(
-                    scope, receive, send
-                )
-                return
-            let_in(scope, user)
-            await self._app(scope, receive, send)
+                let_in(scope, user)
+                await self._app(scope, receive, send)
+        except HTTPException as error:
+            await _answer(error)(scope, receive, send)
+        except ExceptionGroup as group:  # the server's own middleware packs a 413 of ours in one
+            refused: BaseException = group
+            while isinstance(refused, ExceptionGroup):
+                refused = refused.exceptions[0]
+            if not isinstance(refused, HTTPException):
+                raise
+            await _answer(refused)(scope, receive, send)
+
+
+def _answer(error: HTTPException) -> JSONResponse:
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
 def _admitted(scope: Scope) -> str:
@@ -68,6 +76,8 @@ def _admitted(scope: Scope) -> str:
         raise HTTPException(403, HOW_TO_OPEN)
     if not _may_ask_from(headers.get("origin"), headers):
         raise HTTPException(403, "This origin is not one that may ask: see STEADY_ALLOWED_ORIGINS.")
+    if int(headers.get("content-length", "0")) > (most := settings().steady_largest_body_bytes):
+        raise HTTPException(413, f"The body has more than {most} bytes.")
     if _is_public(scope):
         return PUBLIC
     if tokens().are_configured and scope["path"].startswith(_DEVELOPER_ONLY):

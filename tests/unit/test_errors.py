@@ -25,6 +25,7 @@ from client import (
     ServerGone,
     SteadyError,
     ToolFailed,
+    TooMany,
     Unauthorized,
 )
 from client.errors import from_run, translated
@@ -67,7 +68,7 @@ def refusing() -> Iterator[str]:
         (413, RejectedInput),
         (418, ServerError),
         (422, RejectedInput),
-        (429, Refused),
+        (429, TooMany),
         (500, ServerGone),
         (502, Refused),
         (503, Refused),

@@ -108,11 +108,12 @@ def test_names_are_the_products_own_or_everyones() -> None:
 
 
 def test_numbers_tell_their_unit() -> None:
-    """A duration ends in _SECONDS and a size in _BYTES; what is left are counts."""
+    """A duration ends in _SECONDS, a size in _BYTES, a rate in what it is of; else they count."""
     numbers = {
         name.upper()
         for name, field in Settings.model_fields.items()
         if field.annotation in (int, float)
     }
-    counts = {"STEADY_MAX_STEPS", "STEADY_MODEL_RETRIES", "STEADY_CONTEXT_TOKENS"}
-    assert [n for n in numbers - counts if not n.endswith(("_SECONDS", "_BYTES"))] == []
+    counts = {"STEADY_MAX_STEPS", "STEADY_MODEL_RETRIES", "STEADY_CONTEXT_TOKENS", "STEADY_STREAMS"}
+    units = ("_SECONDS", "_BYTES", "_CHARACTERS", "_PER_MINUTE", "_PER_USER")
+    assert [n for n in numbers - counts if not n.endswith(units)] == []

@@ -1,0 +1,169 @@
+"""Whose a token is: keys of every kind, and everything that could pass for a token."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import PublicFormat as Public
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from agent.settings import Settings
+from agent.tokens import Tokens, Unauthorized, hash_of
+from client.errors import RejectedInput
+from client.tokens import new_api_key, new_jwt
+
+SECRET = "s" * 32
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+KEYS = {"RS256": RSA, "ES256": EC}
+
+
+def known(**config: Any) -> Tokens:
+    return Tokens(Settings(_env_file=None, **config))  # type: ignore[call-arg]
+
+
+def claims(**more: Any) -> dict[str, Any]:
+    return {"sub": "ada", "exp": int(time.time()) + 60, **more}
+
+
+def signed(algorithm: str, **more: Any) -> str:
+    key: Any = SECRET if algorithm == "HS256" else KEYS[algorithm]
+    return jwt.encode(claims(**more), key, algorithm=algorithm)
+
+
+def pem(key: Any) -> str:
+    return str(key.public_key().public_bytes(Encoding.PEM, Public.SubjectPublicKeyInfo).decode())
+
+
+def jwk(algorithm: str) -> dict[str, Any]:
+    return json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(KEYS[algorithm].public_key()))
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+@pytest.mark.parametrize("form", ["PEM", "JWKS"])
+def test_public_keys(tmp_path: Path, algorithm: str, form: str) -> None:
+    """A token of a key pair is known by its public key, from a PEM file or a key set."""
+    file = tmp_path / "keys"
+    both = json.dumps({"keys": [jwk("RS256"), jwk("ES256")]})
+    file.write_text(pem(KEYS[algorithm]) if form == "PEM" else both)
+    tokens = known(steady_jwt_keys_file=file)
+    assert tokens.user_of(signed(algorithm)) == "ada"
+    with pytest.raises(Unauthorized):
+        tokens.user_of(signed("HS256"))
+
+
+def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
+    """A token signed with the public key's text, as if it were an HMAC's secret, lets nobody in."""
+    file = tmp_path / "key.pem"
+    file.write_text(pem(RSA))
+    header = jwt.utils.base64url_encode(b'{"alg":"HS256","typ":"JWT"}')
+    body = jwt.utils.base64url_encode(json.dumps(claims()).encode())
+    algorithm = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = algorithm.sign(header + b"." + body, pem(RSA).encode())
+    forged = b".".join([header, body, jwt.utils.base64url_encode(signature)]).decode()
+    for config in ({}, {"steady_jwt_secret": SECRET}):
+        with pytest.raises(Unauthorized):
+            known(steady_jwt_keys_file=file, **config).user_of(forged)
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "expired": {"exp": int(time.time()) - 60},
+    "not yet": {"nbf": int(time.time()) + 600},
+    "another issuer": {"iss": "somebody"},
+    "another audience": {"aud": "somebody"},
+    "no user": {"sub": ""},
+    "a user of control characters": {"sub": "a\nb"},
+    "a very long user": {"sub": "a" * 1000},
+    "a number for a user": {"sub": 7},
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_claims_that_do_not_fit(kind: str) -> None:
+    """Each claim is checked, and what is said of it holds nothing of the token."""
+    tokens = known(steady_jwt_secret=SECRET, steady_jwt_issuer="us", steady_jwt_audience="here")
+    good = {"iss": "us", "aud": "here"}
+    assert tokens.user_of(signed("HS256", **good)) == "ada"
+    with pytest.raises(Unauthorized) as refused:
+        tokens.user_of(token := signed("HS256", **{**good, **REFUSED[kind]}))
+    assert token[:10] not in str(refused.value)
+
+
+@pytest.mark.parametrize("missing", ["exp", "sub"])
+def test_claims_that_are_missing(missing: str) -> None:
+    """A token that never ends, or that names nobody, lets nobody in."""
+    made = claims()
+    del made[missing]
+    with pytest.raises(Unauthorized, match=missing):
+        known(steady_jwt_secret=SECRET).user_of(jwt.encode(made, SECRET))
+
+
+def test_leeway() -> None:
+    """Clocks may differ by a little."""
+    token = signed("HS256", exp=int(time.time()) - 5)
+    assert known(steady_jwt_secret=SECRET).user_of(token) == "ada"
+    with pytest.raises(Unauthorized, match="expired"):
+        known(steady_jwt_secret=SECRET, steady_jwt_leeway_seconds=1).user_of(token)
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(repr))
+def test_any_text(text: str) -> None:
+    """What is no token is refused, and never raises anything else."""
+    with pytest.raises(Unauthorized):
+        known(steady_jwt_secret=SECRET).user_of(text)
+
+
+def test_api_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file holds hashes, `steady token --key` adds to it, and each key is its user's."""
+    file = tmp_path / "keys"
+    monkeypatch.setenv("STEADY_API_KEYS_FILE", str(file))
+    keys = {user: new_api_key(user) for user in ("ada", "eve")}
+    assert not any(key in file.read_text() for key in keys.values())
+    tokens = known(steady_api_keys_file=file)
+    assert {user: tokens.user_of(key) for user, key in keys.items()} == {"ada": "ada", "eve": "eve"}
+    for wrong in ("", hash_of(keys["ada"]), keys["ada"][:-1]):
+        with pytest.raises(Unauthorized):
+            tokens.user_of(wrong)
+
+
+def test_a_development_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`steady token` makes what the server with the same settings takes."""
+    for name, value in {"SECRET": SECRET, "ISSUER": "us", "AUDIENCE": "here"}.items():
+        monkeypatch.setenv(f"STEADY_JWT_{name}", value)
+    tokens = known(steady_jwt_secret=SECRET, steady_jwt_issuer="us", steady_jwt_audience="here")
+    assert tokens.user_of(new_jwt("ada", 1)) == "ada"
+    with pytest.raises(RejectedInput):
+        new_jwt("two words", 1)
+    monkeypatch.delenv("STEADY_JWT_SECRET")
+    with pytest.raises(RejectedInput, match="STEADY_JWT_SECRET"):
+        new_jwt("ada", 1)
+
+
+def test_settings_that_would_let_anybody_in(tmp_path: Path) -> None:
+    """A short secret, a private key, another kind of key, a spoilt line: the server says so."""
+    with pytest.raises(ValidationError, match="32 bytes"):
+        known(steady_jwt_secret="short")
+    file = tmp_path / "keys"
+    private = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    for text in (private, pem(ec.generate_private_key(ec.SECP384R1())), "{}", "nonsense"):
+        file.write_text(text)
+        with pytest.raises((ValueError, jwt.PyJWTError)):
+            known(steady_jwt_keys_file=file)
+    file.write_text("# users\nada 0123\n")
+    with pytest.raises(ValueError, match="line 2"):
+        known(steady_api_keys_file=file)
+
+
+def test_an_empty_file_of_keys_lets_nobody_in(tmp_path: Path) -> None:
+    """It is a server that knows tokens, of which there are none yet: not one that is open."""
+    file = tmp_path / "keys"
+    file.touch()
+    assert known(steady_api_keys_file=file).are_configured
+    assert not known().are_configured
