@@ -1,5 +1,7 @@
 // Requests to the server. Every header is made here.
 
+import { askForToken, token } from "/page/token.js";
+
 export class Refused extends Error {
   constructor(status, code, message) {
     super(message);
@@ -9,8 +11,7 @@ export class Refused extends Error {
 }
 
 export function headers(more = {}) {
-  const token = sessionStorage.getItem("token");
-  return { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...more };
+  return { ...(token() ? { Authorization: `Bearer ${token()}` } : {}), ...more };
 }
 
 // The response, or Refused with what the server said.
@@ -24,6 +25,7 @@ export async function request(path, { method = "GET", body, more = {}, signal } 
   if (response.ok) return response;
   const told = await response.json().catch(() => ({}));
   const words = told.error ?? told.detail ?? `The server answered with status ${response.status}.`;
+  if (response.status === 401) askForToken(words);
   throw new Refused(response.status, told.code ?? String(response.status), words);
 }
 

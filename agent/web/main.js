@@ -7,6 +7,7 @@ import { Inspector } from "/page/inspector.js";
 import { watchMemories } from "/page/memories.js";
 import { follow, overSocket, overSse } from "/page/stream.js";
 import { ThreadList } from "/page/threads.js";
+import { watchToken } from "/page/token.js";
 
 const EXAMPLES = ["What is 17 * 23?", "What time is it in Tokyo?", "How do token frames work?"];
 const LOOK_AGAIN_MS = 4000;
@@ -389,6 +390,7 @@ byId("stop").addEventListener("click", stop);
 byId("show-history").addEventListener("click", () => showHistory().catch(tell));
 byId("new-thread").addEventListener("click", newThread);
 watchMemories(tell);
+watchToken();
 byId("open-inspector").addEventListener("click", () => {
   fold("open-inspector", "inspector", !inspector.isOpen);
   localStorage.setItem("inspector", inspector.isOpen ? "open" : "");

@@ -1,6 +1,7 @@
 // One run's events until `done`, over SSE or a WebSocket, through as many connections as it takes.
 
-import { Refused, headers, request } from "/page/api.js";
+import { Refused, request } from "/page/api.js";
+import { token } from "/page/token.js";
 
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 8000;
@@ -87,8 +88,7 @@ export function overSocket(threadId, frame) {
       query.set("last_event_id", last);
       query.set("thread_id", last.split("/")[0]);
     } else if (threadId) query.set("thread_id", threadId);
-    const token = headers().Authorization?.replace("Bearer ", "");
-    const protocols = token ? ["steady.v1", `bearer.${token}`] : ["steady.v1"];
+    const protocols = token() ? ["steady.v1", `bearer.${token()}`] : ["steady.v1"];
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/ws/chat?${query}`, protocols);
     signal.addEventListener("abort", () => socket.close(), { once: true });

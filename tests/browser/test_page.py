@@ -1,16 +1,18 @@
 """The chat page in a real browser, against a real server and the scripted model."""
 
 import asyncio
+import json
 import re
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from client.local import LocalServer
 from tests.browser.conftest import Open, picture
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy
 from tests.model_server import ModelServer, Reply, ToolCall
+from tests.users import token_of
 
 SLOW = "stream 60 tokens at 30 per second"
 TEXT = " ".join(f"word{n}" for n in range(60))
@@ -388,3 +390,30 @@ async def test_a_message_while_an_answer_is_written(
     await page.reload()
     await expect(answers(page).last).to_contain_text("You said: And then?")
     await expect(questions(page)).to_have_count(1 if first == "gone" else 2)
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_a_server_that_wants_a_token(
+    guarded: LocalServer, context: BrowserContext, transport: str
+) -> None:
+    """The page asks for the token, keeps it for the tab, shows one's own, and forgets it again."""
+    page = await context.new_page()
+    await page.goto(guarded.url)
+    await expect(page.get_by_role("form", name="Sign in")).to_be_visible()
+    await page.get_by_label("Your token").fill(token_of("ada"))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_label("Stream over").select_option(transport)
+    await ask(page, "Hello, as Ada.")
+    await ended(page)
+    await page.reload()
+    await expect(answers(page).last).to_contain_text("You said: Hello, as Ada.")
+    assert "token" not in page.url
+    assert await page.evaluate("JSON.stringify(localStorage) + document.cookie") == json.dumps(
+        {"transport": transport}, separators=(",", ":")
+    )
+    other = await context.new_page()
+    await other.goto(page.url)
+    await expect(other.get_by_role("form", name="Sign in")).to_be_visible()
+    await expect(other.locator("#log")).not_to_contain_text("Hello, as Ada.")
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("form", name="Sign in")).to_be_visible()
