@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 import structlog
 from pydantic import ValidationError
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from agent.bodies import (
     FRAME,
@@ -41,6 +41,7 @@ DONE = "[DONE]"
 MOST_TURNS = 16  # that wait for their turn
 _TRY_LATER = 1013  # a close code of the WebSocket registry
 _CLOSE_SECONDS = 5.0
+_LEFT = (WebSocketDisconnect, WebSocketDisconnected)  # heard, or found out when something is said
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -134,7 +135,7 @@ class Conversation:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
         for end in ends:
-            if isinstance(end, Exception) and not isinstance(end, WebSocketDisconnect):
+            if isinstance(end, Exception) and not isinstance(end, _LEFT):
                 raise end
 
     async def _listen(self) -> None:
