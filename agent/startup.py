@@ -14,6 +14,7 @@ from agent import embedded, patches, queue_wake
 from agent.graph import SYSTEM_PROMPT
 from agent.recovery import restore_threads
 from agent.settings import settings
+from agent.tokens import tokens
 from agent.tools import TOOLS
 
 log = structlog.stdlib.get_logger(__name__)
@@ -22,6 +23,7 @@ log = structlog.stdlib.get_logger(__name__)
 @contextlib.asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """Around the server's life: runs that start at once, short pauses, a warm embedded model."""
+    _tell_who_is_served()
     _tell_jobs()
     _shorten_pauses()
     patches.apply()
@@ -51,6 +53,14 @@ async def _warm_embedded() -> None:
         await embedded.warm([system], tools, settings().steady_gguf)
     except embedded.EmbeddedError as error:
         await log.awarning(f"The embedded model is not ready: {error}")
+
+
+def _tell_who_is_served() -> None:
+    """Reads the keys, so that a server with one that does not fit does not start."""
+    if tokens().are_configured:
+        log.info("This server serves whoever brings a token.")
+    else:
+        log.info("This server knows no tokens: it serves this machine, and nobody else.")
 
 
 def _tell_jobs() -> None:

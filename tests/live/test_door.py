@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from client import AgentClient
+from client import AgentClient, CannotConnect
 from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer
@@ -116,3 +116,18 @@ async def test_the_local_person_is_one_user(agent: AgentClient) -> None:
     """What is made without tokens is that user's: it is not everybody's once there are tokens."""
     thread = await agent.threads.get(await agent.threads.create())
     assert thread["metadata"]["owner"] == "local"
+
+
+def test_keys_that_do_not_fit_are_told_at_the_start(model: ModelServer, tmp_path: Path) -> None:
+    """A server whose file of keys is spoilt does not start open, or half: it says which line."""
+    keys = tmp_path / "keys"
+    keys.write_text("ada not-a-hash\n")
+    env = server_env(model.url, STEADY_API_KEYS_FILE=str(keys))
+    server = LocalServer(find_config(Path(__file__)), env=env, folder=tmp_path)
+    try:
+        with pytest.raises(CannotConnect):
+            server.start()
+        assert f"{keys}, line 1" in server.log.read_text()
+    finally:
+        server.stop()
+        server.log.unlink()

@@ -75,7 +75,7 @@ def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
 
 REFUSED: dict[str, dict[str, Any]] = {
     "expired": {"exp": int(time.time()) - 60},
-    "not yet": {"nbf": int(time.time()) + 600},
+    "not yet": {"nbf": int(time.time()) + 86_400},
     "another issuer": {"iss": "somebody"},
     "another audience": {"aud": "somebody"},
     "no user": {"sub": ""},
