@@ -22,6 +22,7 @@ from agent.approval import Approval
 from agent.history import LatestTurns, ThreadState
 from agent.memory import MEMORY_TOOLS
 from agent.model import chat_model
+from agent.once import OnceOnly
 from agent.retry import TryAgain
 from agent.settings import settings
 from agent.stopping import KeepWhatWasSaid, StoppableGraph
@@ -119,6 +120,7 @@ _agent = StoppableGraph.of(
             Approval(NEEDS_APPROVAL),
             _try_again(),
             ToolErrorMiddleware(_tool_failed),
+            OnceOnly(NEEDS_APPROVAL),
             ToolTimeLimit(settings().steady_tool_seconds),
         ],
         state_schema=ThreadState,

@@ -39,12 +39,14 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from agent.model import partial_answer
+from agent.resuming import going_on
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -106,6 +108,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **options: Any
     ) -> AsyncIterator[Any]:
+        if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
+            input, config = await going_on(self.checkpointer, input, config)
         made = cast(AsyncGenerator[Any], super().astream(input, config, **options))
         try:
             async with aclosing(made) as parts:
