@@ -4,12 +4,13 @@ PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v) >
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo dev test check bench faults model lock embedded-eval picture clean
+.PHONY: help install demo dev test check bench faults kills model lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
 	@echo "make test    run all tests"
 	@echo "make faults  N=300 streams under seeded network faults, judged one by one"
+	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   measure against stock LangGraph and a tutorial's server, and write the table"
@@ -38,6 +39,9 @@ test: model
 # FLAGS are those of `python -m tests.faults --help`: --stock, --frames-off, --url, --markdown...
 faults: $(READY)
 	$(BIN)/python -m tests.faults -n $(or $(N),300) $(FLAGS)
+
+kills: $(READY)
+	$(BIN)/python -m tests.faults.kills -n $(or $(N),200)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -74,8 +74,8 @@ class Decision(_Strict):
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
 
 
-class Regenerate(_Strict):
-    """Answer the thread's last question anew."""
+class OnThread(_Strict):
+    """Answer the thread's last question anew, or go on with its unfinished run."""
 
     thread_id: UUID
     modes: list[Mode] = Field(default=["messages"], min_length=1)
@@ -134,13 +134,22 @@ class RegenerateFrame(_Strict):
     context: JSON | None = None
 
 
+class ResumeFrame(_Strict):
+    """Goes on with the thread's run that its server left unfinished."""
+
+    type: Literal["resume"]
+    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: JSON | None = None
+
+
 class PingFrame(_Strict):
     """Is answered with `{"type": "pong"}`."""
 
     type: Literal["ping"]
 
 
-TurnFrame = MessageFrame | DecideFrame | RegenerateFrame
+TurnFrame = MessageFrame | DecideFrame | RegenerateFrame | ResumeFrame
 AnyFrame = TurnFrame | StopFrame | PingFrame
 FRAME: TypeAdapter[AnyFrame] = TypeAdapter(Annotated[AnyFrame, Field(discriminator="type")])
 

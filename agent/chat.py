@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import httpx
 
-from agent.bodies import JSON, AgentMessage, Decision, Regenerate, RunPlace
+from agent.bodies import JSON, AgentMessage, Decision, OnThread, RunPlace
 from agent.settings import Settings
 from client import (
     AgentClient,
@@ -39,6 +39,7 @@ _STATUS = {
     "cannot_connect": 503,
     "server_gone": 502,
     "stream_lost": 410,
+    "run_lost": 410,
 }
 
 __all__ = ["HEAD_SECONDS", "Chat", "ChatError", "Placed", "Run", "begun", "first_awaited", "stop"]
@@ -131,7 +132,16 @@ class Chat:
             replaces=asked.replaces,
         )
 
-    def regenerate(self, asked: Regenerate) -> Run:
+    def resume(self, asked: OnThread) -> Run:
+        """The rest of a run that its server left unfinished."""
+        return self._agent.resume(
+            str(asked.thread_id),
+            modes=asked.modes,
+            assistant=asked.assistant_id,
+            context=asked.context,
+        )
+
+    def regenerate(self, asked: OnThread) -> Run:
         """The last question's answer anew."""
         return self._agent.regenerate(
             str(asked.thread_id),

@@ -120,7 +120,12 @@ def _is_public(scope: Scope) -> bool:
 
 
 def _is_stream(scope: Scope) -> bool:
-    return scope["type"] == "websocket" or "stream" in scope["path"].split("/")
+    path: str = scope["path"]
+    return (
+        scope["type"] == "websocket"
+        or "stream" in path.split("/")
+        or (path.startswith("/agent/") and path != "/agent/stop")
+    )
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:

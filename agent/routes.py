@@ -25,7 +25,7 @@ from agent.bodies import (
     AgentMessage,
     ChatQuestion,
     Decision,
-    Regenerate,
+    OnThread,
     RunPlace,
     first_fault,
 )
@@ -140,9 +140,15 @@ async def decide_agent(decision: Decision, chat: AsUser) -> Response:
 
 
 @app.post("/agent/regenerate", tags=["Agent"], **_STREAM)
-async def regenerate_answer(asked: Regenerate, chat: AsUser) -> Response:
+async def regenerate_answer(asked: OnThread, chat: AsUser) -> Response:
     """The thread's last question is answered anew; the old answer stays in its history."""
     return EventStream(await begun(chat.regenerate(asked)), settings())
+
+
+@app.post("/agent/resume", tags=["Agent"], **_STREAM)
+async def resume_run(asked: OnThread, chat: AsUser) -> Response:
+    """A run that its server left unfinished goes on from the thread's last checkpoint."""
+    return EventStream(await begun(chat.resume(asked)), settings())
 
 
 @app.websocket("/ws/chat")

@@ -39,14 +39,14 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from agent.model import partial_answer
-from agent.resuming import going_on
+from agent.resuming import from_there, is_of_this_run, latest_of, may_be_unfinished
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,6 +55,7 @@ STOPPED_CALL = "Stopped before there was a result. It may or may not have taken 
 OPEN_CALL = "There is no result: the person went on before this call was carried out."
 KEEP_SECONDS = 10.0
 
+_OF_THE_STEP = ("source", "step", "parents")  # in a checkpoint's metadata; the rest is the run's
 _CHECKPOINTER = "__pregel_checkpointer"  # where LangGraph passes it down to a run's tasks
 
 
@@ -109,7 +110,7 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         self, input: Any, config: RunnableConfig | None = None, **options: Any
     ) -> AsyncIterator[Any]:
         if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
-            input, config = await going_on(self.checkpointer, input, config)
+            input, config = await self._after_a_death(self.checkpointer, input, config)
         made = cast(AsyncGenerator[Any], super().astream(input, config, **options))
         try:
             async with aclosing(made) as parts:
@@ -121,6 +122,20 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             raise
         finally:
             _last_words.pop(_thread_id(config or {}), None)
+
+    async def _after_a_death(
+        self, saver: BaseCheckpointSaver[Any], input: Any, config: RunnableConfig
+    ) -> tuple[Any, RunnableConfig]:
+        """What to run with, on a thread where a run may have been left in the middle."""
+        latest = await latest_of(saver, config)
+        if latest is None:
+            return input, config
+        if is_of_this_run(latest, config):
+            return None, from_there(config)
+        begins = isinstance(input, dict) and "checkpoint_id" not in config["configurable"]
+        if begins and may_be_unfinished(latest):
+            await self._lay_to_rest(_as_run(latest, config))
+        return input, config
 
     async def _lay_to_rest(self, config: RunnableConfig) -> None:
         """After the run's tasks have ended and its last checkpoint is written, not before."""
@@ -185,6 +200,14 @@ def _thread_of(config: RunnableConfig) -> RunnableConfig:
         "configurable": {**kept, "checkpoint_ns": ""},
         "metadata": {**config.get("metadata", {}), **run},
     }
+
+
+def _as_run(latest: CheckpointTuple, config: RunnableConfig) -> RunnableConfig:
+    """What is written under this config belongs to the run that the checkpoint is of."""
+    inside = {k: v for k, v in config["configurable"].items() if k != "run_id"}
+    told = {k: v for k, v in latest.metadata.items() if k not in _OF_THE_STEP}
+    run = {"run_id": told["run_id"]} if "run_id" in told else {}
+    return {**config, "configurable": {**inside, **run}, "metadata": told}
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -26,9 +26,10 @@ from agent.bodies import (
     DecideFrame,
     Decision,
     MessageFrame,
+    OnThread,
     PingFrame,
-    Regenerate,
     RegenerateFrame,
+    ResumeFrame,
     StopFrame,
     TurnFrame,
     first_fault,
@@ -173,7 +174,7 @@ class Conversation:
                     await self._stop()
                 self._turns.appendleft(frame)
                 self._arrived.set()
-            case MessageFrame() | DecideFrame() | RegenerateFrame():
+            case MessageFrame() | DecideFrame() | RegenerateFrame() | ResumeFrame():
                 self._turns.append(frame)
                 self._arrived.set()
 
@@ -202,7 +203,9 @@ class Conversation:
             raise ChatError(404, "not_found", "There is no thread yet: send a message.")
         fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type"})}
         if isinstance(frame, RegenerateFrame):
-            return self._chat.regenerate(Regenerate(**fields))
+            return self._chat.regenerate(OnThread(**fields))
+        if isinstance(frame, ResumeFrame):
+            return self._chat.resume(OnThread(**fields))
         return self._chat.decide(Decision(**fields))
 
     async def _tell(self, begin: Callable[[], Run]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from client.decisions import waiting
 from client.errors import NotFound, RejectedInput
 from client.events import JSON
 
@@ -38,6 +39,24 @@ def before_answer(history: History) -> str:
         if messages and messages[-1].get("type") == "human" and state.get("next"):
             return _id(state["checkpoint"])
     raise RejectedInput("The thread has no answer that could be given anew.")
+
+
+def is_unfinished(state: JSON) -> bool:
+    """Whether a run was left in the middle: a step is due, or half done, and waits for nobody."""
+    return bool(state.get("next") or state.get("tasks")) and not waiting(state)
+
+
+def check_unfinished(state: JSON) -> None:
+    """Raises RejectedInput, with what to do instead, if there is nothing to go on with."""
+    if waiting(state):
+        raise RejectedInput("The thread waits for a person's decision: decide, and it goes on.")
+    if not is_unfinished(state):
+        raise RejectedInput("There is nothing to go on with: the thread's last run had ended.")
+
+
+def has_message(state: JSON, message_id: str | None) -> bool:
+    """Whether the state holds the message."""
+    return any(message.get("id") == message_id for message in _messages(state))
 
 
 def _id(checkpoint: JSON) -> str:

@@ -108,6 +108,23 @@ async def regenerate(
 
 
 @cli.command()
+@click.argument("thread_id")
+@_modes
+@_assistant
+@_url
+@_json
+@_served
+async def resume(
+    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant: str, as_json: bool
+) -> int:
+    """Go on with a thread's run that its server left unfinished."""
+    from client.terminal import show_run
+
+    stream = agent.resume(thread_id, modes=modes or ("messages",), assistant=assistant)
+    return await show_run(stream, as_json)
+
+
+@cli.command()
 @_modes
 @_thread
 @_assistant

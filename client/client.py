@@ -20,7 +20,13 @@ import httpx
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import MultitaskStrategy
 
-from client.branches import before_answer, before_message
+from client.branches import (
+    before_answer,
+    before_message,
+    check_unfinished,
+    has_message,
+    is_unfinished,
+)
 from client.decisions import check_fit
 from client.decode import PART_NAMES, WIRE_MODES
 from client.delivery import Delivery
@@ -102,6 +108,7 @@ class AgentClient:
         request_id: str | None = None,
         checkpoint_id: str | None = None,
         replaces: str | None = None,
+        resume_lost: bool = False,
     ) -> Run:
         """Runs `assistant` on `message` and streams it in any set of the four modes.
 
@@ -118,6 +125,10 @@ class AgentClient:
         `checkpoint_id` goes on from an earlier state of the thread, `replaces` from before the
         message with that id, which this one is said instead of. What came after stays readable in
         `threads.history`, as another branch.
+
+        A server that dies and comes back may have lost the run: the stream raises RunLost. With
+        `resume_lost` it goes on by itself from the thread's last checkpoint, as another run in the
+        same stream, with a `Retry` for each message that was begun.
         """
         if not message.strip():
             raise RejectedInput("The message is empty: say something.")
@@ -138,6 +149,12 @@ class AgentClient:
                 history = await self._wire.history(thread)
                 body["checkpoint_id"] = before_message(history, replaces)
 
+        def rest(state: JSON | None) -> JSON | None:
+            """What is left to run, where the server forgot that it ran."""
+            if state is None or not has_message(state, question_id):
+                return body | {"if_not_exists": "create"}
+            return body | {"input": None, "checkpoint_id": None} if is_unfinished(state) else None
+
         return self._run(
             assistant,
             body,
@@ -148,6 +165,7 @@ class AgentClient:
             cancel_on_leave=cancel_on_leave,
             request_id=request_id,
             before_start=prepare if instead or replaces else None,
+            go_on=rest if resume_lost else None,
         )
 
     def decide(
@@ -176,6 +194,30 @@ class AgentClient:
 
         async def check(thread: str) -> None:
             check_fit(await self._wire.state(thread), interrupt_id, decided)
+
+        return self._run(assistant, body, thread_id, modes, before_start=check)
+
+    def resume(
+        self,
+        thread_id: str,
+        *,
+        modes: Iterable[Mode] = DEFAULT_MODES,
+        assistant: str = "agent",
+        context: JSON | None = None,
+    ) -> Run:
+        """Goes on, from the thread's last checkpoint, with a run that its server left unfinished.
+
+        Steps that had ended are not done again; the one that had not is, and its tokens come anew.
+        Raises RejectedInput when the run is read if the last one had ended, or waits for a person.
+        """
+        body: JSON = {
+            "input": None,
+            "multitask_strategy": "reject",
+            **({"context": context} if context is not None else {}),
+        }
+
+        async def check(thread: str) -> None:
+            check_unfinished(await self._wire.state(thread))
 
         return self._run(assistant, body, thread_id, modes, before_start=check)
 
@@ -208,6 +250,7 @@ class AgentClient:
         *,
         request_id: str | None = None,
         before_start: Callable[[str], Awaitable[None]] | None = None,
+        go_on: Callable[[JSON | None], JSON | None] | None = None,
         **options: Any,
     ) -> Run:
         chosen = _checked(modes)
@@ -226,6 +269,7 @@ class AgentClient:
             body=body,
             request_id=checked_id(request_id, "request") if request_id else None,
             before_start=before_start,
+            go_on=go_on,
             is_new_thread=not thread_id,
         )
         decide = partial(self.decide, modes=chosen, assistant=assistant)

@@ -85,7 +85,8 @@ class Decoder:
                 raise from_run(str(data.get("error")), str(data.get("message")))
 
     def _started(self, data: JSON) -> Iterator[AgentEvent]:
-        self.run_id, self.attempt = data.get("run_id"), data.get("attempt") or 1
+        before = self.attempt if self.run_id else 0  # another worker's, or a lost run's
+        self.run_id, self.attempt = data.get("run_id"), max(data.get("attempt") or 1, before + 1)
         yield RunStarted(str(self.run_id), self.thread_id, self.attempt)
         yield from self.answer.begin_again(self.attempt, "the server runs it again")
 

@@ -13,6 +13,7 @@ from client.errors import (
     CannotConnect,
     Conflict,
     NotFound,
+    RunLost,
     ServerGone,
     SteadyError,
     StreamLost,
@@ -34,7 +35,9 @@ class Delivery:
     """One run's stream: started with `body`, or joined by its `run_id`.
 
     `before_start` is done with the thread's id before each request to start it; it may still
-    change the body.
+    change the body. `go_on`, where given, says what to start when the server has lost the run, from
+    the thread's state, which is None where there is none; None is nothing: the run had ended.
+    `was_read` says that an earlier reader has read of the run: if it is unknown, it was lost.
 
     A response that ended proves nothing. The stream is over when the server says that the run has
     ended, a join opened after that brings nothing new, and `is_whole` finds in the thread's state
@@ -55,7 +58,9 @@ class Delivery:
         run_id: str | None = None,
         request_id: str | None = None,
         before_start: Callable[[str], Awaitable[None]] | None = None,
+        go_on: Callable[[JSON | None], JSON | None] | None = None,
         is_new_thread: bool = False,
+        was_read: bool = False,
     ) -> None:
         self._wire = wire
         self._limits = limits
@@ -70,7 +75,10 @@ class Delivery:
         self._request_id = request_id or str(uuid.uuid4())
         self._may_be_known = request_id is not None
         self._before_start = before_start
+        self._go_on = go_on
+        self._stored = stored
         self._is_new_thread = is_new_thread
+        self._was_read = was_read
         self._posts = 0
         self._place = Place(stored)
         self._deadlines = Deadlines(limits)
@@ -102,6 +110,10 @@ class Delivery:
                 if await self._is_over(ended_before):
                     return
             except SteadyError as error:
+                if self._go_on and self._is_lost(error):
+                    if await self._is_started_again(self._go_on):
+                        continue
+                    return
                 cause = self._transient(error)
             if cause is not None or self.status in ACTIVE:
                 worked = self._alive - self._opened > _LIFE_SECONDS
@@ -136,6 +148,7 @@ class Delivery:
             self._opened = self._alive = time.monotonic()
             while (parts := await self._next(received)) is not None:
                 self._alive = time.monotonic()
+                _check_known(parts)
                 self.run_id = self.run_id or _run_id_in(parts)
                 fresh = [(place.cursor, part) for part in parts if place.take(part)]
                 if fresh:
@@ -198,13 +211,31 @@ class Delivery:
     async def _ask_status(self) -> str:
         return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])
 
+    def _is_lost(self, error: SteadyError) -> bool:
+        return isinstance(error, NotFound) and (self._was_read or self._deadlines.has_begun)
+
+    async def _is_started_again(self, go_on: Callable[[JSON | None], JSON | None]) -> bool:
+        """Whether there is a run in the lost one's place; else it had ended, and `state` is how."""
+        state = await self.patiently(self._state_if_any)
+        body = go_on(state)
+        if body is None:
+            self.state, self.status = state or {}, "success"
+            return False
+        self._body, self._before_start = body, None
+        self.run_id, self._request_id, self._posts = None, str(uuid.uuid4()), 0
+        self._place, self.status = Place(self._stored), "pending"
+        return True
+
+    async def _state_if_any(self) -> JSON | None:
+        try:
+            return await self._wire.state(self.thread_id)
+        except NotFound:
+            return None
+
     def _transient(self, error: SteadyError) -> SteadyError:
         """The error, where trying again may help; else raises it."""
-        if isinstance(error, NotFound) and self._deadlines.has_begun:
-            raise StreamLost(
-                "The server no longer knows the run: it restarted, or the thread was deleted. "
-                "Ask again; what had arrived is in `text`."
-            ) from error
+        if self._is_lost(error):
+            raise RunLost.now() from error
         may_be_own = isinstance(error, Conflict) and self._posts > 1
         if not may_be_own and not self._reconnect.is_transient(error):
             raise error
@@ -235,6 +266,15 @@ class Delivery:
         if cause is None:
             return StreamLost(f"The stream keeps ending early, for {limit} now. {GO_ON}")
         return ServerGone(f"The server did not come back within {limit}: {cause.message} {GO_ON}")
+
+
+def _check_known(parts: list[Part]) -> None:
+    """A join of a run that the server does not know is answered with 200, and 404 inside."""
+    for part in parts:
+        if part.name == "error" and b"HTTPException" in part.raw:
+            told = str(part.data.get("message"))
+            if told.startswith("404"):
+                raise NotFound(f"Not found: {told}")
 
 
 def _run_id_in(parts: list[Part]) -> str | None:

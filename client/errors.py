@@ -18,6 +18,7 @@
         │   └── SilenceTimedOut      `Limits.silence_seconds`
         ├── RunFailed            anything else the graph raised
         └── StreamLost           the stream ended and the rest cannot be had
+            └── RunLost          the server restarted, and no longer knows the run
 
 Each says in `message` what to do next, and carries what is needed to go on.
 """
@@ -146,6 +147,19 @@ class StreamLost(RunError):
     retryable = True
 
 
+class RunLost(StreamLost):
+    code = "run_lost"
+
+    @classmethod
+    def now(cls, **known: Any) -> Self:
+        """What a server that died and came back says of a run that it had not written down."""
+        return cls(
+            "The server no longer knows the run: it restarted, or the thread was deleted. What had "
+            "arrived is in `text`; `resume` goes on from the thread's last checkpoint.",
+            **known,
+        )
+
+
 @contextmanager
 def translated(url: str, **known: Any) -> Iterator[None]:
     """Raises what the SDK or httpx raise as this tree's types; `known` are SteadyError's fields."""
@@ -223,8 +237,6 @@ def from_run(name: str, message: str, **known: Any) -> SteadyError:
     told = " ".join(str(message).split())[:500]
     if name == "ValidationError" and "for Context" in told:
         return RejectedInput(f"The run's context does not fit: {told}", **known)
-    if name == "HTTPException" and told.startswith("404"):
-        return StreamLost("The server no longer knows the run: it restarted and lost it.", **known)
     if name == "GraphRecursionError":
         return RunFailed(f"The agent went round too often and was ended: {told}", **known)
     kind = _BY_NAME.get(name)

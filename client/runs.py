@@ -57,5 +57,6 @@ class Runs:
             checked_id(thread_id),
             PART_NAMES,
             run_id=checked_id(run_id, "run"),
+            was_read=last_event_id is not None,
         )
         return Run(self._wire, delivery, nodes=nodes, after=last_event_id)

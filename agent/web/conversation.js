@@ -6,10 +6,11 @@ import { Markdown } from "/page/markdown.js";
 
 // The answer to one message, fed with the events of the one vocabulary.
 export class Answer {
-  constructor({ onDecide, onRetry, onAgain }) {
+  constructor({ onDecide, onRetry, onAgain, onResume }) {
     this.onDecide = onDecide;
     this.onRetry = onRetry;
     this.onAgain = onAgain;
+    this.onResume = onResume;
     this.root = element("article", { class: "answer", "aria-label": "Answer", "aria-busy": "true" });
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
@@ -59,7 +60,7 @@ export class Answer {
         this.#add(new DecisionCard(event, this.onDecide).root);
         break;
       case "error":
-        this.#fail(event.message);
+        this.#fail(event);
         break;
       case "done":
         this.#end(event.status);
@@ -97,9 +98,11 @@ export class Answer {
     return this.cards.get(id);
   }
 
-  #fail(message) {
-    const retry = element("button", { type: "button", onclick: this.onRetry }, "Try again");
-    this.#add(element("div", { class: "failure", role: "alert" }, element("p", {}, message), retry));
+  // A run that the server lost is in the thread as far as it had come: it goes on from there.
+  #fail({ code, message }) {
+    const [words, onclick] = code === "run_lost" ? ["Go on", this.onResume] : ["Try again", this.onRetry];
+    const button = element("button", { type: "button", onclick }, words);
+    this.#add(element("div", { class: "failure", role: "alert" }, element("p", {}, message), button));
   }
 
   #end(status) {

@@ -91,6 +91,15 @@ async function answerAgain() {
   await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/regenerate", body));
 }
 
+// What a server that died has left in the middle goes on from the thread's last checkpoint.
+async function resume() {
+  if (running) return;
+  const asked = { modes: modesNow() };
+  const body = { thread_id: threadId, ...asked };
+  const frame = { type: "resume", ...asked };
+  await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/resume", body));
+}
+
 const modesNow = () =>
   inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
 
@@ -149,7 +158,7 @@ async function run(open) {
       }
     }
   } catch (error) {
-    answer.take({ type: "error", message: error.message });
+    answer.take({ type: "error", code: error.code, message: error.message });
     answer.take({ type: "done", status: "error" });
   } finally {
     if (running === turn) {
@@ -194,7 +203,12 @@ async function stop() {
 }
 
 const newAnswer = () =>
-  new Answer({ onDecide: decide, onRetry: () => ask(lastAsked), onAgain: answerAgain });
+  new Answer({
+    onDecide: decide,
+    onRetry: () => ask(lastAsked),
+    onAgain: answerAgain,
+    onResume: resume,
+  });
 
 // ---- showing a thread
 
@@ -210,6 +224,7 @@ async function load(id) {
     render(state, active);
     lastCheckpoint = state.checkpoint?.checkpoint_id ?? null;
     if (active) await join(active.run_id);
+    else if (state.tasks?.length && !state.interrupts?.length) offerToResume();
   } catch (error) {
     if (threadId === id) tell(error);
   }
@@ -256,6 +271,15 @@ async function showHistory() {
       return element("li", {}, open);
     }),
   );
+}
+
+function offerToResume() {
+  const answer = settled();
+  answer.take({
+    type: "error",
+    code: "run_lost",
+    message: "This was not finished.",
+  });
 }
 
 function lookBack(state) {

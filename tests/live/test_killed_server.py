@@ -1,16 +1,38 @@
 """A server that is killed at any moment, and started again in the same folder."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
-from client import AgentClient, Interrupt
+from client import (
+    AgentClient,
+    Done,
+    Interrupt,
+    RejectedInput,
+    Retry,
+    Run,
+    RunLost,
+    RunStarted,
+    Token,
+    ToolResult,
+)
+from client.events import AgentEvent
 from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
+from tests.users import socket_url
 
+TOKENS = tuple(f"{' ' if n else ''}word{n}" for n in range(60))
+WORDS = "".join(TOKENS)
+SLOW = Reply(TOKENS, tokens_per_second=50.0)
 SAVED = Reply(tool_calls=(ToolCall("save_note", {"title": "Kept", "text": "Still here."}),))
 
 
@@ -63,3 +85,118 @@ async def test_what_was_finished_is_there(agent: AgentClient, mortal: LocalServe
     said = [message["content"] for message in await agent.threads.messages(thread_id)]
     assert said[::2] == ["First.", "Second.", "Third.", "Fourth."]
     assert said[1::2] == [f"You said: {question}" for question in said[::2]]
+
+
+async def half_an_answer(
+    agent: AgentClient, question: str, tokens: int, **options: Any
+) -> tuple[Run, list[AgentEvent]]:
+    """A run, left open, of which this many tokens' events have been read; and the events."""
+    run = agent.stream(question, **options)
+    read: list[AgentEvent] = []
+    async for event in run:
+        read.append(event)
+        if sum(isinstance(each, Token) for each in read) == tokens:
+            break
+    return run, read
+
+
+async def test_a_lost_run_is_told_and_can_go_on(
+    agent: AgentClient, mortal: LocalServer, model: ModelServer
+) -> None:
+    """The reader gets RunLost with the partial text; `resume` then gives the whole answer, once."""
+    model.on("Tell me.", SLOW, SLOW)
+    run, read = await half_an_answer(agent, "Tell me.", 3)
+    await kill_and_start(mortal)
+    with pytest.raises(RunLost) as lost:
+        await run.text()
+    assert WORDS.startswith(lost.value.text)
+    assert "".join(e.content for e in read if isinstance(e, Token)) in lost.value.text
+    thread_id = str(run.thread_id)
+    assert await agent.resume(thread_id).text() == WORDS
+    assert await said(agent, thread_id) == ["Tell me.", WORDS]
+    with pytest.raises(RejectedInput, match="nothing to go on with"):
+        await agent.resume(thread_id).text()
+
+
+async def test_a_run_goes_on_by_itself_where_it_is_asked_to(
+    agent: AgentClient, mortal: LocalServer, model: ModelServer
+) -> None:
+    """One stream over the server's death: a `retry` for what was begun, then the whole answer."""
+    model.on("Tell me all.", SLOW, SLOW)
+    run, events = await half_an_answer(agent, "Tell me all.", 3, resume_lost=True)
+    await kill_and_start(mortal)
+    events += [event async for event in run]
+    assert kept(events) == WORDS
+    assert [type(e).__name__ for e in events].count("Retry") == 1
+    assert [e.attempt for e in events if isinstance(e, RunStarted)] == [1, 2]
+    assert isinstance(events[-1], Done)
+    assert await said(agent, str(run.thread_id)) == ["Tell me all.", WORDS]
+
+
+async def test_the_routes_tell_of_a_lost_run(
+    agent: AgentClient, mortal: LocalServer, model: ModelServer
+) -> None:
+    """A reader that comes back gets 410 `run_lost`; a `resume` frame, or the route, goes on."""
+    model.on("Over SSE.", SLOW, SLOW)
+    run, _ = await half_an_answer(agent, "Over SSE.", 3)
+    place = f"{run.thread_id}/{run.run_id}/{run.last_event_id}"
+    await kill_and_start(mortal)
+    body = {"thread_id": run.thread_id}
+    async with httpx.AsyncClient(base_url=mortal.url, timeout=30) as http:
+        joined = await http.get(
+            f"/agent/stream/{run.thread_id}/{run.run_id}", headers={"Last-Event-ID": place}
+        )
+        assert (joined.status_code, joined.json()["code"]) == (410, "run_lost")
+        url = socket_url(mortal, f"/ws/chat?thread_id={run.thread_id}")
+        async with connect(url, subprotocols=[Subprotocol("steady.v1")]) as socket:
+            await socket.send('{"type": "resume"}')
+            heard = [json.loads(await socket.recv())]
+            while heard[-1]["type"] != "done":
+                heard.append(json.loads(await socket.recv()))
+        assert "".join(e["content"] for e in heard if e["type"] == "token") == WORDS
+        again = await http.post("/agent/resume", json=body)
+        assert (again.status_code, again.json()["code"]) == (422, "rejected_input")
+
+
+async def test_an_effect_is_not_repeated_in_silence(
+    agent: AgentClient, mortal: LocalServer, model: ModelServer, tmp_path: Path
+) -> None:
+    """Killed when the note is there and before its result is: the run goes on, and says so."""
+    model.on("Note it.", SAVED, Reply("I see."))
+    async with agent.stream("Note it.") as run:
+        asked = [event async for event in run if isinstance(event, Interrupt)]
+    thread_id, notes = str(run.thread_id), tmp_path / "notes"
+    rest = agent.decide(thread_id, asked[0].id, [{"type": "approve"}])
+    reading = asyncio.create_task(rest.text())
+    await asyncio.to_thread(kill_when, mortal, lambda: notes.is_dir() and any(notes.iterdir()))
+    await asyncio.to_thread(mortal.start)
+    with pytest.raises(RunLost):
+        await reading
+    events = [event async for event in agent.resume(thread_id)]
+    results = [event for event in events if isinstance(event, ToolResult)]
+    assert len(list(notes.iterdir())) == 1
+    assert len(results) == 1
+    assert results[0].status == "ok" or "may or may not have taken effect" in results[0].content
+
+
+def kill_when(server: LocalServer, happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+    server.kill()
+
+
+def kept(events: list[AgentEvent]) -> str:
+    """The text of the tokens, without what a `retry` discards."""
+    text: dict[str, str] = {}
+    for event in events:
+        match event:
+            case Token(content=content, message_id=at):
+                text[at] = text.get(at, "") + content
+            case Retry(message_id=at):
+                text.pop(at, None)
+    return "".join(text.values())
+
+
+async def said(agent: AgentClient, thread_id: str) -> list[str]:
+    return [message["content"] for message in await agent.threads.messages(thread_id)]

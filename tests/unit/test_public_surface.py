@@ -15,8 +15,8 @@ NAMES = """
     AgentClient AgentEvent CannotConnect Conflict Done Error Event FirstEventTimedOut Interrupt
     Limits Memory Mode ModelFailed NotFound Progress Reasoning Reconnect Refused RejectedInput Retry
     Run RunError RunFailed RunStarted RunTimedOut ServerError ServerGone SilenceTimedOut SteadyError
-    StreamLost Token ToolCall ToolCallDelta ToolFailed ToolResult TooMany Unauthorized Update Usage
-    Values to_json
+    RunLost StreamLost Token ToolCall ToolCallDelta ToolFailed ToolResult TooMany Unauthorized
+    Update Usage Values to_json
 """
 
 

@@ -1,0 +1,16 @@
+"""A share of the kills, in every test run."""
+
+import os
+
+import pytest
+
+from tests.faults.kills import series
+
+KILLS = int(os.environ.get("STEADY_KILLS", "12"))
+
+
+@pytest.mark.timeout(60 * KILLS)
+async def test_a_killed_server_loses_nothing_that_was_finished() -> None:
+    """No thread is damaged, no finished turn is lost, and nothing is done twice in silence."""
+    found = await series(range(KILLS))
+    assert all(verdict.endswith(": ok") for verdict in found), found
