@@ -8,7 +8,7 @@ not found.
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from langgraph_sdk import Auth
+from langgraph_sdk import Auth, get_client
 from starlette.datastructures import Headers
 
 from agent.memory import store_name
@@ -25,10 +25,13 @@ auth = Auth()
 
 def identify(scope: Mapping[str, Any]) -> str:
     """The id of the user whose request this ASGI scope is. Raises Unauthorized."""
+    return user_by(Headers(scope=dict(scope)))
+
+
+def user_by(headers: Headers) -> str:
+    """The id of the user whose token these headers bring. Raises Unauthorized."""
     known = tokens()
-    return (
-        known.user_of(token_of(Headers(scope=dict(scope)))) if known.are_configured else LOCAL_USER
-    )
+    return known.user_of(token_of(headers)) if known.are_configured else LOCAL_USER
 
 
 def token_of(headers: Headers) -> str:
@@ -82,7 +85,7 @@ async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
 @auth.on.threads.create_run
 async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """A run is made for its user, within what a user may have."""
-    await allow_run(_user(ctx), value)
+    await allow_run(_user(ctx), value.setdefault("kwargs", {}), _busy)
     return _own(ctx, value)
 
 
@@ -101,6 +104,11 @@ async def own_assistant(ctx: Auth.types.AuthContext, value: Any) -> Any:
 async def own_items(ctx: Auth.types.AuthContext, value: Any) -> None:
     """Every name lies under the user's own."""
     value["namespace"] = (store_name(_user(ctx)), *(value.get("namespace") or ()))
+
+
+async def _busy(user: str) -> int:
+    server = get_client(url=None)
+    return await server.threads.count(metadata={"owner": user}, status="busy")
 
 
 def _own(ctx: Auth.types.AuthContext, value: Any) -> dict[str, str]:

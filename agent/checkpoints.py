@@ -1,4 +1,6 @@
-"""Where threads are kept: an SQLite file, so that what has happened survives the server's death.
+"""Where threads are kept, so that what has happened survives the server's death.
+
+An SQLite file, unless `STEADY_POSTGRES_URI` names a database (agent.postgres).
 
 The server's own in-memory checkpointer writes its files every ten seconds. This one has written
 each step before the next but one begins, and a run's last before its stream ends.
@@ -8,12 +10,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agent.settings import settings
+
+if TYPE_CHECKING:
+    from agent.postgres import ThreadDatabase
 
 # In WAL mode, NORMAL survives a killed process, and may lose the last steps with the power.
 _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
@@ -68,8 +73,14 @@ class ThreadFile(AsyncSqliteSaver):
 
 
 @asynccontextmanager
-async def checkpointer() -> AsyncIterator[ThreadFile]:
+async def checkpointer() -> AsyncIterator["ThreadFile | ThreadDatabase"]:
     """The server's checkpointer, as `checkpointer.path` in langgraph.json names it."""
+    if uri := settings().steady_postgres_uri:
+        from agent.postgres import database  # not needed by those who have none
+
+        async with database(uri.get_secret_value()) as saver:
+            yield saver
+        return
     path = settings().steady_threads_file
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     async with aiosqlite.connect(path) as connection:

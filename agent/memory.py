@@ -16,6 +16,7 @@ from langgraph.store.base import BaseStore, SearchItem
 
 LONGEST_CHARACTERS = 1000
 MOST_MEMORIES = 500
+ROOT: tuple[str, ...] = ()  # where the server keeps its users' parts of the store
 _RECALLED = 10
 
 
@@ -49,7 +50,7 @@ MEMORY_TOOLS: list[BaseTool] = [remember, recall]
 
 def namespace(user_id: str | None) -> tuple[str, ...]:
     """Where a user's memories lie; a store's names may hold no dots."""
-    return (store_name(user_id), "memories") if user_id else ("memories",)
+    return (*ROOT, store_name(user_id), "memories") if user_id else ("memories",)
 
 
 def store_name(user_id: str) -> str:
@@ -60,8 +61,8 @@ def store_name(user_id: str) -> str:
 def _place(runtime: ToolRuntime[Any, Any]) -> tuple[BaseStore, tuple[str, ...]]:
     if runtime.store is None:
         raise ToolException("This server has no store to remember in.")
-    user_id = runtime.config.get("configurable", {}).get("langgraph_auth_user_id")
-    return runtime.store, namespace(user_id)
+    user = runtime.config.get("configurable", {}).get("langgraph_auth_user")
+    return runtime.store, namespace(user["identity"] if user else None)
 
 
 def _ranked(found: list[SearchItem], about: str) -> list[SearchItem]:

@@ -6,12 +6,11 @@ The limits hold for users who are known by a token. The person at this machine h
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from langgraph_sdk import get_client
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter
@@ -39,18 +38,21 @@ async def allow_message(user: str) -> None:
         )
 
 
-async def allow_run(user: str, asked: Any) -> None:
-    """Counts a run, and holds it to the server's limits. Raises HTTPException 422 or 429."""
+async def allow_run(user: str, asked: Any, count_busy: Callable[[str], Awaitable[int]]) -> None:
+    """Counts a run, and holds it to the server's limits. Raises HTTPException 422 or 429.
+
+    `asked` has the run's `input`, and the `config` that is held to the limit of steps;
+    `count_busy` tells how many runs of a user go on.
+    """
     config = settings()
-    wanted = asked.get("kwargs") or {}
-    _check_length(wanted.get("input"), config.steady_longest_message_characters)
-    run_config = wanted.setdefault("config", {})
+    _check_length(asked.get("input"), config.steady_longest_message_characters)
+    run_config = asked["config"] = asked.get("config") or {}
     steps = run_config.get("recursion_limit") or config.steady_max_steps
     run_config["recursion_limit"] = min(steps, config.steady_max_steps)
     if not tokens().are_configured:
         return
     await allow_message(user)
-    busy = await get_client(url=None).threads.count(metadata={"owner": user}, status="busy")
+    busy = await count_busy(user)
     if busy >= config.steady_runs_per_user:
         raise too_many(f"{busy} runs of yours are going on already.", _RUN_RETRY_SECONDS)
 

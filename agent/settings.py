@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         100, gt=0, description="Steps of one run; a model call is one, its tool calls are another"
     )
     steady_threads_file: Path = Path(".langgraph_api/threads.sqlite")
+    steady_postgres_uri: SecretStr | None = Field(
+        default=None, description="Threads are kept there, and not in the file"
+    )
     steady_gguf: Path | None = None
     steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
     steady_queue_wake: bool = True

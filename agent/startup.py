@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,7 +30,8 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     patches.apply()
     if settings().steady_queue_wake:
         queue_wake.apply()
-    await _restore_threads()
+    if "langgraph_runtime_inmem" in sys.modules:
+        await _restore_threads()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
         yield

@@ -77,6 +77,11 @@ class KeepWhatWasSaid(AgentMiddleware[AgentState[Any], Any]):
         return ExtendedModelResponse(response, Command(update=update))
 
 
+def goes_on_elsewhere(run_id: str) -> bool:
+    """Whether a run's task is cancelled because another worker goes on with the run."""
+    return False  # a server of one process has no other
+
+
 # By thread: what a run has last said; a stop can strike before or after the model has ended.
 _last_words: dict[str, list[BaseMessage]] = {}
 
@@ -117,7 +122,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 async for part in parts:
                     yield part
         except (asyncio.CancelledError, GeneratorExit):
-            if config is not None and self.checkpointer is not None:
+            run_id = str((config or {}).get("configurable", {}).get("run_id"))
+            if config and self.checkpointer is not None and not goes_on_elsewhere(run_id):
                 await _to_its_end(self._lay_to_rest(config))
             raise
         finally:

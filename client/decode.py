@@ -105,7 +105,7 @@ class Decoder:
                 yield from self._chunk(message, node)
             case "ai" if self._is_for_the_person(metadata):
                 yield from self._whole(message, node)
-            case "tool":
+            case "tool" | "ToolMessageChunk":
                 self.answer.notice(message)
                 yield tool_result(message)
             case _:

@@ -150,10 +150,11 @@ class Delivery:
                 self._alive = time.monotonic()
                 _check_known(parts)
                 self.run_id = self.run_id or _run_id_in(parts)
-                fresh = [(place.cursor, part) for part in parts if place.take(part)]
+                told = [part for part in parts if part.name != "end"]  # a status says it better
+                fresh = [(place.cursor, part) for part in told if place.take(part)]
                 if fresh:
                     self._deadlines.hear()
-                    self._fresh_parts += len(fresh)
+                    self._fresh_parts += sum(place.counts(part) for _, part in fresh)
                     yield fresh
                     self._deadlines.hear()
                 if place.is_unsure:
@@ -176,10 +177,8 @@ class Delivery:
                 yield parts
 
     def _keyed_body(self) -> JSON:
-        return {
-            **self._body,
-            "metadata": {**(self._body.get("metadata") or {}), REQUEST_KEY: self._request_id},
-        }
+        key, body = {REQUEST_KEY: self._request_id}, self._body
+        return {**body, "metadata": key, "config": {"metadata": key}}
 
     async def _next(self, received: Parts) -> list[Part] | None:
         try:

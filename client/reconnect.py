@@ -83,11 +83,15 @@ class Place:
         self._in_pass, self.is_unsure = 0, False
         return self._before
 
+    def counts(self, part: Part) -> bool:
+        """Whether the part has a place among those that are kept for replay."""
+        return part.id is not None and part.name.partition("|")[0] in self._stored
+
     def take(self, part: Part) -> bool:
         """Whether the part is new; if it is, it counts as read."""
         if self.is_unsure:
             return False
-        if part.id is None or part.name.partition("|")[0] not in self._stored:
+        if part.id is None or not self.counts(part):
             return True
         if part.id != self.id:
             at = order(part.id)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
 _leaving: set[asyncio.Task[None]] = set()
+_NO_WORDS = ": execution failed"
 _AFTER_THE_PARTS = 1_000_000  # more events than one part has
 
 
@@ -160,7 +161,7 @@ class Run:
                         break
             if self._failure is not None:
                 await self._delivery.settle()  # the thread is free when the error arrives
-                raise self._failure
+                raise await self._in_full(self._failure)
             async for event in self._ending():
                 yield event
         except SteadyError as error:
@@ -220,7 +221,9 @@ class Run:
 
     @property
     def _is_stopped(self) -> bool:
-        return self._decoder.stopped or self._delivery.status == "interrupted"
+        """Some servers call a run interrupted, too, that waits for a person."""
+        was_ended = self._delivery.status == "interrupted" and not waiting(self._delivery.state)
+        return self._decoder.stopped or was_ended
 
     def _missing(self, state: JSON) -> set[str]:
         return self._decoder.answer.missing(state["values"], self._question_id)
@@ -248,6 +251,15 @@ class Run:
         """The same; and a message that was begun, and stopped before anything of it went out."""
         unheard = list(self._decoder.answer.unheard(values))
         return [*self._last_words(values), *(unheard if self._tells_tokens else ())]
+
+    async def _in_full(self, failure: SteadyError) -> SteadyError:
+        """Some servers tell of an error's kind alone; the thread's state has its words."""
+        if not failure.message.endswith(_NO_WORDS):
+            return failure
+        with suppress(SteadyError):
+            if told := _error_in(await self._wire.state(self._delivery.thread_id)):
+                return from_state(told)
+        return failure
 
     def _located(self, error: SteadyError) -> SteadyError:
         """The error, with what is needed to go on from here."""

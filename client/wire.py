@@ -81,8 +81,8 @@ class Wire:
                 runs = await self.sdk.runs.list(thread_id, limit=10)
         except NotFound:
             return None
-        found = (r for r in runs if (r.get("metadata") or {}).get(REQUEST_KEY) == request_id)
-        return next((r["run_id"] for r in found), None)
+        found = (run["run_id"] for run in runs if _request_of(run) == request_id)
+        return next(found, None)
 
     async def state(self, thread_id: str) -> JSON:
         """The thread's latest state: `values`, `tasks`, `interrupts`."""
@@ -130,6 +130,12 @@ class Wire:
             ) as response:
                 await _check(response)
                 yield response, read_parts(response)
+
+
+def _request_of(run: Any) -> str | None:
+    """Not every server tells a run's metadata; all tell its config."""
+    told = (run.get("metadata"), (run.get("config") or {}).get("metadata"))
+    return next((each[REQUEST_KEY] for each in told if each and REQUEST_KEY in each), None)
 
 
 async def _check(response: httpx.Response) -> None:

@@ -1,0 +1,40 @@
+"""Who somebody is, for Aegra, which asks with the headers alone; what is whose, it knows itself.
+
+Aegra keeps the user's id in every row and looks for no other's. The limits are the agent's own.
+"""
+
+from typing import Any
+
+from aegra_api.core.orm import Run, get_session_maker
+from aegra_api.services.run_status import ACTIVE_RUN_STATES
+from langgraph_sdk import Auth
+from sqlalchemy import func, select
+from starlette.datastructures import Headers
+
+from agent.auth import user_by
+from agent.quota import allow_run
+from agent.tokens import Unauthorized
+
+auth = Auth()
+
+
+@auth.authenticate
+async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
+    """The user whose token came along."""
+    try:
+        return {"identity": user_by(Headers(headers)), "is_authenticated": True}
+    except Unauthorized as error:
+        raise Auth.exceptions.HTTPException(status_code=401, detail=str(error)) from None
+
+
+@auth.on.threads.create_run
+async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
+    """A run is made within what a user may have."""
+    await allow_run(str(ctx.user.identity), value, _busy)
+
+
+async def _busy(user: str) -> int:
+    active = Run.status.in_(ACTIVE_RUN_STATES)
+    found = select(func.count()).select_from(Run).where(Run.user_id == user, active)
+    async with get_session_maker()() as session:
+        return int(await session.scalar(found) or 0)

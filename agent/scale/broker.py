@@ -1,0 +1,162 @@
+"""A run's events in one Redis stream: each reader, wherever it is, reads each event once, in order.
+
+Aegra's own broker replays a list and then listens to a channel: what is said between the two, or
+while a connection to Redis is made anew, a reader misses. A Redis stream is both at once: it is
+read from any place on, and waits at its end for more.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import structlog
+from aegra_api.core.orm import Run, get_session_maker
+from aegra_api.core.redis_manager import redis_manager
+from aegra_api.services import redis_broker
+from aegra_api.services.base_broker import REPLAY_RETENTION_SECONDS, BaseRunBroker
+from aegra_api.services.run_status import ACTIVE_RUN_STATES
+from aegra_api.utils import generate_event_id
+from redis import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+log = structlog.stdlib.get_logger(__name__)
+
+MOST_EVENTS = 10_000  # of one run; the oldest go first
+WAIT_MS = 1000  # for the next event; then the run is asked whether it goes on
+PATIENCE_SECONDS = 60.0  # with a Redis that is away: a restart is over sooner
+_START = "0-0"
+_AT_ONCE = 500
+_SIGNALS = ("end", "error")  # whoever stops a run may say so
+
+T = TypeVar("T")
+Event = tuple[str, Any]
+
+
+class StreamBroker(BaseRunBroker):
+    """The events of one run. Writing waits while Redis is away; reading goes on where it was."""
+
+    def __init__(self, run_id: str, key: str) -> None:
+        self._run_id = run_id
+        self._key = key
+        self._is_finished = False
+        self._turn = asyncio.Lock()
+
+    async def put(self, event_id: str, payload: Any, *, resumable: bool = True) -> None:
+        """Writes an event. Raises RedisError if Redis stays away."""
+        if self._is_finished:
+            return
+        fields = {"id": event_id, "payload": redis_broker._serialize_payload(payload)}
+
+        async def write() -> None:
+            pipe = redis_manager.get_client().pipeline(transaction=False)
+            pipe.xadd(self._key, fields, maxlen=MOST_EVENTS, approximate=True)
+            pipe.expire(self._key, REPLAY_RETENTION_SECONDS)
+            await pipe.execute()
+
+        if payload[0] not in _SIGNALS:
+            from agent.scale.lease import still_ours  # which needs Aegra's executor, and that, us
+
+            await still_ours(self._run_id)
+        async with self._turn:
+            await _patiently(write)
+        self._is_finished = self._is_finished or _is_end(payload)
+
+    async def aiter(self) -> AsyncIterator[Event]:
+        """All events from the first on, as they come, until the last or the run's end."""
+        at, last = _START, ""
+        while True:
+            is_over = not await self._is_active()
+            while found := await self._after(at):
+                at = found[-1][0]
+                for _, fields in found:
+                    event_id, payload = _event(fields)
+                    if event_id != last:  # written again, where the first answer got lost
+                        last = event_id
+                        yield event_id, payload
+                    if _is_end(payload):
+                        return
+            if is_over:
+                return
+
+    async def replay(self, last_event_id: str | None) -> list[Event]:
+        """What there is after the event; all of it where that is not known."""
+
+        async def read() -> Any:
+            return await redis_manager.get_client().xrange(self._key)
+
+        found = await _patiently(read)
+        events = dict(_event(fields) for _, fields in found)
+        ids = list(events)
+        after = ids.index(last_event_id) + 1 if last_event_id in events else 0
+        return [(event_id, events[event_id]) for event_id in ids[after:]]
+
+    async def _after(self, at: str) -> list[Any]:
+        """What follows the place; nothing, where nothing came for a while."""
+
+        async def read() -> Any:
+            return await redis_manager.get_client().xread({self._key: at}, _AT_ONCE, WAIT_MS)
+
+        found = await _patiently(read)
+        return list(found[0][1]) if found else []
+
+    async def _is_active(self) -> bool:
+        try:
+            async with get_session_maker()() as session:
+                status = await session.scalar(select(Run.status).where(Run.run_id == self._run_id))
+        except (SQLAlchemyError, OSError) as error:
+            await log.awarning(f"The database is away: {error}")
+            return True
+        return status in ACTIVE_RUN_STATES
+
+    def mark_finished(self) -> None:
+        self._is_finished = True
+
+    def is_finished(self) -> bool:
+        return self._is_finished
+
+
+class StreamBrokers(redis_broker.RedisBrokerManager):
+    """Aegra's manager with these brokers, and ids that need no Redis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0
+
+    def _make_broker(self, run_id: str) -> StreamBroker:
+        return StreamBroker(run_id, f"{self._channel_prefix}stream:{run_id}")
+
+    async def allocate_event_id(self, run_id: str) -> str:
+        """Microseconds: a worker that takes over comes seconds later, and so goes on from there."""
+        self._last = max(self._last + 1, time.time_ns() // 1000)
+        return str(generate_event_id(run_id, self._last))
+
+
+def apply() -> None:
+    """Puts these brokers in the place of Aegra's: before its app is imported, which holds on."""
+    from aegra_api.services import broker
+
+    broker.broker_manager = StreamBrokers()
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    end, delay = time.monotonic() + PATIENCE_SECONDS, 0.05
+    while True:
+        try:
+            return await ask()
+        except RedisError as error:
+            if time.monotonic() > end:
+                raise
+            await log.awarning(f"Redis is away: {error}")
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, 1.0)
+
+
+def _event(fields: dict[str, str]) -> Event:
+    return fields["id"], redis_broker._deserialize_payload(json.loads(fields["payload"]))
+
+
+def _is_end(payload: Any) -> bool:
+    return isinstance(payload, tuple) and bool(payload) and payload[0] == "end"

@@ -1,0 +1,43 @@
+-- One run of a thread at a time, whichever process asks: the thread's row is the lock.
+
+CREATE OR REPLACE FUNCTION steady_admit_run() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.execution_params #>> '{behavior,multitask_strategy}' = 'reject' THEN
+        PERFORM 1 FROM thread WHERE thread_id = NEW.thread_id FOR UPDATE;
+        IF EXISTS (SELECT 1 FROM runs WHERE thread_id = NEW.thread_id
+                   AND status IN ('pending', 'running')) THEN
+            RAISE EXCEPTION 'The thread is busy with another run.' USING ERRCODE = 'SY409';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- A worker that may not have the run yet is told, as by its own lost race, that no row was updated.
+CREATE OR REPLACE FUNCTION steady_begin_run() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM thread WHERE thread_id = NEW.thread_id FOR UPDATE;
+    IF EXISTS (SELECT 1 FROM runs WHERE thread_id = NEW.thread_id AND run_id <> NEW.run_id
+               AND (status = 'running' OR (status = 'pending'
+                    AND (created_at, run_id) < (NEW.created_at, NEW.run_id)))) THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE FUNCTION steady_next_run() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('steady_runs', run_id) FROM runs
+        WHERE thread_id = NEW.thread_id AND status = 'pending' AND claimed_by IS NULL
+        ORDER BY created_at, run_id LIMIT 1;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE TRIGGER steady_admit_run BEFORE INSERT ON runs
+    FOR EACH ROW EXECUTE FUNCTION steady_admit_run();
+CREATE OR REPLACE TRIGGER steady_begin_run BEFORE UPDATE OF status ON runs
+    FOR EACH ROW WHEN (OLD.status = 'pending' AND NEW.status = 'running')
+    EXECUTE FUNCTION steady_begin_run();
+CREATE OR REPLACE TRIGGER steady_next_run AFTER UPDATE OF status ON runs
+    FOR EACH ROW WHEN (OLD.status IN ('pending', 'running')
+                       AND NEW.status NOT IN ('pending', 'running'))
+    EXECUTE FUNCTION steady_next_run();

@@ -1,0 +1,68 @@
+"""The app that each process serves: `uvicorn agent.scale.server:app`.
+
+Settings are those of `.env.example`, with `DATABASE_URI` (PostgreSQL) and `REDIS_URI`, which all
+processes share. Aegra's own may be set, too; what is not, is set here for a takeover within about
+ten seconds.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+_DEFAULTS = {
+    "AEGRA_CONFIG": str(Path(__file__).with_name("aegra.json")),
+    "DATABASE_URL": os.environ.get("DATABASE_URI", ""),
+    "REDIS_URL": os.environ.get("REDIS_URI", ""),
+    "REDIS_BROKER_ENABLED": "true",
+    "LEASE_DURATION_SECONDS": "9",
+    "HEARTBEAT_INTERVAL_SECONDS": "3",
+    "REAPER_INTERVAL_SECONDS": "3",
+    "STUCK_PENDING_THRESHOLD_SECONDS": "10",
+    "POSTGRES_POLL_INTERVAL_SECONDS": "1",
+    "WORKER_DRAIN_TIMEOUT": "5",
+    "LANGGRAPH_MAX_POOL_SIZE": "20",
+    "REDIS_MAX_CONNECTIONS": "1000",
+    "LOG_LEVEL": "WARNING",
+}
+for _name, _value in _DEFAULTS.items():
+    if not os.environ.get(_name):
+        os.environ[_name] = _value
+for _name in ("DATABASE_URL", "REDIS_URL"):
+    if not os.environ[_name]:
+        raise SystemExit(f"Set {_name.replace('URL', 'URI')}: all processes share it.")
+
+from agent.scale import broker  # noqa: E402 - Aegra reads its settings when it is imported
+
+broker.apply()
+
+from aegra_api.main import app  # noqa: E402
+from sqlalchemy.exc import DBAPIError  # noqa: E402
+
+from agent import memory, stopping  # noqa: E402
+from agent.scale import guard, lease  # noqa: E402
+
+lease.apply()
+stopping.goes_on_elsewhere = lease.is_given_up
+memory.ROOT = ("users",)  # where Aegra keeps a user's part of the store
+app.add_exception_handler(DBAPIError, guard.refused)
+_lifespan = app.router.lifespan_context
+
+
+@contextlib.asynccontextmanager
+async def _guarded(served: Any) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        async with guard.turn_to_start():
+            await stack.enter_async_context(_lifespan(served))
+            await stack.enter_async_context(guard.watch())
+        yield
+
+
+app.router.lifespan_context = _guarded
+
+
+@app.get("/ok", include_in_schema=False)
+async def ok() -> dict[str, bool]:
+    """Whether the process serves; what it depends on, `/health` tells."""
+    return {"ok": True}

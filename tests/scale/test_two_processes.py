@@ -1,0 +1,136 @@
+"""Two server processes share the work: whatever one of them began, the other knows."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from client import AgentClient, Conflict, Interrupt, Limits, ModelFailed, Token, ToolResult
+from tests.model_server import Fault, ModelServer, Reply, ToolCall
+from tests.scale.cluster import Cluster
+
+TOKENS = tuple(f"{' ' if n else ''}word{n}" for n in range(100))
+WORDS = "".join(TOKENS)
+AT_ONCE = 50
+
+
+@pytest.fixture
+async def first(cluster: Cluster) -> AsyncIterator[AgentClient]:
+    async with AgentClient(cluster.processes[0].url) as agent:
+        yield agent
+
+
+@pytest.fixture
+async def second(cluster: Cluster) -> AsyncIterator[AgentClient]:
+    async with AgentClient(cluster.processes[1].url) as agent:
+        yield agent
+
+
+async def test_a_run_is_joined_through_the_other(
+    first: AgentClient, second: AgentClient, model: ModelServer
+) -> None:
+    """Readers at both processes get every token of one run once."""
+    model.on("To both.", Reply(TOKENS, tokens_per_second=100.0))
+    heard: list[str] = []
+    joined: asyncio.Task[str] | None = None
+    async with first.stream("To both.") as run:
+        async for event in run:
+            if isinstance(event, Token):
+                heard.append(event.content)
+                if joined is None:
+                    join = second.runs.join(str(run.thread_id), str(run.run_id)).text()
+                    joined = asyncio.create_task(join)
+    assert "".join(heard) == WORDS
+    assert joined is not None
+    assert await joined == WORDS
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "messages", "events"])
+async def test_every_mode(first: AgentClient, model: ModelServer, mode: str) -> None:
+    """Text and tool calls are the same in each stream mode."""
+    sum_of = ToolCall("calculate", {"expression": "17 * 23"})
+    model.on(f"In {mode}.", Reply(tool_calls=(sum_of,)), Reply("It is 391."))
+    run = first.stream(f"In {mode}.", modes=[mode])  # type: ignore[list-item]
+    assert await run.text() == "It is 391."
+    assert [call["args"] for call in run.tool_calls] == [{"expression": "17 * 23"}]
+
+
+async def test_a_decision_is_made_through_the_other(
+    first: AgentClient, second: AgentClient, model: ModelServer, cluster: Cluster
+) -> None:
+    """An interrupt of one process's run is decided at the other, and the tool runs once."""
+    saving = ToolCall("save_note", {"title": "Decided", "text": "There."})
+    model.on("Keep it.", Reply(tool_calls=(saving,)), Reply("Kept."))
+    async with first.stream("Keep it.") as run:
+        asked = [event async for event in run if isinstance(event, Interrupt)]
+    rest = second.decide(str(run.thread_id), asked[0].id, [{"type": "approve"}])
+    events = [event async for event in rest]
+    assert [event.status for event in events if isinstance(event, ToolResult)] == ["ok"]
+    assert await rest.text() == "Kept."
+    assert len(list((cluster.folder / "notes").glob("decided*.md"))) == 1
+
+
+async def test_a_run_is_stopped_through_the_other(
+    first: AgentClient, second: AgentClient, model: ModelServer
+) -> None:
+    """What was said stays in the thread, marked; both readers hear of the stop."""
+    model.on("Stop it.", Reply(TOKENS, tokens_per_second=50.0))
+    async with first.stream("Stop it.") as run:
+        async for event in run:
+            if isinstance(event, Token):
+                await second.runs.cancel(str(run.thread_id), str(run.run_id))
+    assert run.done is not None
+    assert run.done.status == "stopped"
+    said = await second.threads.messages(str(run.thread_id))
+    assert said[-1]["content"] == await run.text()
+    assert said[-1]["response_metadata"]["finish_reason"] == "stopped"
+    assert WORDS.startswith(said[-1]["content"])
+
+
+async def test_a_failure_is_told_in_words(first: AgentClient, model: ModelServer) -> None:
+    """What the model endpoint said reaches the reader of a process that hides it from its wire."""
+    model.on("Fail.", Reply(fault=Fault(status=401)))
+    with pytest.raises(ModelFailed, match="OPENAI_API_KEY"):
+        await first.stream("Fail.").text()
+
+
+@pytest.mark.timeout(300)
+async def test_fifty_messages_at_once(cluster: Cluster) -> None:
+    """On one thread over both processes: they are answered one by one, and none is lost."""
+    limits = Limits(first_event_seconds=None)
+    async with (
+        AgentClient(cluster.processes[0].url, limits=limits) as one,
+        AgentClient(cluster.processes[1].url, limits=limits) as other,
+    ):
+        thread_id = await one.threads.create()
+        questions = [f"Question {number}" for number in range(AT_ONCE)]
+        asked = (
+            agent.stream(question, thread_id=thread_id, multitask_strategy="enqueue").text()
+            for question, agent in zip(questions, [one, other] * AT_ONCE, strict=False)
+        )
+        answers = await asyncio.gather(*asked)
+        assert answers == [f"You said: {question}" for question in questions]
+        said = [message["content"] for message in await one.threads.messages(thread_id)]
+    assert sorted(said[::2]) == sorted(questions)
+    assert said[1::2] == [f"You said: {question}" for question in said[::2]]
+
+
+async def test_a_busy_thread_is_refused(cluster: Cluster, model: ModelServer) -> None:
+    """Of many that will not wait, one is taken; the others are told, and leave no trace."""
+    async with (
+        AgentClient(cluster.processes[0].url) as one,
+        AgentClient(cluster.processes[1].url) as other,
+    ):
+        thread_id = await one.threads.create()
+        questions = [f"Only one, {number}" for number in range(20)]
+        for question in questions:
+            model.on(question, Reply("Taken.", first_token_seconds=1.0))
+        asked = (
+            agent.stream(question, thread_id=thread_id).text()
+            for question, agent in zip(questions, [one, other] * 20, strict=False)
+        )
+        ends = await asyncio.gather(*asked, return_exceptions=True)
+        told = Counter(type(end).__name__ if isinstance(end, Exception) else end for end in ends)
+        assert told == {"Taken.": 1, Conflict.__name__: 19}
+        assert len(await one.threads.messages(thread_id)) == 2
