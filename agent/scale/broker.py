@@ -8,8 +8,8 @@ read from any place on, and waits at its end for more.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import structlog
 from aegra_api.core.orm import Run, get_session_maker
@@ -18,20 +18,19 @@ from aegra_api.services import redis_broker
 from aegra_api.services.base_broker import REPLAY_RETENTION_SECONDS, BaseRunBroker
 from aegra_api.services.run_status import ACTIVE_RUN_STATES
 from aegra_api.utils import generate_event_id
-from redis import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+
+from agent.scale.patience import patiently
 
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_EVENTS = 10_000  # of one run; the oldest go first
 WAIT_MS = 1000  # for the next event; then the run is asked whether it goes on
-PATIENCE_SECONDS = 60.0  # with a Redis that is away: a restart is over sooner
 _START = "0-0"
 _AT_ONCE = 500
 _SIGNALS = ("end", "error")  # whoever stops a run may say so
 
-T = TypeVar("T")
 Event = tuple[str, Any]
 
 
@@ -45,7 +44,7 @@ class StreamBroker(BaseRunBroker):
         self._turn = asyncio.Lock()
 
     async def put(self, event_id: str, payload: Any, *, resumable: bool = True) -> None:
-        """Writes an event. Raises RedisError if Redis stays away."""
+        """Writes an event. Raises RedisError if Redis stays away for long."""
         if self._is_finished:
             return
         fields = {"id": event_id, "payload": redis_broker._serialize_payload(payload)}
@@ -61,7 +60,7 @@ class StreamBroker(BaseRunBroker):
 
             await still_ours(self._run_id)
         async with self._turn:
-            await _patiently(write)
+            await patiently(write)
         self._is_finished = self._is_finished or _is_end(payload)
 
     async def aiter(self) -> AsyncIterator[Event]:
@@ -87,7 +86,7 @@ class StreamBroker(BaseRunBroker):
         async def read() -> Any:
             return await redis_manager.get_client().xrange(self._key)
 
-        found = await _patiently(read)
+        found = await patiently(read)
         events = dict(_event(fields) for _, fields in found)
         ids = list(events)
         after = ids.index(last_event_id) + 1 if last_event_id in events else 0
@@ -99,7 +98,7 @@ class StreamBroker(BaseRunBroker):
         async def read() -> Any:
             return await redis_manager.get_client().xread({self._key: at}, _AT_ONCE, WAIT_MS)
 
-        found = await _patiently(read)
+        found = await patiently(read)
         return list(found[0][1]) if found else []
 
     async def _is_active(self) -> bool:
@@ -139,19 +138,6 @@ def apply() -> None:
     from aegra_api.services import broker
 
     broker.broker_manager = StreamBrokers()
-
-
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    end, delay = time.monotonic() + PATIENCE_SECONDS, 0.05
-    while True:
-        try:
-            return await ask()
-        except RedisError as error:
-            if time.monotonic() > end:
-                raise
-            await log.awarning(f"Redis is away: {error}")
-        await asyncio.sleep(delay)
-        delay = min(2 * delay, 1.0)
 
 
 def _event(fields: dict[str, str]) -> Event:

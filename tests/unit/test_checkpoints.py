@@ -1,10 +1,12 @@
-"""The file that threads are kept in."""
+"""The file that threads are kept in, and the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.conformance import checkpointer_test, validate
@@ -12,27 +14,54 @@ from langgraph.graph import START, StateGraph
 
 from agent.checkpoints import ThreadFile, checkpointer
 from agent.history import ThreadState
+from agent.postgres import ThreadDatabase
 from agent.settings import settings
+from tests.scale.storage import Postgres, missing
+
+Saver = ThreadFile | ThreadDatabase
 
 
-@pytest.fixture(autouse=True)
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    if reason := missing():
+        assert "CI" not in os.environ, reason
+        pytest.skip(reason)
+    with Postgres(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True, params=["file", "database"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     path = tmp_path / "new folder" / "threads.sqlite"
     monkeypatch.setenv("STEADY_THREADS_FILE", str(path))
+    if request.param == "database":
+        monkeypatch.setenv("STEADY_POSTGRES_URI", request.getfixturevalue("postgres").uri)
     settings.cache_clear()
-    return path
+    empty()
+    yield
+    settings.cache_clear()
 
 
-@checkpointer_test(name="ThreadFile")
-async def thread_file() -> AsyncIterator[ThreadFile]:
-    settings().steady_threads_file.unlink(missing_ok=True)
+def empty() -> None:
+    if uri := settings().steady_postgres_uri:
+        with psycopg.connect(uri.get_secret_value()) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    else:
+        settings().steady_threads_file.unlink(missing_ok=True)
+
+
+@checkpointer_test(name="ours")
+async def ours() -> AsyncIterator[Saver]:
+    empty()
     async with checkpointer() as saver:
         yield saver
 
 
 async def test_it_keeps_the_contract_of_checkpointers() -> None:
     """LangGraph's conformance suite passes, with copies and rolled back runs."""
-    report = await validate(thread_file)
+    report = await validate(ours)
     report.print_report()
     assert report.passed_all_base()
     assert report.results["delete_for_runs"].passed
@@ -43,29 +72,28 @@ def echo(state: ThreadState) -> dict[str, Any]:
     return {"messages": [AIMessage(f"heard {state['messages'][-1].text}")]}
 
 
-def graph(saver: ThreadFile) -> Any:
+def graph(saver: Saver) -> Any:
     built = StateGraph(ThreadState).add_node("echo", echo).add_edge(START, "echo")
     return built.compile(checkpointer=saver)
 
 
-async def say(saver: ThreadFile, thread_id: str, text: str, run_id: str) -> None:
+async def say(saver: Saver, thread_id: str, text: str, run_id: str) -> None:
     config = {"configurable": {"thread_id": thread_id}, "metadata": {"run_id": run_id}}
     await graph(saver).ainvoke({"messages": [HumanMessage(text)]}, config)
 
 
-async def texts(saver: ThreadFile, thread_id: str) -> list[str]:
+async def texts(saver: Saver, thread_id: str) -> list[str]:
     state = await graph(saver).aget_state({"configurable": {"thread_id": thread_id}})
     messages: list[AnyMessage] = state.values.get("messages", [])
     return [message.text for message in messages]
 
 
-async def test_what_was_written_is_there_for_the_next_process(file: Path) -> None:
-    """Another connection to the same file reads the thread as it was."""
+async def test_what_was_written_is_there_for_the_next_process() -> None:
+    """Another connection to the same place reads the thread as it was."""
     async with checkpointer() as saver:
         await say(saver, "a", "one", "run 1")
     async with checkpointer() as again:
         assert await texts(again, "a") == ["one", "heard one"]
-    assert file.stat().st_size  # noqa: ASYNC240
 
 
 async def test_a_run_rolled_back_leaves_what_was_before() -> None:
@@ -96,3 +124,16 @@ async def test_two_writers_wait_for_each_other() -> None:
         await asyncio.gather(*said)
         for n in range(40):
             assert await texts(one, f"{n}{n % 2}") == ["x", "heard x"]
+
+
+async def test_the_latest_metadata_of_each_thread() -> None:
+    """What a thread's row is restored from is the newest run's."""
+    async with checkpointer() as saver:
+        await say(saver, "a", "one", "run 1")
+        await say(saver, "a", "two", "run 2")
+        await say(saver, "b", "three", "run 3")
+        found = await saver.threads()
+    assert {thread: told["run_id"] for thread, told in found.items()} == {
+        "a": "run 2",
+        "b": "run 3",
+    }
