@@ -3,8 +3,15 @@
 PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && echo python$(v))) python3)
 BIN := .venv/bin
 READY := .venv/.ready
+COMPILE := $(BIN)/uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate
 
-.PHONY: help install demo dev test check bench faults kills model lock embedded-eval picture clean
+# Aegra needs Python 3.12 or newer, and has an environment of its own.
+SCALE_PYTHON ?= $(firstword $(foreach v,3.13 3.12,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && echo python$(v))) python3)
+SCALE_BIN := .venv-scale/bin
+SCALE_READY := .venv-scale/.ready
+SCALE_PORT ?= 2026
+
+.PHONY: help install demo dev test check bench faults kills scale scale-install test-scale model lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -12,6 +19,7 @@ help:
 	@echo "make faults  N=300 streams under seeded network faults, judged one by one"
 	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
+	@echo "make scale   serve on SCALE_PORT=2026 as one process of several: DATABASE_URI and REDIS_URI name what they share"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   measure against stock LangGraph and a tutorial's server, and write the table"
 
@@ -43,6 +51,24 @@ faults: $(READY)
 kills: $(READY)
 	$(BIN)/python -m tests.faults.kills -n $(or $(N),200)
 
+scale-install: $(SCALE_READY)
+
+$(SCALE_READY): agent/scale/requirements.lock pyproject.toml
+	@$(SCALE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12) and "Aegra needs Python 3.12 or newer: set SCALE_PYTHON=/path/to/python3.12")'
+	$(SCALE_PYTHON) -m venv .venv-scale
+	$(SCALE_BIN)/python -m pip install --quiet --disable-pip-version-check -r agent/scale/requirements.lock
+	$(SCALE_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# One process of many: DATABASE_URI and REDIS_URI are shared, SCALE_PORT is its own.
+scale: $(SCALE_READY)
+	$(SCALE_BIN)/uvicorn agent.scale.server:app --host 127.0.0.1 --port $(SCALE_PORT) --timeout-graceful-shutdown 3
+
+test-scale: $(READY) $(SCALE_READY)
+	$(BIN)/python -m pytest tests/scale
+	$(BIN)/python -m tests.scale.faults -n $(or $(N),100)
+	$(BIN)/python -m tests.faults.kills -n 200
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check agent client tests --exclude '*.md'
@@ -56,12 +82,14 @@ embedded-eval: model
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate \
-		--python-version 3.11 --all-extras pyproject.toml --output-file requirements.lock
+	$(COMPILE) --python-version 3.11 --extra dev --extra embedded --extra postgres \
+		pyproject.toml --output-file requirements.lock
+	$(COMPILE) --python-version 3.12 --extra scale --extra embedded \
+		$(addprefix --no-emit-package ,langgraph-cli langgraph-api langgraph-runtime-inmem) pyproject.toml --output-file agent/scale/requirements.lock
 
 picture: model
 	$(BIN)/steady demo --picture client/demo.svg
 	STEADY_PICTURES=tests/browser/pictures $(BIN)/python -m pytest tests/browser/test_page.py -k "phone or inspector"
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-scale .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,
@@ -27,6 +28,8 @@ from agent.retry import TryAgain
 from agent.settings import settings
 from agent.stopping import KeepWhatWasSaid, StoppableGraph
 from agent.tools import NEEDS_APPROVAL, TOOLS
+
+log = structlog.stdlib.get_logger(__name__)
 
 SYSTEM_PROMPT = (
     "You are a helpful assistant. Answer directly and briefly. Use a tool when it knows better "
@@ -101,7 +104,10 @@ class ToolTimeLimit(AgentMiddleware[AgentState[Any], Context]):
 def _tool_failed(error: Exception, request: ToolCallRequest) -> str:
     """What the model is told; only a ToolException's words are meant for it."""
     name = request.tool_call["name"]
-    return str(error) if isinstance(error, ToolException) else f"The tool {name} failed."
+    if isinstance(error, ToolException):
+        return str(error)
+    log.error(f"The tool {name} failed.", exc_info=error)
+    return f"The tool {name} failed."
 
 
 def _try_again() -> TryAgain:

@@ -7,6 +7,7 @@ users. They are the person's to read and to delete: with `steady memory`, with
 
 import re
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,7 +63,9 @@ def _place(runtime: ToolRuntime[Any, Any]) -> tuple[BaseStore, tuple[str, ...]]:
     if runtime.store is None:
         raise ToolException("This server has no store to remember in.")
     user = runtime.config.get("configurable", {}).get("langgraph_auth_user")
-    return runtime.store, namespace(user["identity"] if user else None)
+    if isinstance(user, Mapping):
+        return runtime.store, namespace(user["identity"])
+    return runtime.store, namespace(user.identity if user else None)
 
 
 def _ranked(found: list[SearchItem], about: str) -> list[SearchItem]:
