@@ -10,6 +10,7 @@ SCALE_PYTHON ?= $(firstword $(foreach v,3.13 3.12,$(shell command -v python$(v) 
 SCALE_BIN := .venv-scale/bin
 SCALE_READY := .venv-scale/.ready
 SCALE_PORT ?= 2026
+PORT ?= 2024
 
 .PHONY: help install demo dev test check bench faults kills scale scale-install test-scale model lock embedded-eval picture clean
 
@@ -39,7 +40,7 @@ demo: model
 	@$(BIN)/steady demo
 
 dev: $(READY)
-	$(BIN)/langgraph dev --n-jobs-per-worker 10 --no-browser
+	$(BIN)/langgraph dev --port $(PORT) --n-jobs-per-worker 10 --no-browser
 
 test: model
 	$(BIN)/python -m pytest

@@ -123,8 +123,12 @@ class Redis(_Server):
     """It keeps each event, and the queue, on its disk."""
 
     @property
+    def place(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def uri(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.place}/0"
 
     def command(self) -> Iterable[str]:
         yield from ("redis-server", "--port", str(self.port), "--bind", "127.0.0.1")

@@ -1,0 +1,240 @@
+"""One, two and four server processes on one PostgreSQL and one Redis, and what many would need.
+
+    python -m tests.bench.scale        prints the tables, and writes them into the README
+
+First the processes are kept as busy as they can be: what tokens a second do they give together?
+Then streams at the pace of a person's reading tell what a run and a frame cost: processor time of
+the servers, of PostgreSQL and of Redis, bytes through Redis, and commits. From these the last table
+says what ten thousand streams need. It is a plain M/G/1 model: a process is one event loop, served
+in turn, at most `BUSY` of the time; what a frame waits for then is in the table, too.
+"""
+
+import argparse
+import asyncio
+import math
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from client import AgentClient, Limits
+from tests.bench.contestants import ROOT, scripted_model
+from tests.conftest import server_env
+from tests.scale.cluster import Cluster, not_possible, running
+
+COUNTS = (1, 2, 4)
+SECONDS = 20.0
+AT_ONCE = 24
+RATE = 50  # tokens a second, of one stream
+SHORT, LONG = 100, 500  # tokens of a run
+STREAMS = 10_000
+TURN_TOKENS = 300  # of an answer in the plan
+BUSY = 0.6
+BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a load took: counts, and seconds of processor time."""
+
+    seconds: float
+    runs: int
+    tokens: int
+    server_cpu: float
+    postgres_cpu: float
+    redis_cpu: float
+    redis_bytes: float
+    commits: float
+    frames: float
+
+
+class Meter:
+    """Counters of everything that a cluster stands on."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def read(self) -> dict[str, float]:
+        stats = _info(self._cluster.redis.port)
+        with psycopg.connect(self._cluster.postgres.uri, autocommit=True) as connection:
+            row = connection.execute("SELECT sum(xact_commit) FROM pg_stat_database").fetchone()
+        return {
+            "server_cpu": sum(_cpu(p.process.pid) for p in self._cluster.processes if p.process),
+            "postgres_cpu": _family_cpu(self._cluster.postgres.process),
+            "redis_cpu": _family_cpu(self._cluster.redis.process),
+            "redis_bytes": stats["total_net_input_bytes"] + stats["total_net_output_bytes"],
+            "commits": float(row[0]) if row else 0.0,
+            "frames": stats.get("cmdstat_xadd", 0.0),
+        }
+
+
+def _info(port: int) -> dict[str, float]:
+    """Redis's counters by name; of a command, how often it was called."""
+    asked = ["redis-cli", "-p", str(port), "info", "all"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^(\w+):(?:calls=)?([\d.]+)(?=[,\r\n])", told, re.MULTILINE)
+    return {name: float(value) for name, value in found if value.count(".") < 2}
+
+
+def _cpu(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def _family_cpu(process: object) -> float:
+    """With children that have ended: a database has one process for each connection."""
+    root = psutil.Process(process.pid)  # type: ignore[attr-defined]
+    total = 0.0
+    for each in (root, *root.children(recursive=True)):
+        times = each.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+async def load(cluster: Cluster, question: str, at_once: int, seconds: float) -> Spent:
+    """Streams that follow one another, `at_once` at a time, for this long; and what they took."""
+    meter = Meter(cluster)
+    await _streams(cluster, question, at_once, 2.0)  # what is set up once
+    before, began = await asyncio.to_thread(meter.read), time.monotonic()
+    runs, tokens = await _streams(cluster, question, at_once, seconds)
+    took, after = time.monotonic() - began, await asyncio.to_thread(meter.read)
+    return Spent(took, runs, tokens, **{name: after[name] - before[name] for name in before})
+
+
+async def _streams(
+    cluster: Cluster, question: str, at_once: int, seconds: float
+) -> tuple[int, int]:
+    end, runs, tokens = time.monotonic() + seconds, 0, 0
+    limits = Limits(first_event_seconds=None)
+
+    async def one_after_the_other(agent: AgentClient) -> None:
+        nonlocal runs, tokens
+        while time.monotonic() < end:
+            text = await agent.stream(question, assistant="chat").text()
+            runs, tokens = runs + 1, tokens + len(text.split())
+
+    agents = [AgentClient(process.url, limits=limits) for process in cluster.processes]
+    try:
+        await asyncio.gather(
+            *(one_after_the_other(agents[n % len(agents)]) for n in range(at_once))
+        )
+    finally:
+        for agent in agents:
+            await agent.__aexit__(None, None, None)
+    return runs, tokens
+
+
+async def measure(model_url: str, count: int, seconds: float) -> tuple[float, list[Spent]]:
+    """Tokens a second when busy; and the costs of short and long answers, at a reader's pace."""
+    with tempfile.TemporaryDirectory(prefix="steady-scale-") as name:
+        env = server_env(model_url)
+        async with running(Path(name), env, count) as cluster:
+            busy = await load(cluster, f"stream {LONG} tokens", AT_ONCE, seconds)
+            paced = [
+                await load(cluster, f"stream {tokens} tokens at {RATE} per second", 8, seconds)
+                for tokens in (SHORT, LONG)
+            ]
+    return busy.tokens / busy.seconds, paced
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one run, and of one frame, by what is spent."""
+
+    run: dict[str, float]
+    frame: dict[str, float]
+
+
+def fitted(short: Spent, long: Spent) -> Costs:
+    """Two loads, two unknowns for each kind of cost: runs x a + frames x b."""
+    run, frame = {}, {}
+    determinant = short.runs * long.frames - long.runs * short.frames
+    for name in ("server_cpu", "postgres_cpu", "redis_cpu", "redis_bytes", "commits"):
+        one, other = getattr(short, name), getattr(long, name)
+        run[name] = (one * long.frames - other * short.frames) / determinant
+        frame[name] = (short.runs * other - long.runs * one) / determinant
+    return Costs(run, frame)
+
+
+def plan(costs: Costs, frames_per_run: float) -> Iterator[tuple[str, str]]:
+    """What `STREAMS` at a time need."""
+    runs = STREAMS * RATE / TURN_TOKENS  # a second
+    frames = runs * frames_per_run
+
+    def each_second(name: str) -> float:
+        return runs * costs.run[name] + frames * costs.frame[name]
+
+    processes = math.ceil(each_second("server_cpu") / BUSY)
+    served = each_second("server_cpu") / (runs + frames)  # seconds for a piece of work, on average
+    squares = (runs * costs.run["server_cpu"] ** 2 + frames * costs.frame["server_cpu"] ** 2) / (
+        runs + frames
+    )
+    waits = BUSY / (1 - BUSY) * squares / (2 * served)
+    yield "runs begun a second", f"{runs:,.0f}"
+    yield "frames a second", f"{frames:,.0f}"
+    yield f"server processes, each at most {BUSY:.0%} busy", f"{processes:,}"
+    yield "what a frame waits for its process, on average: ms", f"{1000 * waits:.1f}"
+    yield "connections to PostgreSQL, 50 a process at most", f"{50 * processes:,}: behind PgBouncer"
+    yield "connections to Redis, one for each reader", f"{STREAMS + 10 * processes:,}"
+    yield "Redis, MB a second", f"{each_second('redis_bytes') / 1e6:,.0f}"
+    yield "Redis, processor cores", f"{each_second('redis_cpu'):.1f}"
+    yield "PostgreSQL, commits a second", f"{each_second('commits'):,.0f}"
+    yield "PostgreSQL, processor cores", f"{each_second('postgres_cpu'):.1f}"
+
+
+def tables(found: dict[int, tuple[float, list[Spent]]]) -> str:
+    """All of it, as Markdown."""
+    base = found[min(found)][0]
+    lines = ["| processes | tokens a second, busy | of one process's |", "|---:|---:|---:|"]
+    lines += [f"| {n} | {rate:,.0f} | {rate / base:.2f} |" for n, (rate, _) in found.items()]
+    short, long = found[min(found)][1]
+    costs = fitted(short, long)
+    lines += ["", "| cost | of a run | of a frame |", "|---|---:|---:|"]
+    units = {"server_cpu": ("server CPU, ms", 1e3), "postgres_cpu": ("PostgreSQL CPU, ms", 1e3),
+             "redis_cpu": ("Redis CPU, ms", 1e3), "redis_bytes": ("through Redis, bytes", 1),
+             "commits": ("commits", 1)}  # fmt: skip
+    for name, (words, factor) in units.items():
+        run, frame = factor * costs.run[name], factor * costs.frame[name]
+        lines.append(f"| {words} | {run:,.2f} | {frame:,.3f} |")
+    slope = (long.frames / long.runs - short.frames / short.runs) / (LONG - SHORT)
+    frames_per_run = short.frames / short.runs + slope * (TURN_TOKENS - SHORT)
+    lines += ["", f"| {STREAMS:,} streams, {RATE} tokens/s each, {TURN_TOKENS} an answer | |"]
+    lines += [
+        "|---|---:|",
+        *(f"| {what} | {how_much} |" for what, how_much in plan(costs, frames_per_run)),
+    ]
+    return "\n".join(lines)
+
+
+async def _main(seconds: float) -> dict[int, tuple[float, list[Spent]]]:
+    with scripted_model() as model:
+        found = {}
+        for count in COUNTS:
+            found[count] = await measure(f"{model.url}/v1", count, seconds)
+            print(f"{count}: {found[count][0]:,.0f} tokens/s", file=sys.stderr, flush=True)
+        return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a short one, which writes nothing")
+    quick = parser.parse_args().quick
+    if reason := not_possible():
+        sys.exit(reason)
+    text = tables(asyncio.run(_main(3.0 if quick else SECONDS)))
+    print(text)
+    if not quick:
+        readme = ROOT / "README.md"
+        pattern = re.compile(f"{BEGIN}.*?{END}", re.DOTALL)
+        readme.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}\n{END}", readme.read_text()))
+
+
+if __name__ == "__main__":
+    main()
