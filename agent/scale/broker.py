@@ -8,6 +8,7 @@ read from any place on, and waits at its end for more.
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -33,6 +34,20 @@ _SIGNALS = ("end", "error")  # whoever stops a run may say so
 
 Event = tuple[str, Any]
 
+# Who begins the run, or begins it again, is its writer from then on; a write of another's is none,
+# however late it arrives. A stop comes from anywhere.
+_WRITE = """
+local stream, owner = KEYS[1], KEYS[2]
+local writer, begins, most, seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if begins == '1' then redis.call('SET', owner, writer, 'EX', seconds) end
+local known = redis.call('GET', owner)
+if writer ~= '' and known and known ~= writer then return 0 end
+redis.call('XADD', stream, 'MAXLEN', '~', most, '*', 'id', ARGV[5], 'payload', ARGV[6])
+redis.call('EXPIRE', stream, seconds)
+redis.call('EXPIRE', owner, seconds)
+return 1
+"""
+
 
 class StreamBroker(BaseRunBroker):
     """The events of one run. Writing waits while Redis is away; reading goes on where it was."""
@@ -42,25 +57,32 @@ class StreamBroker(BaseRunBroker):
         self._key = key
         self._is_finished = False
         self._turn = asyncio.Lock()
+        self._writer = ""
 
     async def put(self, event_id: str, payload: Any, *, resumable: bool = True) -> None:
         """Writes an event. Raises RedisError if Redis stays away for long."""
+        from agent.scale import lease  # it needs Aegra's executor, which needs its broker
+
         if self._is_finished:
             return
-        fields = {"id": event_id, "payload": redis_broker._serialize_payload(payload)}
+        told = redis_broker._serialize_payload(payload)
+        is_signal = payload[0] in _SIGNALS
+        begins = payload[0] == "metadata" or not (self._writer or is_signal)
+        if begins:
+            self._writer = uuid.uuid4().hex
+        writer = "" if is_signal else self._writer
+        limits = [MOST_EVENTS, REPLAY_RETENTION_SECONDS]
 
-        async def write() -> None:
-            pipe = redis_manager.get_client().pipeline(transaction=False)
-            pipe.xadd(self._key, fields, maxlen=MOST_EVENTS, approximate=True)
-            pipe.expire(self._key, REPLAY_RETENTION_SECONDS)
-            await pipe.execute()
+        async def write() -> Any:
+            keys = [self._key, f"{self._key}:writer"]
+            asked = [writer, int(begins), *limits, event_id, told]
+            return await redis_manager.get_client().eval(_WRITE, len(keys), *keys, *asked)
 
-        if payload[0] not in _SIGNALS:
-            from agent.scale.lease import still_ours  # which needs Aegra's executor, and that, us
-
-            await still_ours(self._run_id)
+        if not is_signal:
+            await lease.still_ours(self._run_id)
         async with self._turn:
-            await patiently(write)
+            if not await patiently(write):
+                lease.leave(self._run_id)
         self._is_finished = self._is_finished or _is_end(payload)
 
     async def aiter(self) -> AsyncIterator[Event]:

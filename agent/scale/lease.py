@@ -8,7 +8,7 @@ So what is written for a run is written only while the run is known to be ours.
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from aegra_api.core import database
 from aegra_api.core.active_runs import active_runs
@@ -44,11 +44,16 @@ async def still_ours(run_id: str) -> None:
         return
     owner = await patiently(lambda: _owner(run_id))
     if not str(owner).startswith(f"{executor._instance_id}-"):
-        run_executor._lease_loss_cancellations.add(run_id)
-        raise asyncio.CancelledError
+        leave(run_id)
     for done in _known.keys() - active_runs.keys():
         del _known[done]
     _known[run_id] = now
+
+
+def leave(run_id: str) -> NoReturn:
+    """Ends the task that carries out the run; what it was doing is another's now."""
+    run_executor._lease_loss_cancellations.add(run_id)
+    raise asyncio.CancelledError
 
 
 async def _owner(run_id: str) -> str | None:
