@@ -22,6 +22,7 @@ _DEFAULTS = {
     "STUCK_PENDING_THRESHOLD_SECONDS": "10",
     "POSTGRES_POLL_INTERVAL_SECONDS": "1",
     "WORKER_DRAIN_TIMEOUT": "5",
+    "N_JOBS_PER_WORKER": "50",  # of each of the three workers of a process
     "LANGGRAPH_MAX_POOL_SIZE": "20",
     "REDIS_MAX_CONNECTIONS": "1000",
     "LOG_LEVEL": "WARNING",

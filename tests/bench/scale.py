@@ -11,7 +11,9 @@ in turn, at most `BUSY` of the time; what a frame waits for then is in the table
 
 import argparse
 import asyncio
+import contextlib
 import math
+import os
 import re
 import subprocess
 import sys
@@ -24,14 +26,15 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from client import AgentClient, Limits
+from client import AgentClient, Limits, Token
 from tests.bench.contestants import ROOT, scripted_model
 from tests.conftest import server_env
 from tests.scale.cluster import Cluster, not_possible, running
 
 COUNTS = (1, 2, 4)
 SECONDS = 20.0
-AT_ONCE = 24
+AT_ONCE = int(os.environ.get("AT_ONCE", "200"))  # streams that keep all processes busy
+WARM_SECONDS = 8.0
 RATE = 50  # tokens a second, of one stream
 SHORT, LONG = 100, 500  # tokens of a run
 STREAMS = 10_000
@@ -93,8 +96,9 @@ def _family_cpu(process: object) -> float:
     root = psutil.Process(process.pid)  # type: ignore[attr-defined]
     total = 0.0
     for each in (root, *root.children(recursive=True)):
-        times = each.cpu_times()
-        total += times.user + times.system + times.children_user + times.children_system
+        with contextlib.suppress(psutil.NoSuchProcess):  # its parent has what it took
+            times = each.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
@@ -131,17 +135,45 @@ async def _streams(
     return runs, tokens
 
 
+async def throughput(cluster: Cluster, question: str, at_once: int, seconds: float) -> float:
+    """Tokens a second of streams that ask for more than can be had."""
+    heard = 0
+
+    async def read(agent: AgentClient) -> None:
+        nonlocal heard
+        while True:
+            async with agent.stream(question, assistant="chat") as run:
+                async for event in run:
+                    if isinstance(event, Token):
+                        heard += event.content.count("word")
+
+    limits = Limits(first_event_seconds=None)
+    agents = [AgentClient(process.url, limits=limits) for process in cluster.processes]
+    readers = [asyncio.create_task(read(agents[n % len(agents)])) for n in range(at_once)]
+    await asyncio.sleep(WARM_SECONDS)  # until all of them stream
+    before, began = heard, time.monotonic()
+    await asyncio.sleep(seconds)
+    rate = (heard - before) / (time.monotonic() - began)
+    for reader in readers:
+        reader.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    for agent in agents:
+        await agent.__aexit__(None, None, None)
+    return rate
+
+
 async def measure(model_url: str, count: int, seconds: float) -> tuple[float, list[Spent]]:
     """Tokens a second when busy; and the costs of short and long answers, at a reader's pace."""
     with tempfile.TemporaryDirectory(prefix="steady-scale-") as name:
-        env = server_env(model_url)
+        env = server_env(model_url, N_JOBS_PER_WORKER=str(AT_ONCE))  # not slots, work is measured
         async with running(Path(name), env, count) as cluster:
-            busy = await load(cluster, f"stream {LONG} tokens", AT_ONCE, seconds)
             paced = [
                 await load(cluster, f"stream {tokens} tokens at {RATE} per second", 8, seconds)
                 for tokens in (SHORT, LONG)
             ]
-    return busy.tokens / busy.seconds, paced
+            asked = f"stream {10 * LONG} tokens at {RATE} per second"
+            rate = await throughput(cluster, asked, AT_ONCE, seconds)
+    return rate, paced
 
 
 @dataclass(frozen=True)
