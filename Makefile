@@ -9,10 +9,11 @@ COMPILE := $(BIN)/uv pip compile --universal --quiet --no-header --no-emit-index
 SCALE_PYTHON ?= $(firstword $(foreach v,3.13 3.12,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && echo python$(v))) python3)
 SCALE_BIN := .venv-scale/bin
 SCALE_READY := .venv-scale/.ready
+SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: help install demo dev test check bench faults kills scale scale-install test-scale model lock embedded-eval picture clean
+.PHONY: help install demo dev test check bench faults kills bench-scale scale scale-install test-scale model lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -21,6 +22,7 @@ help:
 	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
 	@echo "make scale   serve on SCALE_PORT=2026 as one process of several: DATABASE_URI and REDIS_URI name what they share"
+	@echo "make test-scale  N=100 faults on two processes, 200 kills, and the tests of scale-out"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   measure against stock LangGraph and a tutorial's server, and write the table"
 
@@ -63,7 +65,10 @@ $(SCALE_READY): agent/scale/requirements.lock pyproject.toml
 
 # One process of many: DATABASE_URI and REDIS_URI are shared, SCALE_PORT is its own.
 scale: $(SCALE_READY)
-	$(SCALE_BIN)/uvicorn agent.scale.server:app --host 127.0.0.1 --port $(SCALE_PORT) --timeout-graceful-shutdown 3
+	$(SCALE_BIN)/uvicorn agent.scale.server:app --host $(SCALE_HOST) --port $(SCALE_PORT) --timeout-graceful-shutdown 3
+
+bench-scale: $(READY) $(SCALE_READY)
+	$(BIN)/python -m tests.bench.scale
 
 test-scale: $(READY) $(SCALE_READY)
 	$(BIN)/python -m pytest tests/scale

@@ -6,7 +6,8 @@ First the processes are kept as busy as they can be: what tokens a second do the
 Then streams at the pace of a person's reading tell what a run and a frame cost: processor time of
 the servers, of PostgreSQL and of Redis, bytes through Redis, and commits. From these the last table
 says what ten thousand streams need. It is a plain M/G/1 model: a process is one event loop, served
-in turn, at most `BUSY` of the time; what a frame waits for then is in the table, too.
+in turn, at most `BUSY` of the time; what a frame waits for then is in the table, too. So is one
+Redis; where one is not enough, the processes that share one are a cell, and a thread stays in its.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from agent.framer import DEFAULT_FRAME_SECONDS, LONGEST_FRAME_SECONDS
 from client import AgentClient, Limits, Token
 from tests.bench.contestants import ROOT, scripted_model
 from tests.conftest import server_env
@@ -39,6 +41,7 @@ RATE = 50  # tokens a second, of one stream
 SHORT, LONG = 100, 500  # tokens of a run
 STREAMS = 10_000
 TURN_TOKENS = 300  # of an answer in the plan
+FRAMES = (DEFAULT_FRAME_SECONDS, LONGEST_FRAME_SECONDS)  # of the plan; the first is measured
 BUSY = 0.6
 BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
 
@@ -185,18 +188,22 @@ class Costs:
 
 
 def fitted(short: Spent, long: Spent) -> Costs:
-    """Two loads, two unknowns for each kind of cost: runs x a + frames x b."""
+    """Two loads, two unknowns for each kind of cost: runs x a + frames x b, none below 0."""
     run, frame = {}, {}
     determinant = short.runs * long.frames - long.runs * short.frames
     for name in ("server_cpu", "postgres_cpu", "redis_cpu", "redis_bytes", "commits"):
         one, other = getattr(short, name), getattr(long, name)
         run[name] = (one * long.frames - other * short.frames) / determinant
         frame[name] = (short.runs * other - long.runs * one) / determinant
+        if run[name] < 0:
+            run[name], frame[name] = 0.0, other / long.frames
+        elif frame[name] < 0:
+            run[name], frame[name] = one / short.runs, 0.0
     return Costs(run, frame)
 
 
 def plan(costs: Costs, frames_per_run: float) -> Iterator[tuple[str, str]]:
-    """What `STREAMS` at a time need."""
+    """What `STREAMS` at a time need, by what is needed."""
     runs = STREAMS * RATE / TURN_TOKENS  # a second
     frames = runs * frames_per_run
 
@@ -213,10 +220,13 @@ def plan(costs: Costs, frames_per_run: float) -> Iterator[tuple[str, str]]:
     yield "frames a second", f"{frames:,.0f}"
     yield f"server processes, each at most {BUSY:.0%} busy", f"{processes:,}"
     yield "what a frame waits for its process, on average: ms", f"{1000 * waits:.1f}"
-    yield "connections to PostgreSQL, 50 a process at most", f"{50 * processes:,}: behind PgBouncer"
+    yield "connections to PostgreSQL, 50 a process at most", f"{50 * processes:,}"
     yield "connections to Redis, one for each reader", f"{STREAMS + 10 * processes:,}"
     yield "Redis, MB a second", f"{each_second('redis_bytes') / 1e6:,.0f}"
-    yield "Redis, processor cores", f"{each_second('redis_cpu'):.1f}"
+    yield (
+        f"Redis servers, one core each, at most {BUSY:.0%} busy",
+        f"{math.ceil(each_second('redis_cpu') / BUSY):,}",
+    )
     yield "PostgreSQL, commits a second", f"{each_second('commits'):,.0f}"
     yield "PostgreSQL, processor cores", f"{each_second('postgres_cpu'):.1f}"
 
@@ -235,13 +245,16 @@ def tables(found: dict[int, tuple[float, list[Spent]]]) -> str:
     for name, (words, factor) in units.items():
         run, frame = factor * costs.run[name], factor * costs.frame[name]
         lines.append(f"| {words} | {run:,.2f} | {frame:,.3f} |")
-    slope = (long.frames / long.runs - short.frames / short.runs) / (LONG - SHORT)
-    frames_per_run = short.frames / short.runs + slope * (TURN_TOKENS - SHORT)
-    lines += ["", f"| {STREAMS:,} streams, {RATE} tokens/s each, {TURN_TOKENS} an answer | |"]
-    lines += [
-        "|---|---:|",
-        *(f"| {what} | {how_much} |" for what, how_much in plan(costs, frames_per_run)),
+    a_token = (long.frames / long.runs - short.frames / short.runs) / (LONG - SHORT)
+    a_run = short.frames / short.runs - a_token * SHORT
+    plans = [
+        dict(plan(costs, a_run + a_token * TURN_TOKENS * FRAMES[0] / seconds)) for seconds in FRAMES
     ]
+    paces = " | ".join(f"a frame every {1000 * seconds:.0f} ms" for seconds in FRAMES)
+    asked = f"{STREAMS:,} streams, {RATE} tokens/s each, {TURN_TOKENS} an answer"
+    lines += ["", f"| {asked} | {paces} |"]
+    lines += ["|---|---:|---:|"]
+    lines += [f"| {what} | {' | '.join(each[what] for each in plans)} |" for what in plans[0]]
     return "\n".join(lines)
 
 
