@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from client.local import free_port
+from tests.scale.balancer import Balancer
 from tests.scale.storage import Postgres, Redis, missing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,7 +36,7 @@ class Process:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"server-{self.port}.log"
         self._folder = folder
-        self._env = {**os.environ, **env, "PYTHONPATH": str(ROOT)}
+        self.env = {**os.environ, **env, "PYTHONPATH": str(ROOT)}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -42,7 +44,7 @@ class Process:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [PYTHON, "-m", "uvicorn", *asked, "--timeout-graceful-shutdown", "3"],
-                env=self._env,
+                env=self.env,
                 cwd=self._folder,
                 stdout=log,
                 stderr=log,
@@ -65,79 +67,21 @@ class Process:
             self.process = None
 
 
-class Balancer:
-    """Takes connections and hands each to a process that takes it, in turn."""
-
-    def __init__(self, processes: list[Process]) -> None:
-        self._processes = processes
-        self._next = 0
-        self._open: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self.url = ""
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        if self._server:
-            self._server.close()
-            self.cut()
-            await self._server.wait_closed()
-
-    def cut(self) -> None:
-        """Ends every connection that is open, without a word."""
-        for writer in list(self._open):
-            writer.transport.abort()
-
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        try:
-            away = await self._connected()
-            if away is None:
-                writer.transport.abort()
-                return
-            there_reader, there_writer = away
-            self._open.add(there_writer)
-            try:
-                both = [_copy(reader, there_writer), _copy(there_reader, writer)]
-                tasks = [asyncio.create_task(each) for each in both]
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in tasks:
-                    task.cancel()
-            finally:
-                there_writer.transport.abort()
-                self._open.discard(there_writer)
-        finally:
-            writer.close()
-            self._open.discard(writer)
-
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        for _ in self._processes:
-            self._next += 1
-            port = self._processes[self._next % len(self._processes)].port
-            with contextlib.suppress(OSError):
-                return await asyncio.open_connection("127.0.0.1", port)
-        return None
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-
-
 class Cluster:
-    """The storage, the processes and the balancer."""
+    """The storage, the processes and the balancer.
 
-    def __init__(self, folder: Path, env: Mapping[str, str], count: int) -> None:
+    Where it is `linked`, each process reaches PostgreSQL and Redis through two `links` of its own:
+    hold them, and it is parted from its storage.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str], count: int, linked: bool) -> None:
         self.folder = folder
         self.postgres = Postgres(folder / "postgres")
         self.redis = Redis(folder / "redis")
-        shared = {"DATABASE_URI": self.postgres.uri, "REDIS_URI": self.redis.uri}
-        self.processes = [Process(folder, {**env, **shared}) for _ in range(count)]
-        self.balancer = Balancer(self.processes)
+        self.processes = [Process(folder, env) for _ in range(count)]
+        self.balancer = Balancer([process.port for process in self.processes])
+        self.links: dict[Process, list[Balancer]] = {process: [] for process in self.processes}
+        self._linked = linked
 
     @property
     def url(self) -> str:
@@ -147,6 +91,14 @@ class Cluster:
         await asyncio.to_thread(self.postgres.start)
         await asyncio.to_thread(self.redis.start)
         for process in self.processes:
+            places = {"DATABASE_URI": self.postgres, "REDIS_URI": self.redis}
+            for name, storage in places.items():
+                port = storage.port
+                if self._linked:
+                    link = await Balancer([port]).start()
+                    self.links[process].append(link)
+                    port = link.port
+                process.env[name] = storage.uri.replace(f":{storage.port}/", f":{port}/")
             process.start()
         for process in self.processes:
             await process.ready()
@@ -156,14 +108,18 @@ class Cluster:
         await self.balancer.stop()
         for process in self.processes:
             await process.end(signal.SIGKILL)
+        for link in itertools.chain(*self.links.values()):
+            await link.stop()
         await asyncio.to_thread(self.redis.stop)
         await asyncio.to_thread(self.postgres.stop)
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, env: Mapping[str, str], count: int) -> AsyncIterator[Cluster]:
+async def running(
+    folder: Path, env: Mapping[str, str], count: int, *, linked: bool = False
+) -> AsyncIterator[Cluster]:
     """A cluster, for as long as the context is open."""
-    cluster = Cluster(folder, env, count)
+    cluster = Cluster(folder, env, count, linked)
     try:
         await cluster.start()
         yield cluster

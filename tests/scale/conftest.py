@@ -19,5 +19,5 @@ async def cluster(
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("scale")
     env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
-    async with running(folder, env, 2) as started:
+    async with running(folder, env, 2, linked=True) as started:
         yield started

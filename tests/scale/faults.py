@@ -3,9 +3,10 @@
     python -m tests.scale.faults -n 100
 
 Each seed has three streams at once through the balancer: a long answer, one with a tool, and one
-whose tool writes after a person's approval. Meanwhile a process is killed, told to end or frozen
-for longer than its lease, connections are cut, or Redis or PostgreSQL is restarted. Each stream has
-to end `done` with its whole text, and the thread has to hold everything once.
+whose tool writes after a person's approval. Meanwhile a process is killed, told to end, frozen or
+parted from its storage for longer than its lease, connections are cut, or Redis or PostgreSQL is
+restarted. Each stream has to end `done` with its whole text, and the thread has to hold everything
+once.
 """
 
 import argparse
@@ -26,9 +27,9 @@ from tests.model_script import Reply, ToolCall
 from tests.model_server import ModelServer
 from tests.scale.cluster import Cluster, not_possible, running
 
-KINDS = ("kill", "cut", "redis restart", "end", "postgres restart", "kill", "cut", "freeze")
+KINDS = ("kill", "cut", "redis restart", "end", "postgres restart", "part", "cut", "freeze")
 HANG_SECONDS = 120.0
-FROZEN_SECONDS = 12.0  # longer than a lease
+AWAY_SECONDS = 12.0  # longer than a lease
 WORDS = tuple(f"{' ' if n else ''}word{n}" for n in range(120))
 ANSWER = "".join(WORDS)
 APPROVED = [{"type": "approve"}]
@@ -94,8 +95,14 @@ class Series:
                 await asyncio.to_thread(cluster.postgres.restart)
             case "freeze" if process.process:
                 process.process.send_signal(signal.SIGSTOP)
-                await asyncio.sleep(FROZEN_SECONDS)
+                await asyncio.sleep(AWAY_SECONDS)
                 process.process.send_signal(signal.SIGCONT)
+            case "part":
+                for link in cluster.links[process]:
+                    link.hold()
+                await asyncio.sleep(AWAY_SECONDS)
+                for link in cluster.links[process]:
+                    link.release()
 
     async def _long(self, agent: AgentClient, seed: int) -> None:
         question = f"Seed {seed}, long"
@@ -172,7 +179,7 @@ async def _main(seeds: range) -> Counter[str]:
     with TemporaryDirectory(prefix="steady-scale-") as name, ModelServer() as model:
         folder = Path(name)
         env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
-        async with running(folder, env, 2) as cluster:
+        async with running(folder, env, 2, linked=True) as cluster:
             return await series(seeds, cluster, model)
 
 
