@@ -48,7 +48,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 @contextmanager
-def started(script: str, env: Mapping[str, str], ports: list[int]) -> Iterator[None]:
+def started(
+    script: str, env: Mapping[str, str], ports: list[int], end_with: signal.Signals = signal.SIGTERM
+) -> Iterator[None]:
     """The commands, in a shell of their own, until the context ends."""
     process = subprocess.Popen(
         ["bash", "-e", "-c", f"{script}\nwait"],
@@ -65,7 +67,7 @@ def started(script: str, env: Mapping[str, str], ports: list[int]) -> Iterator[N
                 time.sleep(0.2)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, end_with)
         with suppress(subprocess.TimeoutExpired):
             process.wait(15)
         with suppress(ProcessLookupError):
@@ -113,7 +115,7 @@ async def test_on_one_server(model: ModelServer, tmp_path: Path, storage: dict[s
     script = script.replace("$(openssl rand -hex 32)", f"'{secret}'")
     token = token_of("ada", secret)
     url = f"http://127.0.0.1:{port}"
-    with started(script, model_env(model, tmp_path), [port]):
+    with started(script, model_env(model, tmp_path), [port], signal.SIGKILL):
         async with AgentClient(url, token="") as nobody:
             with pytest.raises(Unauthorized):
                 await nobody.threads.list()
