@@ -1,12 +1,17 @@
 # All targets work in .venv and set it up when it is missing or older than the pins.
 
-PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && echo python$(v))) python3)
+# Those of these versions that run, from the path.
+pythons = $(foreach v,$(1),$(shell python$(v) -c '' 2>/dev/null && echo python$(v)))
+
+PYTHON ?= $(firstword $(call pythons,3.13 3.12 3.11) python3)
 BIN := .venv/bin
 READY := .venv/.ready
 COMPILE := $(BIN)/uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate
 
-# Aegra needs Python 3.12 or newer, and has an environment of its own.
-SCALE_PYTHON ?= $(firstword $(foreach v,3.13 3.12,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' 2>/dev/null && echo python$(v))) python3)
+# Aegra needs Python 3.12 or newer, and has an environment of its own. pyenv may have one that it has
+# not switched on.
+PYENV := $(or $(PYENV_ROOT),$(patsubst %/shims/,%,$(filter %/shims/,$(dir $(shell command -v python3)))),$(HOME)/.pyenv)
+SCALE_PYTHON ?= $(firstword $(call pythons,3.13 3.12) $(wildcard $(foreach v,3.12 3.13,$(PYENV)/versions/$(v).*/bin/python)) python3)
 SCALE_BIN := .venv-scale/bin
 SCALE_READY := .venv-scale/.ready
 SCALE_HOST ?= 127.0.0.1
