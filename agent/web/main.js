@@ -25,7 +25,7 @@ const list = new ThreadList({
 
 let threadId = null;
 let running = null; // { controller, runId, ended }
-let lastCheckpoint = null;
+let lastCheckpoint = null; // of what is shown; undefined: it is more than the thread holds
 let lastAsked = "";
 
 // ---- running a turn
@@ -160,6 +160,7 @@ async function run(open) {
   } catch (error) {
     answer.take({ type: "error", code: error.code, message: error.message });
     answer.take({ type: "done", status: "error" });
+    if (running === turn) lastCheckpoint = undefined;
   } finally {
     if (running === turn) {
       running = null;
@@ -333,7 +334,9 @@ async function lookAgain() {
   const id = threadId;
   try {
     const now = await checkpoint();
-    if (id === threadId && !running && now !== lastCheckpoint) await load(id);
+    if (id !== threadId || running) return;
+    if (lastCheckpoint === undefined) lastCheckpoint = now; // the partial stays until there is news
+    else if (now !== lastCheckpoint) await load(id);
   } catch {
     // the next look tells, or the next message does
   }

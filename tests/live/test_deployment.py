@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -67,11 +68,11 @@ def started(
                 time.sleep(0.2)
         yield
     finally:
-        os.killpg(process.pid, end_with)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for ending in (end_with, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, ending)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(15)
 
 
 def token_of(user: str, secret: str) -> str:
@@ -112,7 +113,7 @@ async def test_on_one_server(model: ModelServer, tmp_path: Path, storage: dict[s
     for there, here in {ANYWHERE: "127.0.0.1", "2024": str(port), **storage}.items():
         assert there in script or there == "127.0.0.1:6379"
         script = script.replace(there, here)
-    script = script.replace("$(openssl rand -hex 32)", f"'{secret}'")
+    script = script.replace("$(openssl rand -hex 32)", shlex.quote(secret))
     token = token_of("ada", secret)
     url = f"http://127.0.0.1:{port}"
     with started(script, model_env(model, tmp_path), [port], signal.SIGKILL):
