@@ -179,11 +179,11 @@ class Conversation:
                 self._arrived.set()
 
     async def _stop(self) -> None:
-        """Stops the run that is told, or has it stopped as soon as the server has it."""
-        if self._run is not None and self._run.run_id is not None:
-            await stop(self._run)
-        else:
+        """Stops the run that is told, or the turn that is about to begin."""
+        if self._run is None:
             self._is_to_stop = True
+        else:
+            await stop(self._run)
 
     async def _speak(self, last_event_id: str | None) -> None:
         if last_event_id:
@@ -210,21 +210,22 @@ class Conversation:
 
     async def _tell(self, begin: Callable[[], Run]) -> None:
         """One turn; what could not be begun is told like any failure, and ends like any turn."""
+        is_to_stop, self._is_to_stop = self._is_to_stop, False
         try:
-            self._run = begin()
-            async with aclosing(await begun(self._run)) as events:
+            run = self._run = begin()
+            if is_to_stop:
+                await stop(run)
+            async with aclosing(await begun(run)) as events:
                 async for event_id, event in events:
-                    self._thread_id = _uuid(self._run.thread_id) or self._thread_id
-                    if self._is_to_stop:
-                        self._is_to_stop = False
-                        with suppress(ChatError):
-                            await stop(self._run)
+                    self._thread_id = _uuid(run.thread_id) or self._thread_id
+                    if event["type"] == "done":
+                        self._run = None  # whoever hears this has nothing left to stop
                     await self._say(event_id, event)
         except ChatError as error:
             for event in error.events:
                 await self._say(None, event)
         finally:
-            self._run, self._is_to_stop = None, False
+            self._run = None
 
     async def _say(self, event_id: str | None, event: JSON) -> None:
         """Raises WebSocketDisconnect if the reader takes nothing for too long."""

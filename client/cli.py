@@ -129,12 +129,21 @@ async def resume(
 @_thread
 @_assistant
 @_url
+@_busy
 @_served
-async def chat(agent: Any, modes: tuple[Mode, ...], thread_id: str | None, assistant: str) -> int:
+async def chat(
+    agent: Any, modes: tuple[Mode, ...], thread_id: str | None, assistant: str, when_busy: str
+) -> int:
     """Talk in many turns on one thread; an empty line or Ctrl-D ends it."""
     from client.terminal import chat_turns
 
-    return await chat_turns(agent, modes or ("messages",), thread_id, assistant)
+    return await chat_turns(
+        agent,
+        thread_id,
+        modes=modes or ("messages",),
+        assistant=assistant,
+        multitask_strategy=when_busy,
+    )
 
 
 @cli.command()

@@ -79,6 +79,7 @@ class Delivery:
         self._stored = stored
         self._is_new_thread = is_new_thread
         self._was_read = was_read
+        self._is_to_stop = False
         self._posts = 0
         self._place = Place(stored)
         self._deadlines = Deadlines(limits)
@@ -120,6 +121,13 @@ class Delivery:
                 waits = self._delays(cause) if waits is None or worked else waits
                 await self._wait(waits, cause)
 
+    async def stop(self) -> None:
+        """Cancels the run at the server: now, or as soon as the server has it."""
+        self._is_to_stop = True
+        if self.run_id is not None:
+            await self._wire.cancel(self.thread_id, self.run_id)
+            self._is_to_stop = False
+
     async def settle(self) -> str:
         """The run's status, once it has ended or some seconds have passed."""
         for wait_seconds in self._reconnect.delays(_SETTLE_SECONDS):
@@ -146,10 +154,13 @@ class Delivery:
         place = self._place
         async with self._open() as received:
             self._opened = self._alive = time.monotonic()
+            await self._stop_if_asked()
             while (parts := await self._next(received)) is not None:
                 self._alive = time.monotonic()
                 _check_known(parts)
-                self.run_id = self.run_id or _run_id_in(parts)
+                if self.run_id is None:
+                    self.run_id = _run_id_in(parts)
+                    await self._stop_if_asked()
                 told = [part for part in parts if part.name != "end"]  # a status says it better
                 fresh = [(place.cursor, part) for part in told if place.take(part)]
                 if fresh:
@@ -159,6 +170,10 @@ class Delivery:
                     self._deadlines.hear()
                 if place.is_unsure:
                     return
+
+    async def _stop_if_asked(self) -> None:
+        if self._is_to_stop:
+            await self.stop()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Parts]:

@@ -123,9 +123,8 @@ class Run:
         return values
 
     async def stop(self) -> None:
-        """Cancels the run at the server; the stream then ends with status `stopped`."""
-        if self.run_id is not None:
-            await self._wire.cancel(self._delivery.thread_id, self.run_id)
+        """Cancels the run, as soon as the server has it; the stream ends with status `stopped`."""
+        await self._delivery.stop()
 
     def decide(self, decided: Sequence[JSON], interrupt_id: str | None = None) -> "Run":
         """The rest of the run, which ended `interrupted`: `AgentClient.decide` says how.

@@ -5,9 +5,10 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.status import Status
@@ -89,10 +90,11 @@ def _print_json(event: AgentEvent) -> None:
     sys.stdout.flush()
 
 
-async def chat_turns(
-    agent: AgentClient, modes: Iterable[Mode], thread_id: str | None, assistant: str
-) -> int:
-    """Asks for one message after another until there is none; a failed turn does not end it."""
+async def chat_turns(agent: AgentClient, thread_id: str | None, **asking: Any) -> int:
+    """Asks for one message after another until there is none; a failed turn does not end it.
+
+    `asking` are options of `AgentClient.stream`.
+    """
     thread_id = thread_id or await agent.threads.create()
     _console.print(f"[dim]thread {thread_id}; an empty line ends the conversation[/]")
     while True:
@@ -102,7 +104,7 @@ async def chat_turns(
             return 0
         if not message.strip():
             return 0
-        run = agent.stream(message, thread_id=thread_id, modes=modes, assistant=assistant)
+        run = agent.stream(message, thread_id=thread_id, **asking)
         await show_run(run, False)
         while run.interrupts:
             decided = await asyncio.to_thread(ask_person, _console, run.interrupts[0])

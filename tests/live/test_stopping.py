@@ -91,6 +91,17 @@ async def test_a_stop_before_the_first_word(agent: AgentClient, model: ModelServ
     assert sent(model) == [("user", "Think long."), ("user", "And now?")]
 
 
+async def test_a_stop_before_the_run_is_there(agent: AgentClient) -> None:
+    """It holds: the run is ended as soon as the server has it, and the thread goes on."""
+    async with agent.stream(LONG) as run:
+        await run.stop()
+        await rest_of(run)
+    assert run.done
+    assert run.done.status == "stopped"
+    async with agent.stream("And now?", thread_id=run.thread_id) as second:
+        assert await second.text() == "You said: And now?"
+
+
 async def test_a_half_written_call_is_left_out(agent: AgentClient, model: ModelServer) -> None:
     """Stopped while arguments are written: the text stays, the call does not."""
     call = Call("search_docs", {"query": " ".join(f"frames{n}" for n in range(300))})
