@@ -138,8 +138,7 @@ class AgentClient:
             "input": {"messages": [{"role": "user", "content": message, "id": question_id}]},
             "multitask_strategy": "enqueue" if instead else multitask_strategy,
             "if_not_exists": "reject" if thread_id else "create",
-            **({"context": context} if context is not None else {}),
-            **({"checkpoint_id": checkpoint_id} if checkpoint_id else {}),
+            **_given(context=context, checkpoint_id=checkpoint_id),
         }
 
         async def prepare(thread: str) -> None:
@@ -210,11 +209,7 @@ class AgentClient:
         Steps that had ended are not done again; the one that had not is, and its tokens come anew.
         Raises RejectedInput when the run is read if the last one had ended, or waits for a person.
         """
-        body: JSON = {
-            "input": None,
-            "multitask_strategy": "reject",
-            **({"context": context} if context is not None else {}),
-        }
+        body = _on_what_is_there(context)
 
         async def check(thread: str) -> None:
             check_unfinished(await self._wire.state(thread))
@@ -230,11 +225,7 @@ class AgentClient:
         context: JSON | None = None,
     ) -> Run:
         """Answers the thread's last question anew, on another branch; the old stays readable."""
-        body: JSON = {
-            "input": None,
-            "multitask_strategy": "reject",
-            **({"context": context} if context is not None else {}),
-        }
+        body = _on_what_is_there(context)
 
         async def go_back(thread: str) -> None:
             body["checkpoint_id"] = before_answer(await self._wire.history(thread))
@@ -293,6 +284,15 @@ class AgentClient:
     async def _assistant_id(self, name: str) -> str:
         found = await self.sdk.assistants.search(graph_id=name, limit=1)
         return found[0]["assistant_id"] if found else name
+
+
+def _on_what_is_there(context: JSON | None) -> JSON:
+    """The body of a run that brings nothing new to its thread."""
+    return {"input": None, "multitask_strategy": "reject", **_given(context=context)}
+
+
+def _given(**fields: Any) -> JSON:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _new_thread_id(request_id: str | None) -> str:
