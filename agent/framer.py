@@ -129,9 +129,12 @@ class Framer:
         if self._is_raw:
             self._ready += data
             return
+        unseen = max(len(self._rest) - 3, 0)  # no blank line ends before it
         buffer = self._rest + data
         events: Iterable[tuple[bytes, bytes]]
-        if b"\r" in buffer:
+        if not _BLANK_LINE.search(buffer, unseen):
+            events, self._rest = (), buffer
+        elif b"\r" in buffer:
             parts = _BLANK_LINE.split(buffer)
             events, self._rest = zip(parts[::2], parts[1::2], strict=False), parts[-1]
         else:

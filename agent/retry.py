@@ -41,9 +41,12 @@ class TryAgain(AgentMiddleware[AgentState[Any], Any]):
                 try:
                     return await handler(asked)
                 except ModelError as error:
-                    if not self._may_help(error, number):
+                    if not (error.is_broken_off or (error.is_transient and self._fallback)):
                         raise
                     await self._announce(number, said[-1].id if said else None, error)
+                    said.clear()  # a stop from here on must not keep it
+                    if not error.is_broken_off:
+                        break  # the SDK has asked this model as often as it may
                     await asyncio.sleep(delay_seconds)
             return await handler(self._last(request))
 
@@ -61,11 +64,6 @@ class TryAgain(AgentMiddleware[AgentState[Any], Any]):
             return request
         settings = {**request.model_settings, "model": self._fallback}
         return request.override(model_settings=settings)
-
-    def _may_help(self, error: ModelError, number: int) -> bool:
-        """Another try of the same model, or, where that is all that is left, of the other one."""
-        is_fallback_next = self._fallback is not None and number == self._retries + 2
-        return error.is_broken_off or (error.is_transient and is_fallback_next)
 
     async def _announce(self, attempt: int, message_id: str | None, error: ModelError) -> None:
         await log.awarning(f"The model is tried again ({attempt}): {error}")

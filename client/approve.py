@@ -16,13 +16,22 @@ _LABELS = {
 }
 
 
+def can_be_asked(interrupt: Interrupt) -> bool:
+    """Whether it has requests of LangChain's human-in-the-loop middleware."""
+    return isinstance(interrupt.requests, dict) and bool(interrupt.requests.get("action_requests"))
+
+
 def ask_person(console: Console, interrupt: Interrupt) -> list[JSON]:
-    """One decision for each request of LangChain's human-in-the-loop middleware, in their order."""
-    request = interrupt.requests if isinstance(interrupt.requests, dict) else {}
+    """One decision for each of the requests, in their order."""
+    request = interrupt.requests
     reviews = {review["action_name"]: review for review in request.get("review_configs") or ()}
     return [
-        _decided(console, action, reviews.get(action["name"], {}).get("allowed_decisions") or [])
-        for action in request.get("action_requests") or ()
+        _decided(
+            console,
+            action,
+            reviews.get(action["name"], {}).get("allowed_decisions") or list(_LABELS),
+        )
+        for action in request["action_requests"]
     ]
 
 

@@ -213,9 +213,12 @@ def _module(name: str, *arguments: str) -> int:
 def main() -> None:
     """The console script. Errors are one line on stderr, unless `--debug`."""
     try:
-        cli()
-    except KeyboardInterrupt:
+        sys.exit(cli(standalone_mode=False))
+    except (KeyboardInterrupt, click.Abort):
         sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except Exception as error:
         from client.errors import SteadyError  # the SDK: not needed for --help
 

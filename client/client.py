@@ -11,6 +11,7 @@ async with AgentClient("http://127.0.0.1:2024") as agent:
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import MultitaskStrategy
 
 from client.branches import (
+    History,
     before_answer,
     before_message,
     check_unfinished,
@@ -30,7 +32,7 @@ from client.branches import (
 from client.decisions import check_fit
 from client.decode import PART_NAMES, WIRE_MODES
 from client.delivery import Delivery
-from client.errors import RejectedInput, translated
+from client.errors import NotFound, RejectedInput, translated
 from client.events import JSON, Mode
 from client.limits import Limits
 from client.memories import Memories
@@ -41,6 +43,7 @@ from client.threads import Threads, checked_id
 from client.wire import Wire
 
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
+LOOKS_BACK = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
 DEFAULT_URL = "http://127.0.0.1:2024"
 
 
@@ -145,8 +148,9 @@ class AgentClient:
             if instead:
                 await self._wire.end_runs(thread, instead)
             if replaces:
-                history = await self._wire.history(thread)
-                body["checkpoint_id"] = before_message(history, replaces)
+                body["checkpoint_id"] = await self._look_back(
+                    thread, lambda history: before_message(history, replaces)
+                )
 
         def rest(state: JSON | None) -> JSON | None:
             """What is left to run, where the server forgot that it ran."""
@@ -228,9 +232,16 @@ class AgentClient:
         body = _on_what_is_there(context)
 
         async def go_back(thread: str) -> None:
-            body["checkpoint_id"] = before_answer(await self._wire.history(thread))
+            body["checkpoint_id"] = await self._look_back(thread, before_answer)
 
         return self._run(assistant, body, thread_id, modes, before_start=go_back)
+
+    async def _look_back(self, thread_id: str, find: Callable[[History], str]) -> str:
+        """What is found in the thread's history, read no further back than it must be."""
+        for checkpoints in LOOKS_BACK[:-1]:
+            with suppress(NotFound, RejectedInput):
+                return find(await self._wire.history(thread_id, checkpoints))
+        return find(await self._wire.history(thread_id, LOOKS_BACK[-1]))
 
     def _run(
         self,

@@ -124,6 +124,8 @@ class Delivery:
     async def stop(self) -> None:
         """Cancels the run at the server: now, or as soon as the server has it."""
         self._is_to_stop = True
+        if self.run_id is None and self._posts:  # its answer may be on the way, or lost
+            self.run_id = await self._wire.find(self.thread_id, self._request_id)
         if self.run_id is not None:
             await self._wire.cancel(self.thread_id, self.run_id)
             self._is_to_stop = False

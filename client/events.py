@@ -114,7 +114,10 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The model is tried again: discard that message's partial text."""
+    """The model is tried again: discard that message's partial text.
+
+    `message_id` is empty where nothing of it had gone out.
+    """
 
     attempt: int
     message_id: str

@@ -13,7 +13,7 @@ from client.cursor import Cursor
 from client.decisions import waiting
 from client.decode import Decoder
 from client.delivery import Delivery, Fresh
-from client.errors import RejectedInput, RunTimedOut, SteadyError, StreamLost, from_state
+from client.errors import GO_ON, RejectedInput, RunTimedOut, SteadyError, StreamLost, from_state
 from client.events import JSON, AgentEvent, Done, Error, Interrupt, Mode, Status
 from client.wire import Wire
 
@@ -107,9 +107,16 @@ class Run:
             await self.stop()
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
+        return self
+
+    async def __anext__(self) -> AgentEvent:
         if self._events is None:
             self._events = self._iterate()
-        return self._events
+        if (event := await anext(self._events, None)) is not None:
+            return event
+        if self.done is None:
+            raise self._failure or self._left()
+        raise StopAsyncIteration
 
     async def text(self) -> str:
         """The answer's text, once the run has ended. Raises what the stream raises."""
@@ -148,6 +155,10 @@ class Run:
         if self.done is None:
             async for _ in self:
                 pass
+
+    def _left(self) -> SteadyError:
+        """Who left the stream before its end, or was cancelled in it, has no more of it."""
+        return self._located(StreamLost(f"The stream was left before its end. {GO_ON}"))
 
     async def _iterate(self) -> AsyncGenerator[AgentEvent]:
         try:

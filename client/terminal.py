@@ -5,15 +5,16 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.status import Status
 
-from client.approve import ask_person
+from client.approve import ask_person, can_be_asked
 from client.client import AgentClient
 from client.errors import CannotConnect, SteadyError
 from client.events import AgentEvent, Mode, to_json
@@ -32,17 +33,21 @@ async def with_client(url: str | None, work: Callable[[AgentClient], Awaitable[i
     if url is not None:
         async with AgentClient(url) as agent:
             return await work(agent)
-    with _starting(LocalServer()) as server:
-        try:
-            async with AgentClient(server.url) as agent:
-                return await work(agent)
-        finally:
-            await asyncio.to_thread(server.stop)
+    with ExitStack() as stack:
+        with Status("Starting a local server…", console=_notes), _ctrl_c_leaves():
+            server = stack.enter_context(LocalServer())
+        async with AgentClient(server.url) as agent:
+            return await work(agent)
 
 
-def _starting(server: LocalServer) -> LocalServer:
-    with Status("Starting a local server…", console=_notes):
-        return server.start()
+@contextmanager
+def _ctrl_c_leaves() -> Iterator[None]:
+    """asyncio's own handler waits for the loop, which waits here for a person or a process."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def show_run(run: Run, as_json: bool, console: Console = _console) -> int:
@@ -53,10 +58,9 @@ async def show_run(run: Run, as_json: bool, console: Console = _console) -> int:
     screen = Screen(console)
     emit: Callable[[AgentEvent], None] = _print_json if as_json else screen.show
     try:
-        async with run:
-            with _stopped_by_person(run):
-                async for event in run:
-                    emit(event)
+        async with run, _stopped_by_person(run):
+            async for event in run:
+                emit(event)
     except CannotConnect:
         raise
     except SteadyError as error:
@@ -68,8 +72,8 @@ async def show_run(run: Run, as_json: bool, console: Console = _console) -> int:
     return EXIT_STOPPED if run.done and run.done.status == "stopped" else 0
 
 
-@contextmanager
-def _stopped_by_person(run: Run) -> Iterator[None]:
+@asynccontextmanager
+async def _stopped_by_person(run: Run) -> AsyncIterator[None]:
     loop, stops = asyncio.get_running_loop(), list[asyncio.Task[None]]()
 
     def stop() -> None:
@@ -80,6 +84,7 @@ def _stopped_by_person(run: Run) -> Iterator[None]:
         loop.add_signal_handler(signal.SIGINT, stop)
     try:
         yield
+        await asyncio.gather(*stops)
     finally:
         with suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
@@ -93,23 +98,25 @@ def _print_json(event: AgentEvent) -> None:
 async def chat_turns(agent: AgentClient, thread_id: str | None, **asking: Any) -> int:
     """Asks for one message after another until there is none; a failed turn does not end it.
 
-    `asking` are options of `AgentClient.stream`.
+    What waits for a decision is asked for first, however long it has waited. `asking` are options
+    of `AgentClient.stream`.
     """
     thread_id = thread_id or await agent.threads.create()
     _console.print(f"[dim]thread {thread_id}; an empty line ends the conversation[/]")
+    decide = partial(agent.decide, thread_id, modes=asking["modes"], assistant=asking["assistant"])
     while True:
+        while waiting := list(filter(can_be_asked, await agent.threads.interrupts(thread_id))):
+            with _ctrl_c_leaves():
+                decided = ask_person(_console, waiting[0])
+            await show_run(decide(waiting[0].id, decided), False)
         try:
-            message = await asyncio.to_thread(_console.input, "[bold green]you[/] ")
+            with _ctrl_c_leaves():
+                message = _console.input("[bold green]you[/] ")
         except EOFError:
             return 0
         if not message.strip():
             return 0
-        run = agent.stream(message, thread_id=thread_id, **asking)
-        await show_run(run, False)
-        while run.interrupts:
-            decided = await asyncio.to_thread(ask_person, _console, run.interrupts[0])
-            run = run.decide(decided, run.interrupts[0].id)
-            await show_run(run, False)
+        await show_run(agent.stream(message, thread_id=thread_id, **asking), False)
 
 
 DEMO: dict[Mode, str] = {

@@ -1,5 +1,6 @@
 """One run's requests over HTTP: start its stream or join it, ask how it stands. No decisions."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -8,15 +9,15 @@ from typing import Any, cast
 import httpx
 import orjson
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.schema import CancelAction
+from langgraph_sdk.schema import CancelAction, RunStatus
 from langgraph_sdk.sse import BytesLineDecoder
 
 from client.errors import NotFound, ServerGone, StreamLost, from_status, translated
 from client.events import JSON
 from client.limits import Limits
 
-MOST_CHECKPOINTS = 1000
-ACTIVE = ("pending", "running")
+MOST_RUNS = 1000
+ACTIVE: tuple[RunStatus, ...] = ("pending", "running")
 REQUEST_KEY = "steady_request"
 LONGEST_PART_BYTES = 64 * 1024 * 1024
 _HEADERS = {
@@ -75,10 +76,12 @@ class Wire:
             return cast(JSON, await self.sdk.runs.get(thread_id, run_id))
 
     async def find(self, thread_id: str, request_id: str) -> str | None:
-        """The id of the run that was started with this request, if one was."""
+        """The id of the run that was started with this request, if one of the last runs was."""
         try:
             with translated(self.url):
-                runs = await self.sdk.runs.list(thread_id, limit=10)
+                runs = await self.sdk.runs.list(
+                    thread_id, limit=MOST_RUNS, select=["run_id", "metadata"]
+                )
         except NotFound:
             return None
         found = (run["run_id"] for run in runs if _request_of(run) == request_id)
@@ -89,10 +92,10 @@ class Wire:
         with translated(self.url):
             return cast(JSON, await self.sdk.threads.get_state(thread_id))
 
-    async def history(self, thread_id: str) -> list[JSON]:
-        """The thread's checkpoints, newest first, as far back as one may go in one step."""
+    async def history(self, thread_id: str, limit: int) -> list[JSON]:
+        """The thread's checkpoints, newest first, each with all its messages."""
         with translated(self.url):
-            found = await self.sdk.threads.get_history(thread_id, limit=MOST_CHECKPOINTS)
+            found = await self.sdk.threads.get_history(thread_id, limit=limit)
         return [cast(JSON, state) for state in found]
 
     async def cancel(self, thread_id: str, run_id: str, action: CancelAction = "interrupt") -> None:
@@ -110,14 +113,23 @@ class Wire:
         ended: the last words of the one would come after the question of the other, or not at all.
         """
         with translated(self.url):
-            runs = await self.sdk.runs.list(thread_id, limit=10)
-        for run in runs:
-            if run["status"] in ACTIVE:
-                with suppress(NotFound):  # it has ended meanwhile, and was rolled back
-                    await self.cancel(thread_id, run["run_id"], action)
-                    async with self.join(thread_id, run["run_id"], "-1") as parts:
-                        async for _ in parts:
-                            pass
+            runs = [
+                run["run_id"]
+                for status in ACTIVE  # what waits first, so that it does not begin meanwhile
+                for run in await self.sdk.runs.list(
+                    thread_id, limit=MOST_RUNS, status=status, select=["run_id"]
+                )
+            ]
+        for run_id in runs:
+            with suppress(NotFound):  # it has ended meanwhile, and was rolled back
+                await self.cancel(thread_id, run_id, action)
+        await asyncio.gather(*(self._end(thread_id, run_id) for run_id in runs))
+
+    async def _end(self, thread_id: str, run_id: str) -> None:
+        with suppress(NotFound):
+            async with self.join(thread_id, run_id, "-1") as parts:
+                async for _ in parts:
+                    pass
 
     @asynccontextmanager
     async def _stream(

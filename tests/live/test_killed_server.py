@@ -161,22 +161,28 @@ async def test_the_routes_tell_of_a_lost_run(
 async def test_an_effect_is_not_repeated_in_silence(
     agent: AgentClient, mortal: LocalServer, model: ModelServer, tmp_path: Path
 ) -> None:
-    """Killed when the note is there and before its result is: the run goes on, and says so."""
+    """Killed when the note is there: the run goes on, and its result is told once, by either."""
     model.on("Note it.", SAVED, Reply("I see."))
     async with agent.stream("Note it.") as run:
         asked = [event async for event in run if isinstance(event, Interrupt)]
     thread_id, notes = str(run.thread_id), tmp_path / "notes"
     rest = agent.decide(thread_id, asked[0].id, [{"type": "approve"}])
-    reading = asyncio.create_task(rest.text())
+    events: list[AgentEvent] = []
+    reading = asyncio.create_task(read_into(events, rest))
     await asyncio.to_thread(kill_when, mortal, lambda: notes.is_dir() and any(notes.iterdir()))
     await asyncio.to_thread(mortal.start)
     with pytest.raises(RunLost):
         await reading
-    events = [event async for event in agent.resume(thread_id)]
+    await read_into(events, agent.resume(thread_id))
     results = [event for event in events if isinstance(event, ToolResult)]
     assert len(list(notes.iterdir())) == 1
     assert len(results) == 1
     assert results[0].status == "ok" or "may or may not have taken effect" in results[0].content
+
+
+async def read_into(events: list[AgentEvent], run: Run) -> None:
+    async for event in run:
+        events.append(event)
 
 
 def kill_when(server: LocalServer, happened: Callable[[], bool]) -> None:
