@@ -1,4 +1,4 @@
-"""Three small patches of the server, needed where threads are kept in a checkpointer of one's own.
+"""Four small patches of the server, which threads of one's own checkpointer and long lives need.
 
 Each is applied only where the server has the known shape (langgraph-api 0.16.7, runtime-inmem
 0.36.7), and has a test that fails when upstream makes it needless.
@@ -12,12 +12,15 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+KEPT_SECONDS = 600.0  # a run's events, after its end
+
 
 def apply() -> None:
     """Patches what is loaded; a second call changes nothing."""
     one_query_for_history(sys.modules.get("langgraph_api._checkpointer._adapter"))
     one_deletion_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
     one_run_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
+    ended_runs_are_forgotten(sys.modules.get("langgraph_runtime_inmem.ops"))
 
 
 def one_query_for_history(module: Any) -> bool:
@@ -77,3 +80,33 @@ def one_run_at_a_time(module: Any) -> bool:
 
     runs.enter, runs.takes_turns = staticmethod(enter_in_turn), True
     return True
+
+
+def ended_runs_are_forgotten(module: Any, kept_seconds: float = KEPT_SECONDS) -> bool:
+    """Lets go of a run's events some time after its end; the in-memory server has them for life."""
+    runs = getattr(module, "Runs", None)
+    if runs is None or getattr(runs, "forgets", False):
+        return False
+    enter = runs.enter
+
+    @asynccontextmanager
+    async def enter_and_forget(
+        run_id: UUID, thread_id: UUID | None, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        try:
+            async with enter(run_id, thread_id, *args, **kwargs) as done:
+                yield done
+        finally:
+            events = module.get_stream_manager().message_stores
+            loop = asyncio.get_running_loop()
+            loop.call_later(kept_seconds, _forget, events, run_id, thread_id)
+
+    runs.enter, runs.forgets = staticmethod(enter_and_forget), True
+    return True
+
+
+def _forget(events: dict[Any, dict[Any, Any]], run_id: UUID, thread_id: UUID | None) -> None:
+    of_thread = events.get(thread_id, {})
+    of_thread.pop(run_id, None)
+    if not of_thread:
+        events.pop(thread_id, None)

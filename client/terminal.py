@@ -104,19 +104,18 @@ async def chat_turns(agent: AgentClient, thread_id: str | None, **asking: Any) -
     thread_id = thread_id or await agent.threads.create()
     _console.print(f"[dim]thread {thread_id}; an empty line ends the conversation[/]")
     decide = partial(agent.decide, thread_id, modes=asking["modes"], assistant=asking["assistant"])
-    while True:
-        while waiting := list(filter(can_be_asked, await agent.threads.interrupts(thread_id))):
-            with _ctrl_c_leaves():
-                decided = ask_person(_console, waiting[0])
-            await show_run(decide(waiting[0].id, decided), False)
-        try:
+    with suppress(EOFError):
+        while True:
+            while waiting := list(filter(can_be_asked, await agent.threads.interrupts(thread_id))):
+                with _ctrl_c_leaves():
+                    decided = ask_person(_console, waiting[0])
+                await show_run(decide(waiting[0].id, decided), False)
             with _ctrl_c_leaves():
                 message = _console.input("[bold green]you[/] ")
-        except EOFError:
-            return 0
-        if not message.strip():
-            return 0
-        await show_run(agent.stream(message, thread_id=thread_id, **asking), False)
+            if not message.strip():
+                break
+            await show_run(agent.stream(message, thread_id=thread_id, **asking), False)
+    return 0
 
 
 DEMO: dict[Mode, str] = {

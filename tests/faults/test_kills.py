@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.kills import series
 
-KILLS = int(os.environ.get("STEADY_KILLS", "12"))
+KILLS = int(os.environ.get("STEADY_KILLS", "8"))
 
 
 @pytest.mark.timeout(60 * KILLS)

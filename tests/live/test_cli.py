@@ -168,6 +168,20 @@ def test_chat_asks_for_approval(model: ModelServer, server: LocalServer) -> None
         assert "Saved it." in ended.stdout
 
 
+def test_what_waits_is_decided_by_whoever_comes_later(
+    model: ModelServer, server: LocalServer
+) -> None:
+    """A chat that ends at the question leaves it open; a wrong answer is asked for again."""
+    call = ToolCall("save_note", {"title": "later", "text": "Hi."})
+    model.on("Save that later.", Reply(tool_calls=[call]), Reply("Saved it."))
+    ended = steady("chat", "--url", server.url, typed="Save that later.\n")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    thread = next(w for w in ended.stdout.split() if w.count("-") == 4).rstrip(";")
+    ended = steady("chat", "--thread", thread, "--url", server.url, typed="s\n\na\n\n")
+    assert "responds: say what" in ended.stdout
+    assert "Saved as later" in ended.stdout
+
+
 def test_chat_takes_edited_arguments(model: ModelServer, server: LocalServer) -> None:
     """An edit asks for each argument; an empty line keeps it."""
     calls = [ToolCall("save_note", {"title": "edited", "text": "Before."})]
@@ -176,7 +190,7 @@ def test_chat_takes_edited_arguments(model: ModelServer, server: LocalServer) ->
     assert "Saved as renamed.md" in ended.stdout, ended.stdout + ended.stderr
 
 
-def started(*words: str) -> subprocess.Popen[str]:
+def started(*words: str, stdin: int | None = None) -> subprocess.Popen[str]:
     root = str(Path(__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
@@ -184,6 +198,7 @@ def started(*words: str) -> subprocess.Popen[str]:
         cwd=root,
         env=env,
         text=True,
+        stdin=stdin,
         stdout=subprocess.PIPE,
     )
 
@@ -205,7 +220,7 @@ async def test_ctrl_c_stops_the_run(server: LocalServer) -> None:
     await asyncio.to_thread(read_until, running, "word9")
     running.send_signal(signal.SIGINT)
     told, _ = await asyncio.to_thread(running.communicate, None, 30)
-    assert running.returncode in (130, -signal.SIGINT)
+    assert running.returncode == 130
     assert "stopped" in told
     thread_id = told.split("thread ")[1].split()[0]
     async with AgentClient(server.url) as agent:
@@ -214,12 +229,25 @@ async def test_ctrl_c_stops_the_run(server: LocalServer) -> None:
     assert " word9" in answer["content"]
 
 
-async def test_a_second_ctrl_c_leaves_at_once(server: LocalServer, model: ModelServer) -> None:
-    """Whoever insists does not wait for the server."""
+async def test_a_second_ctrl_c_leaves_at_once(server: LocalServer) -> None:
+    """Whoever insists does not wait for the server, which here has stopped answering."""
     running = started("run", "stream 900 tokens at 60 per second", "--url", server.url)
     await asyncio.to_thread(read_until, running, "word9")
-    running.send_signal(signal.SIGINT)
-    while running.poll() is None:
+    assert server.process
+    server.process.send_signal(signal.SIGSTOP)
+    try:
         running.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.01)
-    assert running.returncode in (130, -signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            await asyncio.to_thread(running.wait, 1)
+        running.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(running.wait, 10) == 130
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+async def test_ctrl_c_at_the_prompt_leaves(server: LocalServer) -> None:
+    """Nothing runs that could be stopped: one is enough, and nothing more has to be typed."""
+    running = started("chat", "--url", server.url, stdin=subprocess.PIPE)
+    await asyncio.to_thread(read_until, running, "you")
+    running.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(running.wait, 10) == 130

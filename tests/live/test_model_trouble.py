@@ -159,6 +159,39 @@ async def test_the_other_model_answers_last(asking: AgentClient, model: ModelSer
     assert "the-other" not in asked[:-1]
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_other_model_answers_where_one_stays_busy(
+    asking: AgentClient, model: ModelServer, status: int
+) -> None:
+    """What the SDK has asked in vain as often as it may is not asked again: the other one is."""
+    question = f"Who is free, {status}?"
+    busy = Fault("status", status=status, headers={"retry-after": "0"})
+    model.on(question, Reply(WORDS, fails=[busy] * 3))
+    events = await read(asking.stream(question))
+    assert standing(events) == "".join(WORDS)
+    asked = [r["model"] for r in model.requests if question in str(r)]
+    assert (len(asked), asked[-1]) == (4, "the-other")
+    assert "the-other" not in asked[:-1]
+
+
+async def test_a_stop_between_two_tries_keeps_nothing_of_the_first(
+    asking: AgentClient, model: ModelServer
+) -> None:
+    """What a `retry` has discarded does not come back with a stop."""
+    late = Reply(WORDS, fails=[MID["breaks off"]], first_token_seconds=30)
+    model.on("Stop between.", Reply(WORDS, fault=MID["breaks off"]), late)
+    async with asking.stream("Stop between.") as run:
+        events = []
+        async for event in run:
+            events.append(event)
+            if isinstance(event, Retry):
+                await run.stop()
+    assert run.done
+    assert run.done.status == "stopped"
+    assert standing(events) == ""
+    assert [m["type"] for m in await asking.threads.messages(str(run.thread_id))] == ["human"]
+
+
 async def test_in_the_end_it_is_an_error(asking: AgentClient, model: ModelServer) -> None:
     """When the fallback fails too, the run fails with the reason; the thread can go on."""
     model.on("Never.", Reply(WORDS, fault=MID["ends early"]))

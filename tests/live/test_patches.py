@@ -90,6 +90,32 @@ async def test_runs_of_a_thread_still_overlap(loadable: None) -> None:
     assert await most_at_once(patched.Runs) == 1
 
 
+async def runs_with_events(runs: Any, streams: Any) -> int:
+    """Of how many runs there are events, when two of one thread have said something and ended."""
+    thread, manager = uuid4(), streams.get_stream_manager()
+    for run in (uuid4(), uuid4()):
+        async with runs.enter(run, thread, asyncio.get_running_loop(), True):
+            message = streams.Message(topic=f"run:{run}:stream".encode(), data=b"{}")
+            await manager.put(run, thread, message, resumable=True)
+    for _ in range(3):  # what is due now is done
+        await asyncio.sleep(0)
+    return len(manager.message_stores.get(thread, ()))
+
+
+async def test_events_are_still_kept_for_ever(loadable: None) -> None:
+    """Unpatched, the events of ended runs pile up; patched, they go when their time has passed."""
+    from langgraph_runtime_inmem import inmem_stream, ops
+
+    await inmem_stream.start_stream()
+    assert await runs_with_events(ops.Runs, inmem_stream) == 2
+    patched = SimpleNamespace(
+        Runs=type("Runs", (ops.Runs,), {}), get_stream_manager=inmem_stream.get_stream_manager
+    )
+    assert patches.ended_runs_are_forgotten(patched, kept_seconds=0)
+    assert not patches.ended_runs_are_forgotten(patched)
+    assert await runs_with_events(patched.Runs, inmem_stream) == 0
+
+
 async def test_threads_deleted_at_once_leave_the_others(agent: AgentClient) -> None:
     """Every second of twenty threads is deleted at once: the others are all still there."""
     ids = [await agent.threads.create() for _ in range(20)]

@@ -1,5 +1,7 @@
 """The patch that wakes the in-memory queue, on the runtime that is installed."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,31 @@ def test_another_shape_is_left_alone() -> None:
         async def put() -> None: ...
 
     assert not queue_wake.known(Runs)
+
+
+async def test_a_run_that_is_put_wakes_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the next look is an hour away, a run is found as soon as it is put."""
+    monkeypatch.setattr(queue_wake, "POLL_SECONDS", 3600.0)
+    waiting: list[tuple[str, int]] = []
+
+    class Runs:
+        @staticmethod
+        async def next(wait: bool, limit: int = 1) -> AsyncIterator[tuple[str, int]]:
+            assert not wait
+            while waiting:
+                yield waiting.pop()
+
+        @staticmethod
+        async def put(run: str) -> str:
+            waiting.append((run, 1))
+            return run
+
+    queue_wake._patch(Runs)
+    looking = asyncio.create_task(anext(Runs.next(True), None))
+    await asyncio.sleep(0)  # it waits now
+    assert await Runs.put("a run") == "a run"
+    async with asyncio.timeout(10):
+        assert await looking == ("a run", 1)
 
 
 def test_it_is_said_in_the_log(server: LocalServer) -> None:

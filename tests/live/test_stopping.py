@@ -196,6 +196,25 @@ async def test_a_message_that_interrupts(agent: AgentClient, model: ModelServer,
     assert told == [LONG, text_of(events), "Rather this.", "You said: Rather this."]
 
 
+async def test_a_message_that_interrupts_a_queue(agent: AgentClient) -> None:
+    """What runs is stopped and what waits never begins, however much waits."""
+    async with agent.stream(LONG) as run:
+        events = await read_until(run, Token)
+        thread_id = str(run.thread_id)
+        for number in range(12):
+            await agent.sdk.runs.create(
+                thread_id,
+                "agent",
+                input={"messages": [{"role": "user", "content": f"Queued {number}."}]},
+                multitask_strategy="enqueue",
+            )
+        second = agent.stream("Rather this.", thread_id=thread_id, multitask_strategy="interrupt")
+        assert await second.text() == "You said: Rather this."
+        events += await rest_of(run)
+    told = [m["content"] for m in await agent.threads.messages(thread_id)]
+    assert told == [LONG, text_of(events), "Rather this.", "You said: Rather this."]
+
+
 async def test_a_message_that_rolls_back(agent: AgentClient, model: ModelServer) -> None:
     """With `rollback`, the thread is as if the one had never been asked."""
     async with agent.stream("Hello.") as zero:

@@ -22,7 +22,7 @@ from tests.conftest import server_env
 from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, NO_LIMITS, bearer, socket_url, token_of
 
-FRAMES = int(os.environ.get("STEADY_FUZZ_FRAMES", "10000"))
+FRAMES = int(os.environ.get("STEADY_FUZZ_FRAMES", "5000"))
 EXAMPLES = int(os.environ.get("STEADY_FUZZ_REQUESTS", "25"))
 MOST_GROWTH_BYTES = 60_000_000
 ANSWER_SECONDS = 60

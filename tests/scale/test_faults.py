@@ -8,7 +8,7 @@ from tests.model_server import ModelServer
 from tests.scale.cluster import Cluster
 from tests.scale.faults import series
 
-FAULTS = int(os.environ.get("STEADY_SCALE_FAULTS", "8"))
+FAULTS = int(os.environ.get("STEADY_SCALE_FAULTS", "5"))
 
 
 @pytest.mark.timeout(60 * FAULTS)
