@@ -74,15 +74,15 @@ class LatestTurns(AgentMiddleware[AgentState[Any], Any]):
 
 def latest_turns(messages: Sequence[AnyMessage], tokens: int) -> list[AnyMessage]:
     """The messages from the first turn on that is sent; a turn begins with a person's message."""
-    surplus, block = count_tokens_approximately(messages) - tokens, max(tokens // 2, 1)
+    total, block = count_tokens_approximately(messages), max(tokens // 2, 1)
     turns = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
-    if surplus <= 0 or not turns:
+    if total <= tokens or not turns:
         return list(messages)
-    to_drop = math.ceil(surplus / block) * block
-    first, dropped = turns[0], count_tokens_approximately(messages[: turns[0]])
-    for following in turns[1:]:
-        if dropped >= to_drop:
+    room = total - math.ceil((total - tokens) / block) * block
+    first, kept = len(messages), 0
+    for begin in reversed(turns):  # what is left out is the longer part
+        kept += count_tokens_approximately(messages[begin:first])
+        if kept > room and first < len(messages):
             break
-        dropped += count_tokens_approximately(messages[first:following])
-        first = following
+        first = begin
     return list(messages[first:])

@@ -9,6 +9,8 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from agent.unpacking import serializer
+
 _MOST_CONNECTIONS = 20
 _WAIT_SECONDS = 30.0  # for a free connection, and so for a database that restarts
 _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
@@ -77,6 +79,6 @@ async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
         open=False,
     )
     async with pool:
-        saver = ThreadDatabase(pool)
+        saver = ThreadDatabase(pool, serde=serializer())
         await saver.setup()
         yield saver

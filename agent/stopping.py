@@ -170,7 +170,7 @@ def unanswered(messages: Sequence[AnyMessage]) -> list[ToolMessage]:
 def _closed(messages: Sequence[AnyMessage]) -> Iterator[AnyMessage]:
     """The messages, with a result for each call that the next turn found open."""
     for message, calls in zip(messages, _calls_open_before(messages), strict=True):
-        if not isinstance(message, ToolMessage):
+        if calls and not isinstance(message, ToolMessage):
             yield from _results(calls, OPEN_CALL)
         yield message
 

@@ -1,0 +1,51 @@
+"""Messages that are read from storage without being checked are what the checked ones are."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+
+from agent.unpacking import serializer
+
+CALL = {"name": "calculate", "args": {"expression": "6 * 7"}, "id": "call-1", "type": "tool_call"}
+USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+MESSAGES: list[BaseMessage] = [
+    HumanMessage("What is 6 x 7?", id="1", name="ada"),
+    HumanMessage([{"type": "text", "text": "In blocks."}]),
+    SystemMessage("Be brief."),
+    AIMessage("", id="2", tool_calls=[CALL], usage_metadata=USAGE, response_metadata={"a": [1]}),
+    ToolMessage("42", id="3", tool_call_id="call-1", status="error", artifact={"raw": (4, 2)}),
+    AIMessageChunk("Half", id="4"),
+    RemoveMessage("1"),
+]
+
+
+def same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other and one.__dict__ == other.__dict__
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_is_the_same(message: BaseMessage) -> None:
+    """In its kind, its fields, those that were set, and in what is written of it again."""
+    written = JsonPlusSerializer().dumps_typed(message)
+    ours, checked = serializer().loads_typed(written), JsonPlusSerializer().loads_typed(written)
+    assert same(ours, checked)
+    assert ours.model_fields_set == checked.model_fields_set
+    assert serializer().dumps_typed(ours) == written
+
+
+@pytest.mark.parametrize("wrapped", [{"messages": MESSAGES}, _DeltaSnapshot(MESSAGES)])
+def test_a_state_is_the_same(wrapped: Any) -> None:
+    """So are all messages of a state, or of a snapshot of a delta channel."""
+    written = JsonPlusSerializer().dumps_typed(wrapped)
+    assert serializer().loads_typed(written) == JsonPlusSerializer().loads_typed(written)
