@@ -201,12 +201,12 @@ class Conversation:
             return self._chat.start(asked, frame.key)
         if self._thread_id is None:
             raise ChatError(404, "not_found", "There is no thread yet: send a message.")
-        fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type"})}
+        fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type", "key"})}
         if isinstance(frame, RegenerateFrame):
-            return self._chat.regenerate(OnThread(**fields))
+            return self._chat.regenerate(OnThread(**fields), frame.key)
         if isinstance(frame, ResumeFrame):
-            return self._chat.resume(OnThread(**fields))
-        return self._chat.decide(Decision(**fields))
+            return self._chat.resume(OnThread(**fields), frame.key)
+        return self._chat.decide(Decision(**fields), frame.key)
 
     async def _tell(self, begin: Callable[[], Run]) -> None:
         """One turn; what could not be begun is told like any failure, and ends like any turn."""
