@@ -7,7 +7,7 @@ surface. Events leave here as JSON objects of that one vocabulary, with their pl
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import TypeVar
 
 import httpx
@@ -19,6 +19,7 @@ from client import (
     Done,
     Error,
     Limits,
+    NotFound,
     Reconnect,
     RejectedInput,
     Run,
@@ -26,6 +27,7 @@ from client import (
     TooMany,
     to_json,
 )
+from client.errors import translated
 from client.reconnect import is_transient
 
 HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is told in the stream
@@ -181,6 +183,13 @@ class Chat:
             if not after:
                 raise RejectedInput(f"{place!r} is no event's id: give one of a stream, whole.")
             return self._agent.runs.join(thread_id, run_id, after)
+
+    async def roll_back(self, run: Run) -> None:
+        """Undoes a run, if the server has it and it has not ended. Raises ChatError."""
+        if run.run_id is None or run.thread_id is None:
+            return
+        with told(), suppress(NotFound), translated(self._agent.url):
+            await self._agent.sdk.runs.cancel(run.thread_id, run.run_id, action="rollback")
 
     async def stop(self, place: RunPlace) -> None:
         """Stops the run. Raises ChatError."""
