@@ -22,6 +22,14 @@ def _say_something(text: str) -> str:
 
 
 Words = Annotated[str, Field(max_length=LONGEST_MESSAGE), AfterValidator(_say_something)]
+Key = Annotated[
+    str | None,
+    Field(
+        min_length=8,
+        max_length=200,
+        description="Sent again with the same key, it starts no second run.",
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -101,12 +109,7 @@ class MessageFrame(_Strict):
     multitask_strategy: Strategy = "enqueue"
     checkpoint_id: str | None = Field(default=None, max_length=200)
     replaces: str | None = Field(default=None, max_length=200)
-    key: str | None = Field(
-        default=None,
-        min_length=8,
-        max_length=200,
-        description="Sent again with the same key, it starts no second run.",
-    )
+    key: Key = None
 
 
 class StopFrame(_Strict):
@@ -123,6 +126,7 @@ class DecideFrame(_Strict):
     decisions: list[JSON] = Field(min_length=1, max_length=100)
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    key: Key = None
 
 
 class RegenerateFrame(_Strict):
@@ -132,6 +136,7 @@ class RegenerateFrame(_Strict):
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: JSON | None = None
+    key: Key = None
 
 
 class ResumeFrame(_Strict):
@@ -141,6 +146,7 @@ class ResumeFrame(_Strict):
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: JSON | None = None
+    key: Key = None
 
 
 class PingFrame(_Strict):

@@ -7,7 +7,7 @@ surface. Events leave here as JSON objects of that one vocabulary, with their pl
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import TypeVar
 
 import httpx
@@ -19,6 +19,7 @@ from client import (
     Done,
     Error,
     Limits,
+    NotFound,
     Reconnect,
     RejectedInput,
     Run,
@@ -26,6 +27,7 @@ from client import (
     TooMany,
     to_json,
 )
+from client.errors import translated
 from client.reconnect import is_transient
 
 HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is told in the stream
@@ -100,7 +102,10 @@ def told() -> Iterator[None]:
 
 
 class Chat:
-    """The runs of one user on the server at `url`; `token` is the user's own, empty for none."""
+    """The runs of one user on the server at `url`; `token` is the user's own, empty for none.
+
+    However often a user's `key` is asked for, it starts one run.
+    """
 
     def __init__(
         self, url: str, user: str, token: str, config: Settings, transport: httpx.AsyncBaseTransport
@@ -116,8 +121,7 @@ class Chat:
         )
 
     def start(self, asked: AgentMessage, key: str | None = None) -> Run:
-        """A run on the message. However often a user's `key` is asked for, it starts one."""
-        name = f"{self._user}/{key}"
+        """A run on the message."""
         thread_id = str(asked.thread_id) if asked.thread_id else None
         return self._agent.stream(
             asked.message,
@@ -127,30 +131,32 @@ class Chat:
             context=asked.context,
             multitask_strategy=asked.multitask_strategy,
             cancel_on_leave=asked.on_disconnect == "cancel",
-            request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)) if key else None,
+            request_id=self._request_id(key),
             checkpoint_id=asked.checkpoint_id,
             replaces=asked.replaces,
         )
 
-    def resume(self, asked: OnThread) -> Run:
+    def resume(self, asked: OnThread, key: str | None = None) -> Run:
         """The rest of a run that its server left unfinished."""
         return self._agent.resume(
             str(asked.thread_id),
             modes=asked.modes,
             assistant=asked.assistant_id,
             context=asked.context,
+            request_id=self._request_id(key),
         )
 
-    def regenerate(self, asked: OnThread) -> Run:
+    def regenerate(self, asked: OnThread, key: str | None = None) -> Run:
         """The last question's answer anew."""
         return self._agent.regenerate(
             str(asked.thread_id),
             modes=asked.modes,
             assistant=asked.assistant_id,
             context=asked.context,
+            request_id=self._request_id(key),
         )
 
-    def decide(self, decision: Decision) -> Run:
+    def decide(self, decision: Decision, key: str | None = None) -> Run:
         """The rest of a run that waits for a person."""
         return self._agent.decide(
             str(decision.thread_id),
@@ -158,7 +164,12 @@ class Chat:
             decision.decisions,
             modes=decision.modes,
             assistant=decision.assistant_id,
+            request_id=self._request_id(key),
         )
+
+    def _request_id(self, key: str | None) -> str | None:
+        """The user's key as the server is told it: nobody else's is the same."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._user}/{key}")) if key else None
 
     def join(self, place: RunPlace) -> Run:
         """A run's events, from its beginning."""
@@ -172,6 +183,13 @@ class Chat:
             if not after:
                 raise RejectedInput(f"{place!r} is no event's id: give one of a stream, whole.")
             return self._agent.runs.join(thread_id, run_id, after)
+
+    async def roll_back(self, run: Run) -> None:
+        """Undoes a run, if the server has it and it has not ended. Raises ChatError."""
+        if run.run_id is None or run.thread_id is None:
+            return
+        with told(), suppress(NotFound), translated(self._agent.url):
+            await self._agent.sdk.runs.cancel(run.thread_id, run.run_id, action="rollback")
 
     async def stop(self, place: RunPlace) -> None:
         """Stops the run. Raises ChatError."""

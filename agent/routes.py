@@ -134,21 +134,30 @@ async def stop_agent(place: RunPlace, chat: AsUser) -> dict[str, str]:
 
 
 @app.post("/agent/decide", tags=["Agent"], **_STREAM)
-async def decide_agent(decision: Decision, chat: AsUser) -> Response:
+async def decide_agent(
+    decision: Decision, chat: AsUser, last_event_id: EventId = None, key: Key = None
+) -> Response:
     """A person's decisions about an interrupt; the rest of the run follows as events."""
-    return EventStream(await begun(chat.decide(decision)), settings())
+    run = chat.go_on(last_event_id) if last_event_id else chat.decide(decision, key)
+    return EventStream(await begun(run), settings())
 
 
 @app.post("/agent/regenerate", tags=["Agent"], **_STREAM)
-async def regenerate_answer(asked: OnThread, chat: AsUser) -> Response:
+async def regenerate_answer(
+    asked: OnThread, chat: AsUser, last_event_id: EventId = None, key: Key = None
+) -> Response:
     """The thread's last question is answered anew; the old answer stays in its history."""
-    return EventStream(await begun(chat.regenerate(asked)), settings())
+    run = chat.go_on(last_event_id) if last_event_id else chat.regenerate(asked, key)
+    return EventStream(await begun(run), settings())
 
 
 @app.post("/agent/resume", tags=["Agent"], **_STREAM)
-async def resume_run(asked: OnThread, chat: AsUser) -> Response:
+async def resume_run(
+    asked: OnThread, chat: AsUser, last_event_id: EventId = None, key: Key = None
+) -> Response:
     """A run that its server left unfinished goes on from the thread's last checkpoint."""
-    return EventStream(await begun(chat.resume(asked)), settings())
+    run = chat.go_on(last_event_id) if last_event_id else chat.resume(asked, key)
+    return EventStream(await begun(run), settings())
 
 
 @app.websocket("/ws/chat")

@@ -121,6 +121,8 @@ class Conversation:
         self._arrived = asyncio.Event()
         self._run: Run | None = None
         self._is_to_stop = False
+        self._gives_way = False
+        self._is_undone = False
 
     async def hold(self, thread_id: UUID | None, last_event_id: str | None) -> None:
         """Until the person leaves; first what follows `last_event_id`, where it is given."""
@@ -170,20 +172,36 @@ class Conversation:
             case _ if len(self._turns) >= MOST_TURNS:
                 raise Refusal("too_many", f"{MOST_TURNS} turns are waiting already.")
             case MessageFrame(multitask_strategy="interrupt" | "rollback"):
-                if self._run is not None:
-                    await self._stop()
                 self._turns.appendleft(frame)
                 self._arrived.set()
+                await self._give_way(frame)
             case MessageFrame() | DecideFrame() | RegenerateFrame() | ResumeFrame():
                 self._turns.append(frame)
                 self._arrived.set()
 
     async def _stop(self) -> None:
         """Stops the run that is told, or the turn that is about to begin."""
-        if self._run is None:
+        if self._run is None or self._gives_way:
             self._is_to_stop = True
         else:
             await stop(self._run)
+
+    async def _give_way(self, frame: MessageFrame) -> None:
+        """Ends the run that is told, for the turn that comes next: stopped, or undone."""
+        if self._run is None:
+            return
+        self._gives_way = True
+        try:
+            if frame.multitask_strategy == "rollback":
+                self._is_undone = True
+                await self._chat.roll_back(self._run)
+            else:
+                await stop(self._run)
+        except ChatError:
+            if frame in self._turns:  # else it has begun, and needs nothing more
+                self._turns.remove(frame)
+                self._gives_way = self._is_undone = False
+                raise
 
     async def _speak(self, last_event_id: str | None) -> None:
         if last_event_id:
@@ -201,12 +219,12 @@ class Conversation:
             return self._chat.start(asked, frame.key)
         if self._thread_id is None:
             raise ChatError(404, "not_found", "There is no thread yet: send a message.")
-        fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type"})}
+        fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type", "key"})}
         if isinstance(frame, RegenerateFrame):
-            return self._chat.regenerate(OnThread(**fields))
+            return self._chat.regenerate(OnThread(**fields), frame.key)
         if isinstance(frame, ResumeFrame):
-            return self._chat.resume(OnThread(**fields))
-        return self._chat.decide(Decision(**fields))
+            return self._chat.resume(OnThread(**fields), frame.key)
+        return self._chat.decide(Decision(**fields), frame.key)
 
     async def _tell(self, begin: Callable[[], Run]) -> None:
         """One turn; what could not be begun is told like any failure, and ends like any turn."""
@@ -216,16 +234,32 @@ class Conversation:
             if is_to_stop:
                 await stop(run)
             async with aclosing(await begun(run)) as events:
+                await self._undo_if_asked(run)
                 async for event_id, event in events:
                     self._thread_id = _uuid(run.thread_id) or self._thread_id
-                    if event["type"] == "done":
-                        self._run = None  # whoever hears this has nothing left to stop
-                    await self._say(event_id, event)
+                    if event["type"] == "run_started":
+                        await self._undo_if_asked(run)
+                    await self._say_of_turn(event_id, event)
         except ChatError as error:
             for event in error.events:
-                await self._say(None, event)
+                await self._say_of_turn(None, event)
         finally:
             self._run = None
+            self._gives_way = self._is_undone = False
+
+    async def _undo_if_asked(self, run: Run) -> None:
+        """When it was asked for, the server may not have had the run."""
+        if self._is_undone:
+            await self._chat.roll_back(run)
+
+    async def _say_of_turn(self, event_id: str | None, event: JSON) -> None:
+        """A run that is undone is no more at the server: to its reader it was stopped."""
+        if event["type"] == "done":
+            self._run = None  # whoever hears this has nothing left to stop
+            if self._is_undone and event["status"] == "error":
+                event = {**event, "status": "stopped"}
+        if event["type"] != "error" or not self._is_undone:
+            await self._say(event_id, event)
 
     async def _say(self, event_id: str | None, event: JSON) -> None:
         """Raises WebSocketDisconnect if the reader takes nothing for too long."""

@@ -123,7 +123,8 @@ class AgentClient:
         `nodes`.
 
         `request_id`, a UUID of yours, makes it safe to ask again, even from another process: a run
-        that was started with it is streamed from its beginning, and no second one is started.
+        that was started with it is streamed from its beginning, and no second one is started. The
+        same holds for `decide`, `resume` and `regenerate`.
 
         `checkpoint_id` goes on from an earlier state of the thread, `replaces` from before the
         message with that id, which this one is said instead of. What came after stays readable in
@@ -179,6 +180,7 @@ class AgentClient:
         *,
         modes: Iterable[Mode] = DEFAULT_MODES,
         assistant: str = "agent",
+        request_id: str | None = None,
     ) -> Run:
         """Goes on with a run that waits for a person, and streams the rest of it.
 
@@ -198,7 +200,9 @@ class AgentClient:
         async def check(thread: str) -> None:
             check_fit(await self._wire.state(thread), interrupt_id, decided)
 
-        return self._run(assistant, body, thread_id, modes, before_start=check)
+        return self._run(
+            assistant, body, thread_id, modes, request_id=request_id, before_start=check
+        )
 
     def resume(
         self,
@@ -207,6 +211,7 @@ class AgentClient:
         modes: Iterable[Mode] = DEFAULT_MODES,
         assistant: str = "agent",
         context: JSON | None = None,
+        request_id: str | None = None,
     ) -> Run:
         """Goes on, from the thread's last checkpoint, with a run that its server left unfinished.
 
@@ -218,7 +223,9 @@ class AgentClient:
         async def check(thread: str) -> None:
             check_unfinished(await self._wire.state(thread))
 
-        return self._run(assistant, body, thread_id, modes, before_start=check)
+        return self._run(
+            assistant, body, thread_id, modes, request_id=request_id, before_start=check
+        )
 
     def regenerate(
         self,
@@ -227,6 +234,7 @@ class AgentClient:
         modes: Iterable[Mode] = DEFAULT_MODES,
         assistant: str = "agent",
         context: JSON | None = None,
+        request_id: str | None = None,
     ) -> Run:
         """Answers the thread's last question anew, on another branch; the old stays readable."""
         body = _on_what_is_there(context)
@@ -234,7 +242,9 @@ class AgentClient:
         async def go_back(thread: str) -> None:
             body["checkpoint_id"] = await self._look_back(thread, before_answer)
 
-        return self._run(assistant, body, thread_id, modes, before_start=go_back)
+        return self._run(
+            assistant, body, thread_id, modes, request_id=request_id, before_start=go_back
+        )
 
     async def _look_back(self, thread_id: str, find: Callable[[History], str]) -> str:
         """What is found in the thread's history, read no further back than it must be."""

@@ -153,6 +153,53 @@ async def test_a_message_may_interrupt(server: LocalServer) -> None:
         assert text_of(await turn(socket)) == "You said: Later."
 
 
+async def test_a_message_may_undo_the_one_before(server: LocalServer, agent: AgentClient) -> None:
+    """With `rollback` the running turn ends, and the thread is as if it had never been asked."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content="Hello.")
+        thread_id = (await turn(socket))[0]["thread_id"]
+        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await until(socket, "token")
+        await say(socket, type="message", content="Now!", multitask_strategy="rollback")
+        undone = await turn(socket)
+        assert "error" not in [event["type"] for event in undone]
+        assert undone[-1]["status"] == "stopped"
+        assert text_of(await turn(socket)) == "You said: Now!"
+    told = [message["content"] for message in await agent.threads.messages(thread_id)]
+    assert told == ["Hello.", "You said: Hello.", "Now!", "You said: Now!"]
+
+
+async def test_a_message_may_undo_one_that_has_not_begun(
+    server: LocalServer, agent: AgentClient
+) -> None:
+    """A `rollback` sent right behind a message leaves nothing of it, whenever the server has it."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content="Hello.")
+        thread_id = (await turn(socket))[0]["thread_id"]
+        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="ping")
+        await say(socket, type="message", content="Now!", multitask_strategy="rollback")
+        turns = [await turn(socket)]
+        while text_of(turns[-1]) != "You said: Now!":
+            turns.append(await turn(socket))
+    told = [message["content"] for message in await agent.threads.messages(thread_id)]
+    assert told == ["Hello.", "You said: Hello.", "Now!", "You said: Now!"]
+
+
+@pytest.mark.parametrize("way", ["interrupt", "rollback"])
+async def test_a_stop_behind_it_stops_the_message_that_took_over(
+    server: LocalServer, way: str
+) -> None:
+    """The old answer ends already: a stop that follows at once is for the new one."""
+    async with talking(server) as socket:
+        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await until(socket, "token")
+        again = "stream 901 tokens at 30 per second"
+        await say(socket, type="message", content=again, multitask_strategy=way)
+        await say(socket, type="stop")
+        assert [(await turn(socket))[-1]["status"] for _ in range(2)] == ["stopped", "stopped"]
+
+
 async def test_a_message_may_not_want_to_wait(server: LocalServer) -> None:
     """With `reject`, a message on a busy connection is refused, and the answer goes on."""
     async with talking(server) as socket:
