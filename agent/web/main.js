@@ -152,11 +152,10 @@ async function run(open) {
       answer.take(event);
       inspector.take(event);
       stayAtEnd();
-      if (event.type === "done") {
-        status = event.status;
-        await ended(turn, answer);
-      }
+      if (event.type === "done") status = event.status;
     }
+    // what cannot be asked about a finished answer does not spoil it: the next look tells
+    if (answer.root.dataset.status) await ended(turn, answer).catch(() => {});
   } catch (error) {
     answer.take({ type: "error", code: error.code, message: error.message });
     answer.take({ type: "done", status: "error" });
@@ -217,6 +216,8 @@ const newAnswer = () =>
 async function load(id) {
   leave();
   threadId = id;
+  log.replaceChildren(); // what is shown is the thread that the next message goes to
+  welcome();
   forget();
   list.mark(id);
   try {
@@ -227,7 +228,7 @@ async function load(id) {
     if (active) await join(active.run_id);
     else if (state.tasks?.length && !state.interrupts?.length) offerToResume();
   } catch (error) {
-    if (threadId === id) tell(error);
+    if (threadId === id) tell(error, ["Load again", () => load(id)]);
   }
 }
 
@@ -380,8 +381,9 @@ function link(state) {
   if (state === "back") linkTimer = setTimeout(() => (place.textContent = ""), 4000);
 }
 
-function tell(error) {
-  show(element("div", { class: "failure", role: "alert" }, element("p", {}, error.message)));
+function tell(error, [words, onclick] = []) {
+  const again = words ? [element("button", { type: "button", onclick }, words)] : [];
+  show(element("div", { class: "failure", role: "alert" }, element("p", {}, error.message), ...again));
 }
 
 const threadInAddress = () => /^#([0-9a-f-]{36})$/.exec(location.hash)?.[1];
