@@ -15,6 +15,7 @@ export class Answer {
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
     this.cards = new Map(); // tool call id -> ToolCard
+    this.begun = []; // what a retry may take back: [key, map, node], as it came
     this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
     this.root.append(this.waiting);
   }
@@ -52,9 +53,10 @@ export class Answer {
         break;
       case "tool_result":
         this.#card(event.id, event.tool).answer(event.status, event.content);
+        this.begun = []; // the model's message was whole
         break;
       case "retry":
-        this.texts.get(event.message_id)?.clear();
+        this.#takeBack(event.message_id);
         break;
       case "interrupt":
         this.#add(new DecisionCard(event, this.onDecide).root);
@@ -73,9 +75,25 @@ export class Answer {
     return node;
   }
 
+  #begin(id, map, made, node) {
+    this.#add(node);
+    map.set(id, made);
+    this.begun.push([id, map, node]);
+  }
+
+  // A call's events do not name their message: what came after its beginning is of that try.
+  #takeBack(messageId) {
+    const at = this.begun.findIndex(([id]) => id === messageId);
+    for (const [id, map, node] of this.begun.splice(Math.max(0, at))) {
+      map.delete(id);
+      node.remove();
+    }
+  }
+
   #text(id) {
     if (!this.texts.has(id)) {
-      this.texts.set(id, new Markdown(this.#add(element("div", { class: "text" }))));
+      const body = element("div", { class: "text" });
+      this.#begin(id, this.texts, new Markdown(body), body);
     }
     return this.texts.get(id);
   }
@@ -83,8 +101,8 @@ export class Answer {
   #thought(id) {
     if (!this.thoughts.has(id)) {
       const body = element("div", { class: "thought" });
-      this.#add(element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), body));
-      this.thoughts.set(id, new Markdown(body));
+      const root = element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), body);
+      this.#begin(id, this.thoughts, new Markdown(body), root);
     }
     return this.thoughts.get(id);
   }
@@ -92,8 +110,7 @@ export class Answer {
   #card(id, tool) {
     if (!this.cards.has(id)) {
       const card = new ToolCard(id, tool);
-      this.#add(card.root);
-      this.cards.set(id, card);
+      this.#begin(id, this.cards, card, card.root);
     }
     return this.cards.get(id);
   }

@@ -339,13 +339,20 @@ async def test_a_retry_discards_the_partial(page: Page, server: LocalServer) -> 
       const { Answer } = await import("/page/conversation.js");
       const answer = new Answer({});
       for (const event of [
+        { type: "token", message_id: "0", content: "I look." },
+        { type: "tool_call", id: "1", tool: "search_docs", args: {} },
+        { type: "tool_result", id: "1", tool: "search_docs", status: "ok", content: "Found. " },
+        { type: "reasoning", message_id: "a", content: "Half a thou" },
         { type: "token", message_id: "a", content: "Half an ans" },
+        { type: "tool_call_delta", id: "2", tool: "save_note", args_text: "{half" },
         { type: "retry", message_id: "a", attempt: 2, reason: "it broke off" },
+        { type: "tool_call_delta", id: "3", tool: "save_note", args_text: "{half" },
+        { type: "retry", message_id: null, attempt: 3, reason: "it broke off" },
         { type: "token", message_id: "b", content: "The whole answer." },
         { type: "done", status: "success" },
       ]) answer.take(event);
       return answer.root.textContent; }"""
-    assert await page.evaluate(script) == "The whole answer."
+    assert await page.evaluate(script) == "I look.search_docsdone{}Found. The whole answer."
 
 
 async def test_memories_are_shown_and_forgotten(page: Page, model: ModelServer) -> None:
