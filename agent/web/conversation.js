@@ -6,7 +6,8 @@ import { Markdown } from "/page/markdown.js";
 
 // The answer to one message, fed with the events of the one vocabulary.
 export class Answer {
-  constructor({ onDecide, onRetry, onAgain, onResume }) {
+  // `cards` are those of the answer that this one goes on with: their results belong in them.
+  constructor({ onDecide, onRetry, onAgain, onResume }, cards = new Map()) {
     this.onDecide = onDecide;
     this.onRetry = onRetry;
     this.onAgain = onAgain;
@@ -14,7 +15,7 @@ export class Answer {
     this.root = element("article", { class: "answer", "aria-label": "Answer", "aria-busy": "true" });
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
-    this.cards = new Map(); // tool call id -> ToolCard
+    this.cards = new Map(cards); // tool call id -> ToolCard
     this.begun = []; // what a retry may take back: [key, map, node], as it came
     this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
     this.root.append(this.waiting);
@@ -39,6 +40,9 @@ export class Answer {
 
   take(event) {
     switch (event.type) {
+      case "run_started":
+        for (const card of this.cards.values()) card.goOn();
+        break;
       case "token":
         this.#text(event.message_id).append(event.content);
         break;
@@ -59,7 +63,8 @@ export class Answer {
         this.#takeBack(event.message_id);
         break;
       case "interrupt":
-        this.#add(new DecisionCard(event, this.onDecide).root);
+        for (const card of this.cards.values()) card.wait();
+        this.#add(new DecisionCard(event, (...decided) => this.onDecide(this, ...decided)).root);
         break;
       case "error":
         this.#fail(event);
