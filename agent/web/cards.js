@@ -36,6 +36,15 @@ export class ToolCard {
     this.#show(status, status === "ok" ? "done" : "failed");
   }
 
+  wait() {
+    if (this.root.dataset.status === "running") this.#show("waiting", "waits for you");
+  }
+
+  // It was decided about, and the run goes on.
+  goOn() {
+    if (this.root.dataset.status === "waiting") this.#show("running", "running…");
+  }
+
   leave() {
     if (["writing", "running"].includes(this.root.dataset.status)) this.#show("stopped", "stopped");
   }
@@ -46,7 +55,8 @@ export class ToolCard {
   }
 }
 
-// LangChain's human-in-the-loop request: each action is decided, then all go as one.
+// LangChain's human-in-the-loop request: each action is decided, then all go as one. `onDecide`
+// gives what there is against it, if they are not taken.
 export class DecisionCard {
   constructor({ id, requests }, onDecide) {
     this.id = id;
@@ -63,6 +73,22 @@ export class DecisionCard {
     if (!actions.length) this.root.append(element("pre", {}, json(requests)));
   }
 
+  async #send() {
+    this.#mark(true);
+    const fault = await this.onDecide(this.id, this.decisions);
+    if (!fault) return;
+    this.#mark(false);
+    this.decisions.fill(null);
+    for (const box of this.root.querySelectorAll("fieldset")) decided(box, null);
+    this.root.querySelector(".fault").textContent = fault;
+    this.root.querySelector("button").focus();
+  }
+
+  #mark(isDecided) {
+    this.root.toggleAttribute("data-decided", isDecided);
+    this.root.setAttribute("aria-label", isDecided ? "Your decision" : "Waits for your decision");
+  }
+
   #action({ name, args, description }, at, kinds) {
     const words = element("textarea", { rows: "3", "aria-label": `Arguments of ${name}`, spellcheck: "false" });
     words.value = json(args);
@@ -76,9 +102,10 @@ export class DecisionCard {
         fault.textContent = "The arguments are not valid JSON.";
         return;
       }
-      box.dataset.decided = kind;
-      for (const control of box.querySelectorAll("button, textarea, input")) control.disabled = true;
-      if (this.decisions.every(Boolean)) this.onDecide(this.id, this.decisions);
+      fault.textContent = "";
+      decided(box, this.decisions[at]);
+      if (this.decisions.every(Boolean)) this.#send();
+      else this.root.querySelector("button:enabled").focus();
     };
     const button = (kind, label) =>
       kinds.includes(kind) ? [element("button", { type: "button", class: kind, onclick: decide(kind) }, label)] : [];
@@ -86,6 +113,7 @@ export class DecisionCard {
       "fieldset",
       {},
       element("legend", {}, name),
+      element("p", { class: "verdict", hidden: true }),
       ...(description ? [element("p", {}, description)] : []),
       words,
       reason,
@@ -101,6 +129,20 @@ export class DecisionCard {
     );
     return box;
   }
+}
+
+// What was decided takes the place of the controls.
+function decided(box, decision) {
+  for (const node of box.children) node.hidden = Boolean(decision) && node.nodeName !== "LEGEND";
+  for (const control of box.querySelectorAll("button, textarea, input")) control.disabled = Boolean(decision);
+  const verdict = box.querySelector(".verdict");
+  verdict.hidden = !decision;
+  verdict.textContent = decision ? inWords(decision) : "";
+}
+
+function inWords({ type, message }) {
+  const verb = { approve: "Approved", edit: "Approved as edited", respond: "Answered", reject: "Rejected" }[type];
+  return message ? `${verb}: ${message}` : `${verb}.`;
 }
 
 function allowed(reviews, name) {

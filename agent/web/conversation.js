@@ -6,7 +6,8 @@ import { Markdown } from "/page/markdown.js";
 
 // The answer to one message, fed with the events of the one vocabulary.
 export class Answer {
-  constructor({ onDecide, onRetry, onAgain, onResume }) {
+  // `cards` are those of the answer that this one goes on with: their results belong in them.
+  constructor({ onDecide, onRetry, onAgain, onResume }, cards = new Map()) {
     this.onDecide = onDecide;
     this.onRetry = onRetry;
     this.onAgain = onAgain;
@@ -14,7 +15,8 @@ export class Answer {
     this.root = element("article", { class: "answer", "aria-label": "Answer", "aria-busy": "true" });
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
-    this.cards = new Map(); // tool call id -> ToolCard
+    this.cards = new Map(cards); // tool call id -> ToolCard
+    this.begun = []; // what a retry may take back: [key, map, node], as it came
     this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
     this.root.append(this.waiting);
   }
@@ -38,6 +40,9 @@ export class Answer {
 
   take(event) {
     switch (event.type) {
+      case "run_started":
+        for (const card of this.cards.values()) card.goOn();
+        break;
       case "token":
         this.#text(event.message_id).append(event.content);
         break;
@@ -52,12 +57,14 @@ export class Answer {
         break;
       case "tool_result":
         this.#card(event.id, event.tool).answer(event.status, event.content);
+        this.begun = []; // the model's message was whole
         break;
       case "retry":
-        this.texts.get(event.message_id)?.clear();
+        this.#takeBack(event.message_id);
         break;
       case "interrupt":
-        this.#add(new DecisionCard(event, this.onDecide).root);
+        for (const card of this.cards.values()) card.wait();
+        this.#add(new DecisionCard(event, (...decided) => this.onDecide(this, ...decided)).root);
         break;
       case "error":
         this.#fail(event);
@@ -73,9 +80,25 @@ export class Answer {
     return node;
   }
 
+  #begin(id, map, made, node) {
+    this.#add(node);
+    map.set(id, made);
+    this.begun.push([id, map, node]);
+  }
+
+  // A call's events do not name their message: what came after its beginning is of that try.
+  #takeBack(messageId) {
+    const at = this.begun.findIndex(([id]) => id === messageId);
+    for (const [id, map, node] of this.begun.splice(Math.max(0, at))) {
+      map.delete(id);
+      node.remove();
+    }
+  }
+
   #text(id) {
     if (!this.texts.has(id)) {
-      this.texts.set(id, new Markdown(this.#add(element("div", { class: "text" }))));
+      const body = element("div", { class: "text" });
+      this.#begin(id, this.texts, new Markdown(body), body);
     }
     return this.texts.get(id);
   }
@@ -83,8 +106,8 @@ export class Answer {
   #thought(id) {
     if (!this.thoughts.has(id)) {
       const body = element("div", { class: "thought" });
-      this.#add(element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), body));
-      this.thoughts.set(id, new Markdown(body));
+      const root = element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), body);
+      this.#begin(id, this.thoughts, new Markdown(body), root);
     }
     return this.thoughts.get(id);
   }
@@ -92,8 +115,7 @@ export class Answer {
   #card(id, tool) {
     if (!this.cards.has(id)) {
       const card = new ToolCard(id, tool);
-      this.#add(card.root);
-      this.cards.set(id, card);
+      this.#begin(id, this.cards, card, card.root);
     }
     return this.cards.get(id);
   }

@@ -5,9 +5,10 @@ import { Answer, editable, eventsOf, question, textOf } from "/page/conversation
 import { byId, element } from "/page/dom.js";
 import { Inspector } from "/page/inspector.js";
 import { watchMemories } from "/page/memories.js";
-import { follow, overSocket, overSse } from "/page/stream.js";
+import { follow } from "/page/stream.js";
 import { ThreadList } from "/page/threads.js";
 import { watchToken } from "/page/token.js";
+import { begin, join } from "/page/turn.js";
 
 const EXAMPLES = ["What is 17 * 23?", "What time is it in Tokyo?", "How do token frames work?"];
 const LOOK_AGAIN_MS = 4000;
@@ -24,7 +25,7 @@ const list = new ThreadList({
 });
 
 let threadId = null;
-let running = null; // { controller, runId, ended }
+let running = null; // { controller, runId, isOver }
 let lastCheckpoint = null; // of what is shown; undefined: it is more than the thread holds
 let lastAsked = "";
 
@@ -35,10 +36,7 @@ async function ask(text, instead = {}) {
   const from = { ...base };
   notice();
   show(asked(text));
-  const modes = modesNow();
-  const body = { message: text, modes, ...(threadId ? { thread_id: threadId } : {}), ...from, ...instead };
-  const frame = { type: "message", content: text, modes, ...from, ...instead };
-  await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/stream", body));
+  await run("message", { message: text, ...from, ...instead });
 }
 
 // Messages sent while an answer is written, which go when it has ended.
@@ -85,19 +83,13 @@ function removeLastTurn() {
 async function answerAgain() {
   if (running) return;
   removeLastTurn();
-  const asked = { modes: modesNow() };
-  const body = { thread_id: threadId, ...asked };
-  const frame = { type: "regenerate", ...asked };
-  await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/regenerate", body));
+  await run("regenerate");
 }
 
 // What a server that died has left in the middle goes on from the thread's last checkpoint.
 async function resume() {
   if (running) return;
-  const asked = { modes: modesNow() };
-  const body = { thread_id: threadId, ...asked };
-  const frame = { type: "resume", ...asked };
-  await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/resume", body));
+  await run("resume");
 }
 
 const modesNow = () =>
@@ -130,37 +122,49 @@ function notice(words = "", from = {}, before = () => {}) {
 
 const asked = (text) => question(text, edit);
 
-async function decide(interruptId, decisions) {
-  const body = { thread_id: threadId, interrupt_id: interruptId, decisions };
-  const frame = { type: "decide", interrupt_id: interruptId, decisions };
-  await run(isSocket() ? overSocket(threadId, frame) : overSse("/agent/decide", body));
+// Gives what there is against the decisions, if they are not taken.
+async function decide(before, interruptId, decisions) {
+  if (running && !running.isOver) return "An answer is being written: decide when it has ended.";
+  const fields = { interrupt_id: interruptId, decisions };
+  const { turn, answer, fault } = await run("decide", fields, before.cards);
+  if (turn.runId || turn.controller.signal.aborted) return null;
+  answer.root.remove();
+  return fault ?? "The decision was not taken.";
 }
 
-const join = (runId) => run(overSse(`/agent/stream/${threadId}/${runId}`));
+const run = (kind, fields = {}, cards = undefined) =>
+  listen(begin(kind, threadId, { modes: modesNow(), ...fields }), cards);
 
-async function run(open) {
-  const turn = { controller: new AbortController(), runId: null };
+async function listen(open, cards) {
+  const turn = { controller: new AbortController(), runId: null, isOver: false };
   running = turn;
   busy(true);
   inspector.begin();
-  const answer = newAnswer();
+  const answer = newAnswer(cards);
   let status = "error";
+  let fault = null;
+  const take = (event) => {
+    if (event.type === "run_started") began(turn, event);
+    if (event.type === "error") fault = event.message;
+    if (event.type === "done") {
+      status = event.status;
+      turn.isOver = true;
+    }
+    answer.take(event);
+  };
   show(answer.root);
   try {
     for await (const event of follow(open, { signal: turn.controller.signal, onLink: link })) {
-      if (event.type === "run_started") began(turn, event);
-      answer.take(event);
+      take(event);
       inspector.take(event);
       stayAtEnd();
-      if (event.type === "done") {
-        status = event.status;
-        await ended(turn, answer);
-      }
     }
+    // what cannot be asked about a finished answer does not spoil it: the next look tells
+    if (turn.isOver && turn.runId) await ended(turn, answer).catch(() => {});
   } catch (error) {
-    answer.take({ type: "error", code: error.code, message: error.message });
-    answer.take({ type: "done", status: "error" });
-    if (running === turn) lastCheckpoint = undefined;
+    take({ type: "error", code: error.code, message: error.message });
+    take({ type: "done", status: "error" });
+    if (running === turn && turn.runId) lastCheckpoint = undefined;
   } finally {
     if (running === turn) {
       running = null;
@@ -168,6 +172,7 @@ async function run(open) {
       goOn(status);
     }
   }
+  return { turn, answer, fault };
 }
 
 function began(turn, { run_id: runId, thread_id: id }) {
@@ -185,6 +190,7 @@ async function ended(turn, answer) {
   tabs.postMessage({ threadId });
   if (running === turn) {
     const state = await api.state(threadId);
+    if (running !== turn) return;
     lastCheckpoint = state.checkpoint?.checkpoint_id ?? null;
     const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
     const shown = [...log.querySelectorAll(".question")];
@@ -203,13 +209,8 @@ async function stop() {
   }
 }
 
-const newAnswer = () =>
-  new Answer({
-    onDecide: decide,
-    onRetry: () => ask(lastAsked),
-    onAgain: answerAgain,
-    onResume: resume,
-  });
+const newAnswer = (cards) =>
+  new Answer({ onDecide: decide, onRetry: () => ask(lastAsked), onAgain: answerAgain, onResume: resume }, cards);
 
 // ---- showing a thread
 
@@ -217,17 +218,19 @@ const newAnswer = () =>
 async function load(id) {
   leave();
   threadId = id;
+  log.replaceChildren(); // what is shown is the thread that the next message goes to
+  welcome();
   forget();
   list.mark(id);
   try {
     const [state, active] = await Promise.all([api.state(id), api.activeRun(id)]);
     if (threadId !== id) return;
-    render(state, active);
+    const last = render(state, active);
     lastCheckpoint = state.checkpoint?.checkpoint_id ?? null;
-    if (active) await join(active.run_id);
+    if (active) await listen(join(id, active.run_id), last?.cards);
     else if (state.tasks?.length && !state.interrupts?.length) offerToResume();
   } catch (error) {
-    if (threadId === id) tell(error);
+    if (threadId === id) tell(error, ["Load again", () => load(id)]);
   }
 }
 
@@ -253,11 +256,12 @@ function render(state, active) {
     lastAsked = textOf(said);
     show(asked(lastAsked));
   }
-  if (active) return;
+  if (active) return said ? null : answer; // what a run without words of its own goes on with
   for (const { id, value } of state.interrupts ?? []) {
     (answer ??= settled()).take({ type: "interrupt", id, requests: value });
   }
   if (answer && !state.interrupts?.length) answer.offerAgain();
+  return answer;
 }
 
 // Every state that the thread ever had, on any branch; the next message may go on from each.
@@ -380,12 +384,12 @@ function link(state) {
   if (state === "back") linkTimer = setTimeout(() => (place.textContent = ""), 4000);
 }
 
-function tell(error) {
-  show(element("div", { class: "failure", role: "alert" }, element("p", {}, error.message)));
+function tell(error, [words, onclick] = []) {
+  const again = words ? [element("button", { type: "button", onclick }, words)] : [];
+  show(element("div", { class: "failure", role: "alert" }, element("p", {}, error.message), ...again));
 }
 
 const threadInAddress = () => /^#([0-9a-f-]{36})$/.exec(location.hash)?.[1];
-const isSocket = () => byId("transport").value === "websocket";
 
 function fold(button, panel, isOpen) {
   byId(panel).hidden = !isOpen;

@@ -33,12 +33,6 @@ export class Markdown {
       this.rest = lines.slice(blocks[last].start).join("\n");
     }
   }
-
-  clear() {
-    this.root.replaceChildren();
-    this.rest = "";
-    this.finished = 0;
-  }
 }
 
 export function markdown(text) {

@@ -7,6 +7,7 @@ const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 8000;
 const GIVE_UP_MS = 120_000;
 const SILENT_MS = 45_000; // three heartbeats of the server: the connection is dead
+const PING_MS = 15_000; // a WebSocket's own heartbeats are kept from the page: it asks for some
 
 // A way to ask for a run: `open(lastEventId, signal)` yields [id, event] until the connection ends.
 // `onLink` hears "open", "lost" and "back".
@@ -93,29 +94,45 @@ export function overSocket(threadId, frame) {
     const socket = new WebSocket(`${scheme}://${location.host}/ws/chat?${query}`, protocols);
     signal.addEventListener("abort", () => socket.close(), { once: true });
     const received = arrivals(socket);
+    let isOpen = false;
     socket.addEventListener("open", () => {
+      isOpen = true;
       if (!last) socket.send(JSON.stringify(frame.type === "message" ? { ...frame, key } : frame));
     });
     try {
       for await (const { event_id: id = null, ...event } of received) {
         if (event.type === "refused") throw new Refused(422, event.code, event.message);
-        yield [id, event];
+        if (event.type !== "pong") yield [id, event];
       }
     } finally {
       socket.close();
     }
+    // a browser does not say why a handshake failed; what fails in the same way does
+    if (!isOpen) await request("/threads/search", { method: "POST", body: { limit: 1 }, signal });
   };
 }
 
+// What comes until the socket is closed, or is silent: a dead one may take minutes to close.
 async function* arrivals(socket) {
   const waiting = [];
   let wake = () => {};
   let closed = false;
-  socket.addEventListener("message", ({ data }) => (waiting.push(JSON.parse(data)), wake()));
-  socket.addEventListener("close", () => ((closed = true), wake()));
-  while (!closed || waiting.length) {
-    if (waiting.length) yield waiting.shift();
-    else await new Promise((resolve) => (wake = resolve));
+  let silentMs = 0; // by the pings, not the clock: in a hidden tab they are put off
+  const end = () => ((closed = true), wake());
+  socket.addEventListener("message", ({ data }) => ((silentMs = 0), waiting.push(JSON.parse(data)), wake()));
+  socket.addEventListener("close", end);
+  const watch = setInterval(() => {
+    silentMs += PING_MS;
+    if (silentMs >= SILENT_MS) end();
+    else if (socket.readyState === WebSocket.OPEN) socket.send('{"type":"ping"}');
+  }, PING_MS);
+  try {
+    while (!closed || waiting.length) {
+      if (waiting.length) yield waiting.shift();
+      else await new Promise((resolve) => (wake = resolve));
+    }
+  } finally {
+    clearInterval(watch);
   }
 }
 

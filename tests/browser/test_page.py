@@ -267,39 +267,6 @@ async def test_a_phone(browser: Browser, server: LocalServer) -> None:
     await context.close()
 
 
-async def test_an_approval(page: Page, model: ModelServer) -> None:
-    """A request is a card; edited and approved, the tool runs so, and the answer follows."""
-    call = ToolCall("save_note", {"title": "page note", "text": "Before."})
-    model.on("Save it, page.", Reply("I save.", tool_calls=[call]), Reply("Saved it."))
-    await ask(page, "Save it, page.")
-    await ended(page, "interrupted")
-    await page.reload()  # whoever opens the thread later sees it, and can decide
-    card = page.get_by_role("region", name="Waits for your decision")
-    arguments = card.get_by_role("textbox", name="Arguments of save_note")
-    await expect(arguments).to_have_value(re.compile("Before"))
-    await arguments.fill("not json")
-    await card.get_by_role("button", name="Approve as edited").click()
-    await expect(card.get_by_role("alert")).to_contain_text("not valid JSON")
-    await arguments.fill('{"title": "page note", "text": "After."}')
-    await card.get_by_role("button", name="Approve as edited").click()
-    await ended(page)
-    await expect(answers(page).last).to_contain_text("Saved it.")
-    await expect(page.get_by_role("group", name="Tool save_note").last).to_contain_text("Saved as")
-
-
-async def test_a_rejection(page: Page, model: ModelServer) -> None:
-    """Rejected with a reason, the tool does not run and the model hears why."""
-    call = ToolCall("save_note", {"title": "never", "text": "No."})
-    model.on("Save never.", Reply(tool_calls=[call]), Reply("Then not."))
-    await ask(page, "Save never.")
-    card = page.get_by_role("region", name="Waits for your decision")
-    await card.get_by_role("textbox", name="Reason, about save_note").fill("Too early.")
-    await card.get_by_role("button", name="Reject").click()
-    await ended(page)
-    await expect(answers(page).last).to_contain_text("Then not.")
-    assert "Too early." in model.requests[-1]["messages"][-1]["content"]
-
-
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_editing_and_answering_again(page: Page, model: ModelServer, transport: str) -> None:
     """A message is said differently, an answer is given anew, and the old branch is still there."""
@@ -339,13 +306,20 @@ async def test_a_retry_discards_the_partial(page: Page, server: LocalServer) -> 
       const { Answer } = await import("/page/conversation.js");
       const answer = new Answer({});
       for (const event of [
+        { type: "token", message_id: "0", content: "I look." },
+        { type: "tool_call", id: "1", tool: "search_docs", args: {} },
+        { type: "tool_result", id: "1", tool: "search_docs", status: "ok", content: "Found. " },
+        { type: "reasoning", message_id: "a", content: "Half a thou" },
         { type: "token", message_id: "a", content: "Half an ans" },
+        { type: "tool_call_delta", id: "2", tool: "save_note", args_text: "{half" },
         { type: "retry", message_id: "a", attempt: 2, reason: "it broke off" },
+        { type: "tool_call_delta", id: "3", tool: "save_note", args_text: "{half" },
+        { type: "retry", message_id: null, attempt: 3, reason: "it broke off" },
         { type: "token", message_id: "b", content: "The whole answer." },
         { type: "done", status: "success" },
       ]) answer.take(event);
       return answer.root.textContent; }"""
-    assert await page.evaluate(script) == "The whole answer."
+    assert await page.evaluate(script) == "I look.search_docsdone{}Found. The whole answer."
 
 
 async def test_memories_are_shown_and_forgotten(page: Page, model: ModelServer) -> None:

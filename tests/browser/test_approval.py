@@ -1,0 +1,74 @@
+"""A person's decisions on the page."""
+
+import re
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.test_page import answers, ask, ended
+from tests.model_server import ModelServer, Reply, ToolCall
+
+
+def waiting(page: Page) -> Locator:
+    return page.get_by_role("region", name="Waits for your decision")
+
+
+async def test_an_approval(page: Page, model: ModelServer) -> None:
+    """A request is a card; edited and approved, the tool runs so, and the answer follows."""
+    call = ToolCall("save_note", {"title": "page note", "text": "Before."})
+    model.on("Save it, page.", Reply("I save.", tool_calls=[call]), Reply("Saved it."))
+    await ask(page, "Save it, page.")
+    await ended(page, "interrupted")
+    await page.reload()  # whoever opens the thread later sees it, and can decide
+    card = waiting(page)
+    await expect(page.get_by_role("group", name="Tool save_note")).to_contain_text("waits for you")
+    arguments = card.get_by_role("textbox", name="Arguments of save_note")
+    await expect(arguments).to_have_value(re.compile("Before"))
+    await arguments.fill("not json")
+    await card.get_by_role("button", name="Approve as edited").click()
+    await expect(card.get_by_role("alert")).to_contain_text("not valid JSON")
+    await arguments.fill('{"title": "page note", "text": "After."}')
+    await card.get_by_role("button", name="Approve as edited").click()
+    await ended(page)
+    await expect(answers(page).last).to_contain_text("Saved it.")
+    tool = page.get_by_role("group", name="Tool save_note")
+    await expect(tool).to_have_count(1)
+    await expect(tool).to_contain_text("Saved as")
+    await expect(tool).to_contain_text("After.")
+    decided = page.get_by_role("region", name="Your decision")
+    await expect(decided).to_have_text("save_note Approved as edited.", use_inner_text=True)
+
+
+async def test_a_rejection(page: Page, model: ModelServer) -> None:
+    """Rejected with a reason, the tool does not run and the model hears why."""
+    call = ToolCall("save_note", {"title": "never", "text": "No."})
+    model.on("Save never.", Reply(tool_calls=[call]), Reply("Then not."))
+    await ask(page, "Save never.")
+    card = waiting(page)
+    await card.get_by_role("textbox", name="Reason, about save_note").fill("Too early.")
+    await card.get_by_role("button", name="Reject").click()
+    await ended(page)
+    await expect(answers(page).last).to_contain_text("Then not.")
+    decided = page.get_by_role("region", name="Your decision")
+    await expect(decided).to_have_text("save_note Rejected: Too early.", use_inner_text=True)
+    assert "Too early." in model.requests[-1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_a_decision_that_is_not_taken(page: Page, model: ModelServer, transport: str) -> None:
+    """What is wrong is told beside the controls, and they can be used again."""
+    call = ToolCall("save_note", {"title": "twice", "text": "Decided."})
+    model.on(f"Decide over {transport}.", Reply(tool_calls=[call]), Reply("So it is."))
+    await page.get_by_label("Stream over").select_option(transport)
+    await ask(page, f"Decide over {transport}.")
+    await ended(page, "interrupted")
+    edited = waiting(page).get_by_role("textbox", name="Arguments of save_note")
+    await edited.fill("[1]")  # JSON, and no arguments
+    await waiting(page).get_by_role("button", name="Approve as edited").click()
+    await expect(waiting(page).get_by_role("alert")).not_to_be_empty()
+    await expect(answers(page)).to_have_count(1)
+    await waiting(page).get_by_role("button", name="Approve", exact=True).click()
+    await ended(page)
+    await expect(answers(page)).to_have_count(2)
+    await expect(page.get_by_role("group", name="Tool save_note")).to_have_count(1)
+    await expect(answers(page).last).to_contain_text("So it is.")
