@@ -180,6 +180,7 @@ class AgentClient:
         *,
         modes: Iterable[Mode] = DEFAULT_MODES,
         assistant: str = "agent",
+        context: JSON | None = None,
         request_id: str | None = None,
     ) -> Run:
         """Goes on with a run that waits for a person, and streams the rest of it.
@@ -190,11 +191,13 @@ class AgentClient:
         `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`. What does not
         fit (nothing waits under this id, a wrong number or kind of decisions, arguments that the
         tool does not take) raises NotFound or RejectedInput when the run is read, and changes
-        nothing.
+        nothing. The server keeps no context for the rest of the run: give it again; `Run.decide`
+        does.
         """
         body: JSON = {
             "command": {"resume": {interrupt_id: {"decisions": list(decided)}}},
             "multitask_strategy": "reject",
+            **_given(context=context),
         }
 
         async def check(thread: str) -> None:
@@ -284,7 +287,9 @@ class AgentClient:
             go_on=go_on,
             is_new_thread=not thread_id,
         )
-        decide = partial(self.decide, modes=chosen, assistant=assistant)
+        decide = partial(
+            self.decide, modes=chosen, assistant=assistant, context=body.get("context")
+        )
         return Run(self._wire, delivery, modes=chosen, decide=decide, **options)
 
     async def info(self) -> JSON:

@@ -104,6 +104,19 @@ async def test_approve(keeper: AgentClient, note: Note) -> None:
     assert {type(event).__name__ for event in events} >= {"RunStarted", "ToolResult", "Token"}
 
 
+async def test_the_rest_has_the_runs_own_context(
+    keeper: AgentClient, note: Note, model: ModelServer
+) -> None:
+    """What the run chose, its model and its instructions, holds after the decision, too."""
+    context = {"model": "special", "system_prompt": "Be special."}
+    first = keeper.stream(note.question, context=context)
+    await read(first)
+    assert await first.decide([APPROVE]).text() == "All done."
+    asked = [r for r in model.requests if note.question in str(r)]
+    assert [r["model"] for r in asked] == ["special", "special"]
+    assert {r["messages"][0]["content"] for r in asked} == {"Be special."}
+
+
 async def test_edit(keeper: AgentClient, note: Note) -> None:
     """The tool runs with the person's arguments."""
     thread_id, interrupt = await waiting(keeper, note)
