@@ -59,10 +59,14 @@ class ThreadFile(AsyncSqliteSaver):
             await self.conn.commit()
 
     async def threads(self) -> dict[str, dict[str, Any]]:
-        """The metadata of each thread's latest checkpoint, by the thread's id."""
+        """The metadata of each thread's latest checkpoint that tells an owner, by the thread's id.
+
+        A state that was edited through the API tells none.
+        """
         await self.setup()
+        owned = "json_extract(CAST(metadata AS TEXT), '$.owner') IS NOT NULL"
         latest = (
-            "SELECT thread_id, metadata, max(checkpoint_id) FROM checkpoints"
+            f"SELECT thread_id, metadata, max(({owned}) || checkpoint_id) FROM checkpoints"  # noqa: S608
             " WHERE checkpoint_ns = '' GROUP BY thread_id"
         )
         async with self.lock, self.conn.execute(latest) as rows:

@@ -55,7 +55,8 @@ class ThreadDatabase(AsyncPostgresSaver):
         """The metadata of each thread's latest checkpoint, by the thread's id."""
         latest = (
             "SELECT DISTINCT ON (thread_id) thread_id, metadata FROM checkpoints"
-            " WHERE checkpoint_ns = '' ORDER BY thread_id, checkpoint_id DESC"
+            " WHERE checkpoint_ns = ''"
+            " ORDER BY thread_id, metadata->'owner' IS NULL, checkpoint_id DESC"
         )
         async with self._work() as cursor:
             await cursor.execute(latest)

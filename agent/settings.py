@@ -17,7 +17,9 @@ class Settings(BaseSettings):
     which names the variable, when a value does not fit.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
 
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None

@@ -101,6 +101,7 @@ def _describe(place: dict[str, Any], sky: dict[str, Any]) -> str:
 
 _LONGEST_EXPRESSION = 300
 _LARGEST_BITS = 10_000
+_MOST_DIGITS = 400
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -109,6 +110,13 @@ def _power(base: Any, exponent: Any) -> Any:
             raise ToolException("That number is too large.")
         return base**exponent
     return float(base) ** float(exponent)
+
+
+def _round(number: Any, digits: int = 0) -> Any:
+    """Python's own reckons 10 ** -digits, however large that is, and stops the whole server."""
+    if abs(digits) > _MOST_DIGITS:
+        raise ToolException(f"round() takes at most {_MOST_DIGITS} digits.")
+    return round(number, digits) if digits else round(number)
 
 
 _OPERATORS: dict[type, Callable[..., Any]] = {
@@ -125,7 +133,7 @@ _OPERATORS: dict[type, Callable[..., Any]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: getattr(math, name)
     for name in ("sqrt", "exp", "log", "log2", "log10", "sin", "cos", "tan", "floor", "ceil")
-} | {"abs": abs, "round": round, "min": min, "max": max}
+} | {"abs": abs, "round": _round, "min": min, "max": max}
 _NAMES = {"pi": math.pi, "e": math.e}
 
 
@@ -140,7 +148,9 @@ def calculate(expression: str) -> str:
         raise ToolException("Only numbers, + - * / // % **, brackets and functions are understood.")
     text = expression.replace("^", "**").replace("×", "*").replace("÷", "/").replace("−", "-")
     try:
-        result = SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES).eval(text)
+        arithmetic = SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES)
+        del arithmetic.nodes[ast.Attribute]  # methods make texts and bytes of any size
+        result = arithmetic.eval(text)
         return f"{expression.strip()} = {_exactly(result)}"
     except ToolException:
         raise
@@ -179,6 +189,7 @@ def current_time(timezone: str = "UTC") -> str:
 
 
 _LONGEST_NAME = 80
+_LONGEST_NAME_BYTES = 240  # a file system takes 255, and `-999.md` comes after it
 
 
 @tool
@@ -193,7 +204,8 @@ def save_note(title: str, text: str) -> str:
 def _file_stem(title: str) -> str:
     """Letters, digits and single hyphens only: no separator, dot or control character survives."""
     plain = unicodedata.normalize("NFKC", title).lower()
-    stem = re.sub(r"[\W_]+", "-", plain).strip("-")[:_LONGEST_NAME].strip("-")
+    stem = re.sub(r"[\W_]+", "-", plain).strip("-")[:_LONGEST_NAME]
+    stem = stem.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore").strip("-")
     if not stem:
         raise ToolException("The title needs at least one letter or digit.")
     return f"note-{stem}" if _RESERVED.fullmatch(stem) else stem

@@ -95,6 +95,14 @@ def test_the_key_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.openai_api_key.get_secret_value() == "sk-secret"
 
 
+def test_a_secret_that_does_not_fit_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable and what is wrong, not what it holds."""
+    monkeypatch.setenv("STEADY_JWT_SECRET", "too-short-a-secret")
+    with pytest.raises(ValidationError, match="steady_jwt_secret") as told:
+        read()
+    assert "too-short-a-secret" not in str(told.value)
+
+
 def test_settings_cannot_be_changed() -> None:
     """What was read holds for the process."""
     with pytest.raises(ValidationError):

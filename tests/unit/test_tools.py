@@ -102,6 +102,8 @@ def test_calculate_powers_agree_with_python(base: int, exponent: int) -> None:
         "1e308 * 1e308 - 1e308 * 1e308",
         "(-8) ** 0.5",
         "9.0 ** 9999",
+        "round(1, 999999999)",
+        "round(1, -999999999)",
     ],
 )
 def test_calculate_refuses_what_has_no_size(expression: str) -> None:
@@ -116,6 +118,8 @@ def test_calculate_refuses_what_has_no_size(expression: str) -> None:
         "__import__('os').system('true')",
         "().__class__.__bases__",
         "(1).__class__",
+        "(1).bit_length()",
+        "(1).to_bytes(999999999)",
         "open(1)",
         "exec(1)",
         "lambda: 1",
@@ -233,6 +237,8 @@ def test_the_same_title_twice_makes_two_notes(notes: Path) -> None:
         ("Stra\u00dfe \u6771\u4eac", "stra\u00dfe-\u6771\u4eac.md"),
         ("x" * 500, "x" * 80 + ".md"),
         ("--flag", "flag.md"),
+        ("\u6771" * 500, "\u6771" * 80 + ".md"),
+        ("\U00020000" * 500, "\U00020000" * 60 + ".md"),
     ],
 )
 def test_odd_titles_make_plain_names(notes: Path, title: str, name: str) -> None:
