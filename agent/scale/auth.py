@@ -3,12 +3,15 @@
 Aegra keeps the user's id in every row and looks for no other's. The limits are the agent's own.
 """
 
+from functools import lru_cache
 from typing import Any
 
-from aegra_api.core.orm import Run, get_session_maker
+from aegra_api.core.orm import Run
 from aegra_api.services.run_status import ACTIVE_RUN_STATES
+from aegra_api.settings import settings
 from langgraph_sdk import Auth
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.datastructures import Headers
 
 from agent.auth import user_by
@@ -36,5 +39,11 @@ async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
 async def _busy(user: str) -> int:
     active = Run.status.in_(ACTIVE_RUN_STATES)
     found = select(func.count()).select_from(Run).where(Run.user_id == user, active)
-    async with get_session_maker()() as session:
-        return int(await session.scalar(found) or 0)
+    async with _counting().connect() as connection:
+        return int(await connection.scalar(found) or 0)
+
+
+@lru_cache(maxsize=1)
+def _counting() -> AsyncEngine:
+    """Connections of its own: whoever asks holds one of Aegra's, and must not wait for another."""
+    return create_async_engine(settings.db.database_url, pool_size=3, max_overflow=0)
