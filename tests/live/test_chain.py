@@ -67,6 +67,26 @@ async def test_an_answer_that_breaks_off_raises(chain: Runnable) -> None:
         [piece async for piece in chain.astream({"question": "Break off."})]
 
 
+async def test_a_model_that_stalls_raises(model: ModelServer) -> None:
+    """Silence past its limit, before the answer or in it, is told with the setting, both ways."""
+    config = Settings(
+        _env_file=None,
+        openai_base_url=model.url,
+        openai_api_key="test-key",
+        steady_model_silence_seconds=0.5,
+        steady_model_retries=0,
+    )
+    chain = PROMPT | make_chat_model(config)
+    model.on("Stall.", Reply(WORDS, fault=Fault("stall", after_tokens=2)))
+    model.on("Say nothing.", Reply(WORDS, fault=Fault("stall")))
+    for question in ("Stall.", "Say nothing."):
+        with pytest.raises(ModelError, match="went silent") as told:
+            list(chain.stream({"question": question}))
+        assert "STEADY_MODEL_SILENCE_SECONDS" in str(told.value)
+        with pytest.raises(ModelError, match="went silent"):
+            [piece async for piece in chain.astream({"question": question})]
+
+
 def steady_chain(model: ModelServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "client.cli", "chain", *arguments],
