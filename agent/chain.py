@@ -10,6 +10,7 @@ The pieces are LangChain's AIMessageChunk; `.text` is their text. A model that f
 
 import argparse
 import asyncio
+import os
 import sys
 
 from langchain_core.messages import AIMessageChunk
@@ -58,23 +59,36 @@ def _write(text: str) -> None:
 
 
 def main() -> int:
-    """`steady chain`: 1 if the model failed."""
+    """`steady chain`: 1 if the model failed, 2 for no question, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(prog="steady chain")
     parser.add_argument("question")
     parser.add_argument("--how", choices=["stream", "astream", "events"], default="astream")
     asked = parser.parse_args()
+    if not asked.question.strip():
+        sys.stderr.write("steady: The question is empty: say something.\n")
+        return 2
     try:
-        match asked.how:
-            case "stream":
-                show_stream(asked.question)
-            case "astream":
-                asyncio.run(show_astream(asked.question))
-            case "events":
-                asyncio.run(show_events(asked.question))
+        _show(asked.question, asked.how)
     except ModelError as error:
         sys.stderr.write(f"steady: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # what is left in the buffer is written once more when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
+
+
+def _show(question: str, how: str) -> None:
+    match how:
+        case "stream":
+            show_stream(question)
+        case "astream":
+            asyncio.run(show_astream(question))
+        case "events":
+            asyncio.run(show_events(question))
 
 
 if __name__ == "__main__":

@@ -71,8 +71,9 @@ class ChatModel(ChatOpenAI):
         return payload
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        """Raises ModelError."""
+        """Raises ModelError. LangChain's `stream_chunk_timeout` holds for async streams only."""
         whole = _Whole()
+        kwargs.setdefault("timeout", _silent_after(self.stream_chunk_timeout))
         with self._explained(kwargs):
             for made in super()._stream(*args, **kwargs):
                 yield whole.add(made)
@@ -212,7 +213,11 @@ def make_chat_model(config: Settings) -> ChatModel:
     )
 
 
-_TIMEOUT = httpx.Timeout(600, connect=5)
+def _silent_after(seconds: float | None) -> httpx.Timeout:
+    return httpx.Timeout(600, connect=5, read=seconds)
+
+
+_TIMEOUT = _silent_after(600)
 # Few: with each request httpcore looks at every idle connection once for each connection it has.
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=10)
 

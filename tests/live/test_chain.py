@@ -1,7 +1,10 @@
 """The plain chain as a library, and `steady chain`: all three ways to stream it."""
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from langchain_core.messages import AIMessageChunk
@@ -67,6 +70,29 @@ async def test_an_answer_that_breaks_off_raises(chain: Runnable) -> None:
         [piece async for piece in chain.astream({"question": "Break off."})]
 
 
+async def test_a_model_that_stalls_raises(model: ModelServer) -> None:
+    """Silence past its limit, before the answer or in it, is told with the setting, both ways."""
+    config = Settings(
+        _env_file=None,
+        openai_base_url=model.url,
+        openai_api_key="test-key",
+        steady_model_silence_seconds=0.5,
+        steady_model_retries=0,
+    )
+    chain = PROMPT | make_chat_model(config)
+    model.on("Stall.", Reply(WORDS, fault=Fault("stall", after_tokens=2)))
+    model.on("Say nothing.", Reply(WORDS, fault=Fault("stall")))
+    for question in ("Stall.", "Say nothing."):
+        with pytest.raises(ModelError, match="went silent") as told:
+            list(chain.stream({"question": question}))
+        assert "STEADY_MODEL_SILENCE_SECONDS" in str(told.value)
+        with pytest.raises(ModelError, match="went silent"):
+            [piece async for piece in chain.astream({"question": question})]
+
+
+ENDLESS = "stream 100000 tokens at 50 per second"
+
+
 def steady_chain(model: ModelServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "client.cli", "chain", *arguments],
@@ -99,3 +125,49 @@ def test_steady_chain_tells_of_a_failure(model: ModelServer, chain: Runnable) ->
     assert done.returncode == 1
     assert done.stderr.startswith("steady: The model endpoint")
     assert len(done.stderr.splitlines()) == 1
+
+
+@contextmanager
+def running_chain(model: ModelServer, how: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in the middle of a long answer."""
+    command = [sys.executable, "-m", "agent.chain", ENDLESS, "--how", how]
+    with subprocess.Popen(
+        command,
+        env={"PATH": "", **server_env(model.url)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.read(5)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", ["stream", "astream", "events"])
+def test_steady_chain_is_interrupted(model: ModelServer, how: str) -> None:
+    """Ctrl-C ends it with 130, and without a word on stderr."""
+    with running_chain(model, how) as process:
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+        assert (told, process.returncode) == (b"", 130)
+
+
+@pytest.mark.parametrize("how", ["stream", "astream", "events"])
+def test_steady_chain_into_a_pipe_that_closes(model: ModelServer, how: str) -> None:
+    """What reads no further, as `head` does, ends it without a word on stderr."""
+    with running_chain(model, how) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 1
+
+
+def test_steady_chain_without_a_question(model: ModelServer) -> None:
+    """An empty question is one line on stderr and exit code 2, and never reaches the model."""
+    asked = len(model.requests)
+    done = steady_chain(model, " ")
+    assert (done.stderr, done.returncode) == ("steady: The question is empty: say something.\n", 2)
+    assert len(model.requests) == asked
