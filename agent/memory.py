@@ -50,13 +50,17 @@ MEMORY_TOOLS: list[BaseTool] = [remember, recall]
 
 
 def namespace(user_id: str | None) -> tuple[str, ...]:
-    """Where a user's memories lie; a store's names may hold no dots."""
-    return (*ROOT, store_name(user_id), "memories") if user_id else ("memories",)
+    """Where a user's memories lie. A server with a root knows its users by their store's names."""
+    if not user_id:
+        return ("memories",)
+    return (*ROOT, user_id if ROOT else store_name(user_id), "memories")
 
 
 def store_name(user_id: str) -> str:
-    """The user's id as the first part of a namespace of the store."""
-    return user_id.replace("%", "%25").replace(".", "%2E")
+    """The user's id as a part of a namespace of the store, where dots and stars mean more."""
+    for at, name in {"%": "%25", ".": "%2E", "*": "%2A"}.items():
+        user_id = user_id.replace(at, name)
+    return user_id
 
 
 def _place(runtime: ToolRuntime[Any, Any]) -> tuple[BaseStore, tuple[str, ...]]:

@@ -45,9 +45,12 @@ async def allow_run(user: str, asked: Any, count_busy: Callable[[str], Awaitable
     `count_busy` tells how many runs of a user go on.
     """
     config = settings()
-    _check_length(asked.get("input"), config.steady_longest_message_characters)
+    for words in ("input", "command", "context"):
+        _check_length(asked.get(words), config.steady_longest_message_characters)
     run_config = asked["config"] = asked.get("config") or {}
     steps = run_config.get("recursion_limit") or config.steady_max_steps
+    if not isinstance(steps, int) or steps < 1:
+        raise HTTPException(422, "recursion_limit must be a whole number of steps, 1 or more.")
     run_config["recursion_limit"] = min(steps, config.steady_max_steps)
     if not tokens().are_configured:
         return
@@ -58,7 +61,7 @@ async def allow_run(user: str, asked: Any, count_busy: Callable[[str], Awaitable
 
 
 def _check_length(said: Any, longest: int) -> None:
-    """Of every text in a run's input."""
+    """Of every text that a run brings."""
     if isinstance(said, str) and len(said) > longest:
         raise HTTPException(422, f"A message of over {longest} characters: say it in parts.")
     for part in said.values() if isinstance(said, dict) else said if isinstance(said, list) else ():

@@ -6,6 +6,7 @@ Nothing of a token is ever in an error or a log line.
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from agent.settings import Settings, settings
 
 LONGEST_TOKEN_CHARACTERS = 8192
 LONGEST_USER_CHARACTERS = 200
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Unauthorized(Exception):
@@ -129,7 +131,7 @@ def _hashes_in(file: Path | None) -> list[tuple[str, str]]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) != 2 or len(words[1]) != 64:
+        if len(words) != 2 or not _SHA256.fullmatch(words[1]):
             raise ValueError(f"{file}, line {number}: not a user and the SHA-256 of an API key.")
         found.append((words[0], words[1].lower()))
     return found

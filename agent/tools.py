@@ -197,7 +197,8 @@ def save_note(title: str, text: str) -> str:
     """Save a note as a Markdown file in the notes folder."""
     folder = settings().steady_notes_dir.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    path = _write_new(folder, _file_stem(title), f"# {title}\n\n{text}\n")
+    content = f"# {title}\n\n{text}\n".encode(errors="replace")  # half a surrogate is no text
+    path = _write_new(folder, _file_stem(title), content)
     return f"Saved as {path.name}."
 
 
@@ -214,12 +215,12 @@ def _file_stem(title: str) -> str:
 _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d")  # device names on Windows
 
 
-def _write_new(folder: Path, stem: str, content: str) -> Path:
+def _write_new(folder: Path, stem: str, content: bytes) -> Path:
     """Never replaces a file or follows a link: `x` creates, or fails and the next name is tried."""
     for number in range(1, 1000):
         path = folder / (f"{stem}.md" if number == 1 else f"{stem}-{number}.md")
         try:
-            with path.open("x", encoding="utf-8") as file:
+            with path.open("xb") as file:
                 file.write(content)
             return path
         except FileExistsError:

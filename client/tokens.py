@@ -36,12 +36,14 @@ def new_api_key(user: str) -> str:
     if not file:
         raise RejectedInput("Set STEADY_API_KEYS_FILE to the file of the server's API keys.")
     key = f"steady_{secrets.token_urlsafe(32)}"
-    with Path(file).open("a", encoding="utf-8") as kept:
-        kept.write(f"{_checked(user)} {hashlib.sha256(key.encode()).hexdigest()}\n")
+    line = f"{_checked(user)} {hashlib.sha256(key.encode()).hexdigest()}\n"
+    with Path(file).open("a+", encoding="utf-8") as kept:
+        kept.seek(0)
+        kept.write(line if kept.read()[-1:] in ("", "\n") else f"\n{line}")
     return key
 
 
 def _checked(user: str) -> str:
-    if not user or not user.isprintable() or " " in user:
+    if not user or not user.isprintable() or " " in user or user.startswith("#"):
         raise RejectedInput(f"{user!r} is no user's id: give one word.")
     return user

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.datastructures import Headers
 
 from agent.auth import user_by
+from agent.memory import store_name
 from agent.quota import allow_run
 from agent.tokens import Unauthorized
 
@@ -23,9 +24,9 @@ auth = Auth()
 
 @auth.authenticate
 async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
-    """The user whose token came along."""
+    """The user whose token came along, by a name that Aegra's store takes: it has others' too."""
     try:
-        return {"identity": user_by(Headers(headers)), "is_authenticated": True}
+        return {"identity": store_name(user_by(Headers(headers))), "is_authenticated": True}
     except Unauthorized as error:
         raise Auth.exceptions.HTTPException(status_code=401, detail=str(error)) from None
 

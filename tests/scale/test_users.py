@@ -1,5 +1,6 @@
 """Users of a scaled-out server: each has what is his, through whichever process he asks."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -56,12 +57,23 @@ async def test_memories_are_a_users_own(known: Cluster, model: ModelServer) -> N
     fact = ToolCall("remember", {"fact": "Ada likes tea."})
     model.on("I like tea.", Reply(tool_calls=(fact,)), Reply("Noted."))
     async with (
-        AgentClient(known.url, token=token_of("ada")) as ada,
-        AgentClient(known.url, token=token_of("bob")) as bob,
+        AgentClient(known.url, token=token_of("ada@example.com")) as ada,
+        AgentClient(known.url, token=token_of("ada@example%2Ecom")) as bob,
     ):
         await ada.stream("I like tea.").text()
         assert [memory.text for memory in await ada.memories.list()] == ["Ada likes tea."]
         assert await bob.memories.list() == []
+
+
+async def test_a_burst_of_users_is_served(known: Cluster) -> None:
+    """More ask at once than there are connections to the database: each run is made."""
+    body = {"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "Hi."}]}}
+    async with httpx.AsyncClient(base_url=known.url, timeout=60) as http:
+        asked = [
+            http.post("/runs", json=body, headers=bearer(token_of(f"user {n}"))) for n in range(60)
+        ]
+        answers = await asyncio.gather(*asked)
+    assert [answer.status_code for answer in answers] == [200] * 60
 
 
 async def test_limits_hold(known: Cluster, model: ModelServer) -> None:
