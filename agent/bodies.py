@@ -1,5 +1,6 @@
 """What the chat routes take, typed: bodies of the HTTP routes, and frames of the WebSocket."""
 
+import json
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -21,6 +22,16 @@ def _say_something(text: str) -> str:
     return text
 
 
+def _writable(given: JSON) -> JSON:
+    """Python reads NaN and Infinity in a body, and nothing behind this takes them."""
+    try:
+        json.dumps(given, allow_nan=False)
+    except ValueError:
+        raise ValueError("has a number that is none in JSON, such as NaN") from None
+    return given
+
+
+Given = Annotated[JSON, AfterValidator(_writable)]
 Words = Annotated[str, Field(max_length=LONGEST_MESSAGE), AfterValidator(_say_something)]
 Key = Annotated[
     str | None,
@@ -57,7 +68,7 @@ class AgentMessage(_Strict):
     thread_id: UUID | None = None
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: JSON | None = None
+    context: Given | None = None
     multitask_strategy: Strategy = Field(
         default="reject", description="What to do when the thread is busy with another run."
     )
@@ -77,7 +88,7 @@ class Decision(_Strict):
 
     thread_id: UUID
     interrupt_id: str = Field(min_length=1, max_length=200)
-    decisions: list[JSON] = Field(min_length=1, max_length=100)
+    decisions: list[Given] = Field(min_length=1, max_length=100)
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
 
@@ -88,7 +99,7 @@ class OnThread(_Strict):
     thread_id: UUID
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: JSON | None = None
+    context: Given | None = None
 
 
 class RunPlace(_Strict):
@@ -105,7 +116,7 @@ class MessageFrame(_Strict):
     content: Words
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: JSON | None = None
+    context: Given | None = None
     multitask_strategy: Strategy = "enqueue"
     checkpoint_id: str | None = Field(default=None, max_length=200)
     replaces: str | None = Field(default=None, max_length=200)
@@ -123,7 +134,7 @@ class DecideFrame(_Strict):
 
     type: Literal["decide"]
     interrupt_id: str = Field(min_length=1, max_length=200)
-    decisions: list[JSON] = Field(min_length=1, max_length=100)
+    decisions: list[Given] = Field(min_length=1, max_length=100)
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     key: Key = None
@@ -135,7 +146,7 @@ class RegenerateFrame(_Strict):
     type: Literal["regenerate"]
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: JSON | None = None
+    context: Given | None = None
     key: Key = None
 
 
@@ -145,7 +156,7 @@ class ResumeFrame(_Strict):
     type: Literal["resume"]
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: JSON | None = None
+    context: Given | None = None
     key: Key = None
 
 

@@ -7,7 +7,7 @@ a proxy, or from another site's page in this machine's browser.
 import ipaddress
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -23,7 +23,27 @@ HOW_TO_OPEN = (
     "This server knows no tokens, and so serves its own machine only. To serve others, set "
     "STEADY_JWT_SECRET, STEADY_JWT_KEYS_FILE or STEADY_API_KEYS_FILE, and start it again."
 )
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
+_FORWARDED = (
+    *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via"),
+    *("x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"),
+)
+_CHAT = ("/agent/", "/chat/", "/ws/")
+_CODES = {  # the client's
+    400: "rejected_input",
+    401: "unauthorized",
+    403: "unauthorized",
+    404: "not_found",
+    413: "rejected_input",
+    422: "rejected_input",
+    429: "too_many",
+    503: "refused",
+}
+_HELD_OPEN = {
+    "stream",
+    "join",
+    "wait",
+    "a2a",
+}  # in a path: as long as a run
 _DEVELOPER_ONLY = ("/deploy", "/internal")  # what `langgraph dev` adds for its developer
 _PAGE_POLICY = "; ".join(
     [
@@ -55,18 +75,22 @@ class Door:
                 let_in(scope, user)
                 await self._app(scope, receive, send)
         except HTTPException as error:
-            await _answer(error)(scope, receive, send)
+            await refusal(error, scope)(scope, receive, send)
         except ExceptionGroup as group:  # the server's own middleware packs a 413 of ours in one
             refused: BaseException = group
             while isinstance(refused, ExceptionGroup):
                 refused = refused.exceptions[0]
             if not isinstance(refused, HTTPException):
                 raise
-            await _answer(refused)(scope, receive, send)
+            await refusal(refused, scope)(scope, receive, send)
 
 
-def _answer(error: HTTPException) -> JSONResponse:
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+def refusal(error: HTTPException, scope: Scope) -> JSONResponse:
+    """As the LangGraph server words it; on the chat routes also as they do."""
+    body = {"detail": error.detail}
+    if scope["path"].startswith(_CHAT):
+        body |= {"error": error.detail, "code": _CODES.get(error.status_code, "error")}
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 def _admitted(scope: Scope) -> str:
@@ -91,7 +115,7 @@ def _admitted(scope: Scope) -> str:
 def _is_from_here(scope: Scope, headers: Headers) -> bool:
     """From a program of this machine that asked for this machine; not handed on by a proxy."""
     client: Any = scope.get("client")
-    asked = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    asked = _parts(f"//{headers.get('host', '')}").hostname or ""
     is_direct = not any(name in headers for name in _FORWARDED)
     return bool(client) and is_direct and _is_loopback(client[0]) and _is_loopback(asked)
 
@@ -111,7 +135,15 @@ def _may_ask_from(origin: str | None, headers: Headers) -> bool:
     """Programs send no origin; a browser always tells whose page asks."""
     if origin is None or origin in settings().allowed_origins:
         return True
-    return urlsplit(origin).netloc == headers.get("host")
+    return _parts(origin).netloc == (headers.get("host") or None)
+
+
+def _parts(url: str) -> SplitResult:
+    """Of what is no URL, those of an empty one."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _is_public(scope: Scope) -> bool:
@@ -123,7 +155,7 @@ def _is_stream(scope: Scope) -> bool:
     path: str = scope["path"]
     return (
         scope["type"] == "websocket"
-        or "stream" in path.split("/")
+        or not _HELD_OPEN.isdisjoint(path.split("/"))
         or (path.startswith("/agent/") and path != "/agent/stop")
     )
 

@@ -30,7 +30,7 @@ from agent.bodies import (
     first_fault,
 )
 from agent.chat import Chat, ChatError, begun
-from agent.door import Door
+from agent.door import Door, refusal
 from agent.quota import allow_message
 from agent.settings import settings
 from agent.sse import EventStream
@@ -64,7 +64,6 @@ app = FastAPI(
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
     ],
 )
-app.exception_handlers.pop(HTTPException, None)  # the LangGraph server's own stays in force
 
 _transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None))
 
@@ -84,6 +83,11 @@ async def counted(request: Request) -> None:
 
 
 AsUser = Annotated[Chat, Depends(chat_of)]
+
+
+@app.exception_handler(HTTPException)
+async def _not_taken(request: Request, error: HTTPException) -> Response:
+    return refusal(error, request.scope)
 
 
 @app.exception_handler(ChatError)

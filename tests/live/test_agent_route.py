@@ -181,6 +181,21 @@ async def test_what_cannot_be_done_is_refused(server: LocalServer, case: str) ->
     assert answer.json()["error"]
 
 
+@pytest.mark.parametrize("path", ["stream", "regenerate", "resume", "decide"])
+async def test_a_number_that_json_does_not_know(server: LocalServer, path: str) -> None:
+    """Python's own JSON reads NaN and Infinity; they are refused wherever anything may stand."""
+    bodies = {
+        "stream": b'{"message": "a", "context": {"x": [NaN]}}',
+        "decide": b'{"thread_id": "%s", "interrupt_id": "i", "decisions": [{"type": -Infinity}]}',
+    }
+    body = bodies.get(path, b'{"thread_id": "%s", "context": {"x": Infinity}}')
+    headers = {"content-type": "application/json"}
+    async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+        answer = await http.post(f"/agent/{path}", content=body.replace(b"%s", UNKNOWN.encode()))
+    assert (answer.status_code, answer.json()["code"]) == (422, "rejected_input"), answer.text
+    assert "NaN" in answer.json()["error"]
+
+
 async def test_an_id_that_is_none_is_refused(server: LocalServer) -> None:
     """A Last-Event-ID that no stream gave is told so, and starts nothing."""
     async with opened(server.url, AGENT, {"message": "a"}, {"Last-Event-ID": "7"}) as stream:

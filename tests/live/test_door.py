@@ -23,6 +23,9 @@ ELSEWHERE = {
     "through a proxy": {"X-Forwarded-For": "203.0.113.7"},
     "through a proxy that says so otherwise": {"Forwarded": "for=203.0.113.7"},
     "through a proxy that only names itself": {"Via": "1.1 proxy"},
+    "through a proxy that tells the address": {"X-Real-IP": "203.0.113.7"},
+    "by a name that is none": {"Host": "[::1"},
+    "from an origin that is none": {"Origin": "http://["},
     "from another site's page": {"Origin": "https://attacker.example"},
     "from a page without a home": {"Origin": "null"},
     "from another port's page": {"Origin": "http://127.0.0.1:1"},
@@ -43,6 +46,9 @@ async def test_what_comes_from_elsewhere(server: LocalServer, how: str) -> None:
     for answer in answers:
         assert answer.status_code == 403
         assert "STEADY_" in answer.json()["detail"]
+        if answer.url.path == "/agent/stream":
+            assert answer.json()["error"] == answer.json()["detail"]
+            assert answer.json()["code"] == "unauthorized"
     if "Host" not in headers:
         with pytest.raises(InvalidStatus, match="403"):
             async with connect(socket_url(server, "/ws/chat"), additional_headers=headers):

@@ -69,6 +69,9 @@ async def test_messages_a_minute(user: AgentClient, request: pytest.FixtureReque
             answer = await http.post(path, json=body)
             assert answer.status_code == 429
             assert 0 < int(answer.headers["retry-after"]) <= 60
+            if path != "/runs/wait":
+                assert answer.json()["code"] == "too_many"
+                assert "Try again in" in answer.json()["error"]
     somebody_else = AgentClient(user.url, token=token_of("somebody else"))
     async with somebody_else as other, other.stream("Hello.") as run:
         assert await run.text()
@@ -123,12 +126,14 @@ async def test_streams_at_a_time(limited: LocalServer, request: pytest.FixtureRe
         with pytest.raises(InvalidStatus) as refused:
             await stack.enter_async_context(opened("ada"))
         assert refused.value.response.status_code == 429
+        assert json.loads(refused.value.response.body or b"")["code"] == "too_many"
         assert int(refused.value.response.headers["retry-after"]) > 0
         for _ in range(2):
             await stack.enter_async_context(opened("eve"))
         with pytest.raises(InvalidStatus) as full:
             await stack.enter_async_context(opened("eve"))
         assert full.value.response.status_code == 503
+        assert json.loads(full.value.response.body or b"")["code"] == "refused"
         await last.close()
         async with asyncio.timeout(5):
             while True:
@@ -151,9 +156,15 @@ async def test_large_things(user: AgentClient, request: pytest.FixtureRequest) -
                 "/chat/stream": {"question": words},
                 "/runs/wait": {"assistant_id": "agent", "input": said},
             }.items():
-                assert (await http.post(path, json=body)).status_code == status
                 parts = _in_parts(json.dumps(body).encode())
-                assert (await http.post(path, content=parts)).status_code == status
+                for answer in (
+                    await http.post(path, json=body),
+                    await http.post(path, content=parts),
+                ):
+                    assert answer.status_code == status
+                    if path != "/runs/wait":
+                        assert answer.json()["code"] == "rejected_input"
+                        assert answer.json()["error"]
     with pytest.raises(RejectedInput):
         async with user.stream("x" * 2_000) as run:
             await run.text()
