@@ -50,7 +50,7 @@ dev: $(READY)
 	$(BIN)/langgraph dev --port $(PORT) --n-jobs-per-worker 10 --no-browser
 
 test: model
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 # FLAGS are those of `python -m tests.faults --help`: --stock, --frames-off, --url, --markdown...
 faults: $(READY)
