@@ -126,7 +126,7 @@ async def test_a_simple_reader_survives_a_bad_network(server: LocalServer, seed:
     """A loop that posts again with the last id gets each token once, through cuts of all kinds."""
     chance = random.Random(seed)
     kinds = ("rst", "fin", "end", "end_mid")
-    faults = tuple(NetFault(chance.choice(kinds), chance.randint(1, 4000)) for _ in range(5))
+    faults = tuple(NetFault(chance.choice(kinds), chance.randint(1, 1200)) for _ in range(5))
     headers = {"Idempotency-Key": str(uuid.uuid4())}
     body = {"message": "stream 60 tokens at 120 per second"}
     events, place = list[JSON](), ""
@@ -249,7 +249,7 @@ async def test_a_reader_that_leaves_stops_the_run_if_it_asked_to(
     async with opened(server.url, AGENT, body) as run:
         while (await anext(run))["type"] != "token":
             pass
-    await asyncio.to_thread(model.wait_for, lambda m: m.disconnects > before)
+    await asyncio.to_thread(model.wait_for, lambda m: m.disconnects > before, 20.0)
 
 
 async def test_a_tool_that_fails_is_a_result(server: LocalServer, model: ModelServer) -> None:
