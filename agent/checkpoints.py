@@ -16,7 +16,7 @@ import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agent.settings import settings
-from agent.unpacking import serializer
+from agent.unpacking import StoredMessages
 
 if TYPE_CHECKING:
     from agent.postgres import ThreadDatabase
@@ -90,4 +90,4 @@ async def checkpointer() -> AsyncIterator["ThreadFile | ThreadDatabase"]:
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     async with aiosqlite.connect(path) as connection:
         await connection.executescript(_PRAGMAS)
-        yield ThreadFile(connection, serde=serializer())
+        yield ThreadFile(connection, serde=StoredMessages())

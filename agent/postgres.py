@@ -9,7 +9,7 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from agent.unpacking import serializer
+from agent.unpacking import StoredMessages
 
 _MOST_CONNECTIONS = 20
 _WAIT_SECONDS = 30.0  # for a free connection, and so for a database that restarts
@@ -80,6 +80,6 @@ async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
         open=False,
     )
     async with pool:
-        saver = ThreadDatabase(pool, serde=serializer())
+        saver = ThreadDatabase(pool, serde=StoredMessages())
         await saver.setup()
         yield saver

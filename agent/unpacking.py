@@ -11,7 +11,6 @@ from langgraph.checkpoint.serde.jsonplus import (
     EXT_DELTA_SNAPSHOT,
     EXT_PYDANTIC_V2,
     JsonPlusSerializer,
-    _msgpack_ext_hook,
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
@@ -21,21 +20,23 @@ _KNOWN: dict[tuple[str, str], type[BaseMessage]] = {
 }
 
 
-def serializer() -> JsonPlusSerializer:
-    """LangGraph's own, but for messages that were written with just the fields of today."""
-    return JsonPlusSerializer(__unpack_ext_hook__=_unpack)
+class StoredMessages(JsonPlusSerializer):
+    """LangGraph's serializer, but for messages that were written with just the fields of today."""
 
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        kind, packed = data
+        return self._unpacked(packed) if kind == "msgpack" else super().loads_typed(data)
 
-def _unpack(code: int, data: bytes) -> Any:
-    if code == EXT_DELTA_SNAPSHOT:
-        return _DeltaSnapshot(_unpacked(data))
-    if code == EXT_PYDANTIC_V2:
-        module, name, fields, *_ = _unpacked(data)
-        kind = _KNOWN.get((module, name))
-        if kind is not None and fields.keys() == kind.model_fields.keys():
-            return kind.model_construct(**fields)
-    return _msgpack_ext_hook(code, data)
+    def _unpacked(self, packed: bytes) -> Any:
+        options = ormsgpack.OPT_NON_STR_KEYS
+        return ormsgpack.unpackb(packed, ext_hook=self._made, option=options)
 
-
-def _unpacked(data: bytes) -> Any:
-    return ormsgpack.unpackb(data, ext_hook=_unpack, option=ormsgpack.OPT_NON_STR_KEYS)
+    def _made(self, code: int, packed: bytes) -> Any:
+        if code == EXT_DELTA_SNAPSHOT:
+            return _DeltaSnapshot(self._unpacked(packed))
+        if code == EXT_PYDANTIC_V2:
+            module, name, fields, *_ = self._unpacked(packed)
+            kind = _KNOWN.get((module, name))
+            if kind is not None and fields.keys() == kind.model_fields.keys():
+                return kind.model_construct(**fields)
+        return self._unpack_ext_hook(code, packed)  # other types, as they are allowed

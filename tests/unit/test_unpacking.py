@@ -14,8 +14,9 @@ from langchain_core.messages import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from pydantic import BaseModel
 
-from agent.unpacking import serializer
+from agent.unpacking import StoredMessages
 
 CALL = {"name": "calculate", "args": {"expression": "6 * 7"}, "id": "call-1", "type": "tool_call"}
 USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
@@ -30,6 +31,12 @@ MESSAGES: list[BaseMessage] = [
 ]
 
 
+class Plan(BaseModel):
+    """A type of a user's own, in a state of their own."""
+
+    steps: list[str]
+
+
 def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other and one.__dict__ == other.__dict__
 
@@ -38,14 +45,29 @@ def same(one: Any, other: Any) -> bool:
 def test_a_message_is_the_same(message: BaseMessage) -> None:
     """In its kind, its fields, those that were set, and in what is written of it again."""
     written = JsonPlusSerializer().dumps_typed(message)
-    ours, checked = serializer().loads_typed(written), JsonPlusSerializer().loads_typed(written)
+    ours, checked = StoredMessages().loads_typed(written), JsonPlusSerializer().loads_typed(written)
     assert same(ours, checked)
     assert ours.model_fields_set == checked.model_fields_set
-    assert serializer().dumps_typed(ours) == written
+    assert StoredMessages().dumps_typed(ours) == written
 
 
 @pytest.mark.parametrize("wrapped", [{"messages": MESSAGES}, _DeltaSnapshot(MESSAGES)])
 def test_a_state_is_the_same(wrapped: Any) -> None:
     """So are all messages of a state, or of a snapshot of a delta channel."""
     written = JsonPlusSerializer().dumps_typed(wrapped)
-    assert serializer().loads_typed(written) == JsonPlusSerializer().loads_typed(written)
+    assert StoredMessages().loads_typed(written) == JsonPlusSerializer().loads_typed(written)
+
+
+@pytest.mark.parametrize("value", [Plan(steps=["one"]), {"plans": [Plan(steps=["two"])]}])
+def test_types_of_others_come_back_as_themselves(value: Any) -> None:
+    """What is no message is read as LangGraph reads it: a model is a model, and no dict."""
+    written = JsonPlusSerializer().dumps_typed(value)
+    assert StoredMessages().loads_typed(written) == value
+
+
+def test_what_is_not_allowed_is_not_made() -> None:
+    """An allowlist holds as it does for LangGraph's own; messages are always read."""
+    written = JsonPlusSerializer().dumps_typed({"plan": Plan(steps=["one"]), "said": MESSAGES[0]})
+    strict = StoredMessages(allowed_msgpack_modules=None).loads_typed(written)
+    assert strict == JsonPlusSerializer(allowed_msgpack_modules=None).loads_typed(written)
+    assert strict["plan"] == {"steps": ["one"]}
