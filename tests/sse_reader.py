@@ -1,7 +1,8 @@
 """Reading the chat routes as any program would: HTTP, lines of `data:`, and ids to go on from."""
 
+import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import httpx
@@ -57,6 +58,22 @@ async def ask(url: str, path: str, body: JSON, headers: dict[str, str] | None = 
     async with opened(url, path, body, headers) as stream:
         assert stream.response.status_code == 200, stream.response.text
         return await stream.rest()
+
+
+async def ask_in_parts(url: str, path: str, body: JSON, chance: random.Random) -> list[JSON]:
+    """All events, by a reader who is cut off again and again, and posts with the last id."""
+    events, place, parts = list[JSON](), "", 0
+    while not events or events[-1]["type"] != "done":
+        parts += 1
+        headers = {"Last-Event-ID": place} if place else {}
+        async with opened(url, path, body, headers) as stream:
+            assert stream.response.status_code == 200, stream.response.text
+            for _ in range(chance.randint(1, 6)):
+                with suppress(StopAsyncIteration):
+                    events.append(await anext(stream))
+            place = stream.last_event_id
+    assert parts > 1
+    return events
 
 
 def text_of(events: list[JSON]) -> str:

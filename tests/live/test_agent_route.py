@@ -14,7 +14,7 @@ from client.local import LocalServer
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
-from tests.sse_reader import JSON, ask, opened, text_of
+from tests.sse_reader import JSON, ask, ask_in_parts, opened, text_of
 
 AGENT = "/agent/stream"
 QUESTION = "What is 6 x 7, over SSE?"
@@ -81,18 +81,8 @@ async def test_a_thread_goes_on(server: LocalServer, model: ModelServer) -> None
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_post_with_the_last_event_id_goes_on(server: LocalServer, seed: int) -> None:
     """A reader cut off after any event, who posts the same again, misses and repeats nothing."""
-    chance = random.Random(seed)
     body = {"message": "stream 60 tokens at 120 per second", "modes": ["messages", "updates"]}
-    events, place, parts = list[JSON](), "", 0
-    while not events or events[-1]["type"] != "done":
-        parts += 1
-        headers = {"Last-Event-ID": place} if place else {}
-        async with opened(server.url, AGENT, body, headers) as stream:
-            for _ in range(chance.randint(1, 6)):
-                with suppress(StopAsyncIteration):
-                    events.append(await anext(stream))
-            place = stream.last_event_id
-    assert parts > 1
+    events = await ask_in_parts(server.url, AGENT, body, random.Random(seed))
     assert text_of(events) == TEXT
     kinds = [event["type"] for event in without_times(events)]
     nodes = [event["node"] for event in events if event["type"] == "update"]

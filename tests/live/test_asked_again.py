@@ -3,7 +3,6 @@
 import random
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import pytest
 
@@ -12,7 +11,7 @@ from client.local import LocalServer
 from tests.live.test_agent_route import without_times
 from tests.live.test_websocket import heard, say, talking, turn
 from tests.model_server import ModelServer, Reply, ToolCall
-from tests.sse_reader import JSON, ask, opened, text_of
+from tests.sse_reader import JSON, ask, ask_in_parts, opened, text_of
 
 TOKENS = tuple(f"{' ' if n else ''}word{n}" for n in range(60))
 SLOW = Reply(TOKENS, tokens_per_second=120)
@@ -59,20 +58,9 @@ async def test_a_cut_is_gone_on_after(
     server: LocalServer, agent: AgentClient, model: ModelServer, way: str
 ) -> None:
     """A reader cut off after any event, who posts the same again, misses and repeats nothing."""
-    chance = random.Random(way)
     body = await WAYS[way](agent, model)
     runs = len(await agent.runs.list(body["thread_id"]))
-    events, place, parts = list[JSON](), "", 0
-    while not events or events[-1]["type"] != "done":
-        parts += 1
-        headers = {"Last-Event-ID": place} if place else {}
-        async with opened(server.url, f"/agent/{way}", body, headers) as stream:
-            assert stream.response.status_code == 200, stream.response.text
-            for _ in range(chance.randint(1, 6)):
-                with suppress(StopAsyncIteration):
-                    events.append(await anext(stream))
-            place = stream.last_event_id
-    assert parts > 1
+    events = await ask_in_parts(server.url, f"/agent/{way}", body, random.Random(way))
     assert text_of(events) == TEXT
     assert [event["type"] for event in events].count("run_started") == 1
     assert len(await agent.runs.list(body["thread_id"])) == runs + 1
