@@ -27,7 +27,6 @@ from client import (
     TooMany,
     to_json,
 )
-from client.errors import translated
 from client.reconnect import is_transient
 
 HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is told in the stream
@@ -44,7 +43,17 @@ _STATUS = {
     "run_lost": 410,
 }
 
-__all__ = ["HEAD_SECONDS", "Chat", "ChatError", "Placed", "Run", "begun", "first_awaited", "stop"]
+__all__ = [
+    "HEAD_SECONDS",
+    "Chat",
+    "ChatError",
+    "Placed",
+    "Run",
+    "begun",
+    "first_awaited",
+    "stop",
+    "undo",
+]
 
 T = TypeVar("T")
 Placed = tuple[str | None, JSON]
@@ -184,13 +193,6 @@ class Chat:
                 raise RejectedInput(f"{place!r} is no event's id: give one of a stream, whole.")
             return self._agent.runs.join(thread_id, run_id, after)
 
-    async def roll_back(self, run: Run) -> None:
-        """Undoes a run, if the server has it and it has not ended. Raises ChatError."""
-        if run.run_id is None or run.thread_id is None:
-            return
-        with told(), suppress(NotFound), translated(self._agent.url):
-            await self._agent.sdk.runs.cancel(run.thread_id, run.run_id, action="rollback")
-
     async def stop(self, place: RunPlace) -> None:
         """Stops the run. Raises ChatError."""
         with told():
@@ -201,6 +203,12 @@ async def stop(run: Run) -> None:
     """Stops a run that is being told. Raises ChatError."""
     with told():
         await run.stop()
+
+
+async def undo(run: Run) -> None:
+    """Undoes a run that is being told; one that is gone needs no more. Raises ChatError."""
+    with told(), suppress(NotFound):
+        await run.stop("rollback")
 
 
 async def begun(run: Run) -> AsyncGenerator[Placed]:

@@ -38,12 +38,8 @@ _CODES = {  # the client's
     429: "too_many",
     503: "refused",
 }
-_HELD_OPEN = {
-    "stream",
-    "join",
-    "wait",
-    "a2a",
-}  # in a path: as long as a run
+# In a path: what is answered for as long as a run goes on.
+_HELD_OPEN = {"stream", "join", "wait", "a2a"}
 _DEVELOPER_ONLY = ("/deploy", "/internal")  # what `langgraph dev` adds for its developer
 _PAGE_POLICY = "; ".join(
     [

@@ -34,7 +34,7 @@ from agent.bodies import (
     TurnFrame,
     first_fault,
 )
-from agent.chat import Chat, ChatError, Run, begun, stop
+from agent.chat import Chat, ChatError, Run, begun, stop, undo
 from agent.settings import Settings
 
 PROTOCOL = "steady.v1"
@@ -194,7 +194,7 @@ class Conversation:
         try:
             if frame.multitask_strategy == "rollback":
                 self._is_undone = True
-                await self._chat.roll_back(self._run)
+                await undo(self._run)
             else:
                 await stop(self._run)
         except ChatError:
@@ -234,11 +234,8 @@ class Conversation:
             if is_to_stop:
                 await stop(run)
             async with aclosing(await begun(run)) as events:
-                await self._undo_if_asked(run)
                 async for event_id, event in events:
                     self._thread_id = _uuid(run.thread_id) or self._thread_id
-                    if event["type"] == "run_started":
-                        await self._undo_if_asked(run)
                     await self._say_of_turn(event_id, event)
         except ChatError as error:
             for event in error.events:
@@ -246,11 +243,6 @@ class Conversation:
         finally:
             self._run = None
             self._gives_way = self._is_undone = False
-
-    async def _undo_if_asked(self, run: Run) -> None:
-        """When it was asked for, the server may not have had the run."""
-        if self._is_undone:
-            await self._chat.roll_back(run)
 
     async def _say_of_turn(self, event_id: str | None, event: JSON) -> None:
         """A run that is undone is no more at the server: to its reader it was stopped."""

@@ -177,8 +177,7 @@ async def bench(
     """Measure a server's streams: first token, gaps, tokens a second, bytes a token."""
     from client.bench_show import show_bench
 
-    chosen = modes
-    return await show_bench(agent.url, chosen, question, streams, max(runs, streams), assistant)
+    return await show_bench(agent.url, modes, question, streams, max(runs, streams), assistant)
 
 
 @cli.command()

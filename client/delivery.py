@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
+from langgraph_sdk.schema import CancelAction
+
 from client.cursor import Cursor
 from client.errors import (
     GO_ON,
@@ -79,7 +81,7 @@ class Delivery:
         self._stored = stored
         self._is_new_thread = is_new_thread
         self._was_read = was_read
-        self._is_to_stop = False
+        self._to_end_with: CancelAction | None = None
         self._posts = 0
         self._place = Place(stored)
         self._deadlines = Deadlines(limits)
@@ -121,14 +123,14 @@ class Delivery:
                 waits = self._delays(cause) if waits is None or worked else waits
                 await self._wait(waits, cause)
 
-    async def stop(self) -> None:
+    async def stop(self, action: CancelAction) -> None:
         """Cancels the run at the server: now, or as soon as the server has it."""
-        self._is_to_stop = True
+        self._to_end_with = action
         if self.run_id is None and self._posts:  # its answer may be on the way, or lost
             self.run_id = await self._wire.find(self.thread_id, self._request_id)
         if self.run_id is not None:
-            await self._wire.cancel(self.thread_id, self.run_id)
-            self._is_to_stop = False
+            await self._wire.cancel(self.thread_id, self.run_id, action)
+            self._to_end_with = None
 
     async def settle(self) -> str:
         """The run's status, once it has ended or some seconds have passed."""
@@ -174,8 +176,8 @@ class Delivery:
                     return
 
     async def _stop_if_asked(self) -> None:
-        if self._is_to_stop:
-            await self.stop()
+        if self._to_end_with is not None:
+            await self.stop(self._to_end_with)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Parts]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from langgraph_sdk.schema import CancelAction
+
 from client.coalesce import coalesced
 from client.cursor import Cursor
 from client.decisions import waiting
@@ -129,9 +131,13 @@ class Run:
         values: JSON = self._delivery.state["values"]
         return values
 
-    async def stop(self) -> None:
-        """Cancels the run, as soon as the server has it; the stream ends with status `stopped`."""
-        await self._delivery.stop()
+    async def stop(self, action: CancelAction = "interrupt") -> None:
+        """Cancels the run, as soon as the server has it; the stream ends with status `stopped`.
+
+        With `rollback` the run is undone: the thread is as it was before it, and the server no
+        longer knows the run, so that its stream may also raise RunLost.
+        """
+        await self._delivery.stop(action)
 
     def decide(self, decided: Sequence[JSON], interrupt_id: str | None = None) -> "Run":
         """The rest of the run, which ended `interrupted`: `AgentClient.decide` says how.

@@ -97,7 +97,7 @@ export function overSocket(threadId, frame) {
     let isOpen = false;
     socket.addEventListener("open", () => {
       isOpen = true;
-      if (!last) socket.send(JSON.stringify(frame.type === "message" ? { ...frame, key } : frame));
+      if (!last) socket.send(JSON.stringify({ ...frame, key }));
     });
     try {
       for await (const { event_id: id = null, ...event } of received) {
