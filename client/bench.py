@@ -125,18 +125,39 @@ def _message(name: str, data: Any) -> JSON | None:
     return found[-1] if found else None
 
 
-async def load(
-    url: str, mode: Mode, question: str, *, streams: int, runs: int, assistant: str = "agent"
+@dataclass(frozen=True)
+class Load:
+    """`runs` runs in each mode: `streams` at a time or, where set, `runs_per_second` begun.
+
+    At a rate, a run begins when it is due, however many are open: a server that falls behind is
+    not spared.
+    """
+
+    runs: int = 5
+    streams: int = 1
+    runs_per_second: float | None = None
+
+    def __str__(self) -> str:
+        if self.runs_per_second:
+            return f"{self.runs} runs a mode, {self.runs_per_second:g} begun a second"
+        return f"{self.runs} runs a mode, {self.streams} at a time"
+
+
+async def under(
+    load: Load, url: str, mode: Mode, question: str, assistant: str = "agent"
 ) -> list[Heard]:
-    """`runs` runs, at most `streams` at a time."""
-    free, limits = asyncio.Semaphore(streams), httpx.Limits(max_connections=None)
+    """What is heard of the streams of a load, in one mode."""
+    paced = load.runs_per_second is not None
+    free = asyncio.Semaphore(load.runs if paced else load.streams)
+    limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, limits=limits) as http:
 
-        async def one() -> Heard:
+        async def one(number: int) -> Heard:
+            await asyncio.sleep(number / load.runs_per_second if load.runs_per_second else 0)
             async with free:
                 return await run_stream(http, mode, question, assistant)
 
-        return list(await asyncio.gather(*(one() for _ in range(runs))))
+        return list(await asyncio.gather(*map(one, range(load.runs))))
 
 
 @dataclass(frozen=True)

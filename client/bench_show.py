@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from client.bench import Figures, figures, load, percentile
+from client.bench import Figures, Load, figures, percentile, under
 from client.events import Mode
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -14,10 +14,10 @@ _console = Console()
 
 
 async def show_bench(
-    url: str, modes: Sequence[Mode], question: str, streams: int, runs: int, assistant: str
+    url: str, modes: Sequence[Mode], question: str, load: Load, assistant: str
 ) -> int:
     """Runs it in each mode and prints a table and a histogram; 1 if any run failed."""
-    table = Table(title=f"{url}: {runs} runs a mode, {streams} at a time", title_justify="left")
+    table = Table(title=f"{url}: {load}", title_justify="left")
     for head in (
         "mode",
         "first text p50",
@@ -31,8 +31,7 @@ async def show_bench(
         table.add_column(head, justify="left" if head == "mode" else "right")
     found: dict[Mode, Figures] = {}
     for mode in modes:
-        heard = await load(url, mode, question, streams=streams, runs=runs, assistant=assistant)
-        found[mode] = figures(heard)
+        found[mode] = figures(await under(load, url, mode, question, assistant))
         table.add_row(mode, *_cells(found[mode]))
     _console.print(table)
     for mode, told in found.items():

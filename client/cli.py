@@ -166,18 +166,31 @@ async def doctor(agent: Any, assistant: str) -> int:
 @cli.command()
 @click.option("--streams", default=1, show_default=True, type=click.IntRange(1), help="At a time.")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="In each mode.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Runs begun a second, however many are open; unset: --streams at a time.",
+)
 @click.option("--question", default="Count from one to thirty in words.", show_default=True)
 @in_modes
 @with_assistant
 @at_url
 @served
 async def bench(
-    agent: Any, streams: int, runs: int, question: str, modes: tuple[Mode, ...], assistant: str
+    agent: Any,
+    streams: int,
+    runs: int,
+    rate: float | None,
+    question: str,
+    modes: tuple[Mode, ...],
+    assistant: str,
 ) -> int:
     """Measure a server's streams: first token, gaps, tokens a second, bytes a token."""
+    from client.bench import Load
     from client.bench_show import show_bench
 
-    return await show_bench(agent.url, modes, question, streams, max(runs, streams), assistant)
+    load = Load(max(runs, streams), streams, rate)
+    return await show_bench(agent.url, modes, question, load, assistant)
 
 
 @cli.command()

@@ -9,6 +9,7 @@ import pytest
 from client.bench import Heard, figures, percentile
 from client.bench_show import histogram
 from client.local import LocalServer
+from tests.model_server import ModelServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +46,21 @@ async def test_any_server_can_be_measured(server: LocalServer) -> None:
     assert code == 0, told
     assert "messages: gaps between texts" in told
     assert "events: gaps between texts" in told
+
+
+async def test_runs_begin_at_a_rate(server: LocalServer, model: ModelServer) -> None:
+    """At a rate, runs begin while earlier ones are open, though one at a time is the default."""
+    question = "stream 20 tokens at 5 per second"
+    all_open = asyncio.create_task(
+        asyncio.to_thread(model.wait_for, lambda model: model.open_streams >= 4, 60)
+    )
+    code, told = await printed(
+        *("client.cli", "bench", "--url", server.url, "--runs", "4", "--rate", "20"),
+        *("--question", question),
+    )
+    await all_open
+    assert code == 0, told
+    assert "4 runs a mode, 20 begun a second" in " ".join(told.split())
 
 
 async def test_a_server_that_fails_is_told_so(server: LocalServer) -> None:
