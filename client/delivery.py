@@ -84,7 +84,7 @@ class Delivery:
         self._to_end_with: CancelAction | None = None
         self._posts = 0
         self._place = Place(stored)
-        self._deadlines = Deadlines(limits)
+        self.deadlines = Deadlines(limits)
         self._quiet_passes = 0
         self._quiet_waits: Iterator[float] | None = None
         self._opened = self._alive = 0.0
@@ -97,7 +97,6 @@ class Delivery:
 
     async def parts(self) -> AsyncGenerator[Fresh]:
         """What arrived together and is new, with the stream's place after each part."""
-        self._deadlines.start()
         if self.run_id is not None:
             self.status = await self.patiently(self._ask_status)
         waits: Iterator[float] | None = None
@@ -159,7 +158,7 @@ class Delivery:
         async with self._open() as received:
             self._opened = self._alive = time.monotonic()
             await self._stop_if_asked()
-            while (parts := await self._next(received)) is not None:
+            while (parts := await anext(received, None)) is not None:
                 self._alive = time.monotonic()
                 _check_known(parts)
                 if self.run_id is None:
@@ -168,10 +167,9 @@ class Delivery:
                 told = [part for part in parts if part.name != "end"]  # a status says it better
                 fresh = [(place.cursor, part) for part in told if place.take(part)]
                 if fresh:
-                    self._deadlines.hear()
+                    self.deadlines.hear()
                     self._fresh_parts += sum(place.counts(part) for _, part in fresh)
                     yield fresh
-                    self._deadlines.hear()
                 if place.is_unsure:
                     return
 
@@ -199,13 +197,6 @@ class Delivery:
         key, body = {REQUEST_KEY: self._request_id}, self._body
         return {**body, "metadata": key, "config": {"metadata": key}}
 
-    async def _next(self, received: Parts) -> list[Part] | None:
-        try:
-            async with asyncio.timeout(self._deadlines.left_seconds()):
-                return await anext(received, None)
-        except TimeoutError:
-            raise self._deadlines.error() from None
-
     async def _is_over(self, ended_before: bool) -> bool:
         if not ended_before:
             self.status = await self._ask_status()
@@ -230,7 +221,7 @@ class Delivery:
         return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])
 
     def _is_lost(self, error: SteadyError) -> bool:
-        return isinstance(error, NotFound) and (self._was_read or self._deadlines.has_begun)
+        return isinstance(error, NotFound) and (self._was_read or self.deadlines.has_begun)
 
     async def _is_started_again(self, go_on: Callable[[JSON | None], JSON | None]) -> bool:
         """Whether there is a run in the lost one's place; else it had ended, and `state` is how."""
@@ -271,11 +262,7 @@ class Delivery:
         seconds = next(waits, None)
         if seconds is None or asked_seconds > self._patience_seconds(cause):
             raise self._given_up(cause) from cause
-        try:
-            async with asyncio.timeout(self._deadlines.left_seconds()):
-                await asyncio.sleep(max(seconds, asked_seconds))
-        except TimeoutError:
-            raise self._deadlines.error() from cause
+        await asyncio.sleep(max(seconds, asked_seconds))
 
     def _given_up(self, cause: SteadyError | None) -> SteadyError:
         if self.run_id is None and cause is not None:

@@ -1,9 +1,14 @@
 """How long the client waits: every limit and its default."""
 
+import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from client.errors import FirstEventTimedOut, RunTimedOut, SilenceTimedOut, SteadyError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,38 +37,55 @@ class Limits:
 
 
 class Deadlines:
-    """When the limits of one stream pass."""
+    """When the limits of one stream pass, whatever it waits for."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._started: float | None = None
+        self._heard = 0.0
+        self._timer: asyncio.Timeout | None = None
         self.has_begun = False
-        self.start()
 
-    def start(self) -> None:
-        """The stream is asked for now."""
-        self._started = self._heard = time.monotonic()
+    async def keep(self, step: Awaitable[T]) -> T:
+        """What the stream's next step gives, unless a limit passes before: then its error.
+
+        What the reader did between two steps is no silence of the server's.
+        """
+        self._heard = time.monotonic()
+        self._started = self._started or self._heard
+        try:
+            async with asyncio.timeout(self._left_seconds()) as self._timer:
+                return await step
+        except TimeoutError:
+            if self._timer and self._timer.expired():
+                raise self._error() from None
+            raise
+        finally:
+            self._timer = None
 
     def hear(self) -> None:
-        """An event came, or its reader came back for the next: only the server's silence counts."""
+        """The server has told something new."""
         self._heard, self.has_begun = time.monotonic(), True
+        if self._timer and not self._timer.expired():
+            left = self._left_seconds()
+            now = asyncio.get_running_loop().time()
+            self._timer.reschedule(None if left is None else now + left)
 
-    def left_seconds(self) -> float | None:
-        """How long until the first limit passes; None: no limit."""
+    def _left_seconds(self) -> float | None:
         ends = self._ends()
         return ends[0][0] - time.monotonic() if ends else None
 
-    def error(self) -> SteadyError:
-        """What to raise for the limit that passes first."""
+    def _error(self) -> SteadyError:
         _, seconds, kind = self._ends()[0]
         return kind.after(seconds)
 
     def _ends(self) -> list[tuple[float, float, type[RunTimedOut]]]:
         """When each limit passes, what it is, and its error; the first to pass comes first."""
-        limits = self._limits
-        ends = [(self._started, limits.run_seconds, RunTimedOut)]
+        limits, started = self._limits, self._started or 0.0
+        ends = [(started, limits.run_seconds, RunTimedOut)]
         if self.has_begun:
             ends.append((self._heard, limits.silence_seconds, SilenceTimedOut))
         else:
-            ends.append((self._started, limits.first_event_seconds, FirstEventTimedOut))
+            ends.append((started, limits.first_event_seconds, FirstEventTimedOut))
         set_ones = [(since + s, s, kind) for since, s, kind in ends if s is not None]
         return sorted(set_ones, key=lambda end: end[0])

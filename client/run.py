@@ -114,7 +114,12 @@ class Run:
     async def __anext__(self) -> AgentEvent:
         if self._events is None:
             self._events = self._iterate()
-        if (event := await anext(self._events, None)) is not None:
+        try:
+            event = await self._delivery.deadlines.keep(anext(self._events, None))
+        except RunTimedOut as error:
+            self._failure = self._failure or self._located(error)
+            raise self._failure from None
+        if event is not None:
             return event
         if self.done is None:
             raise self._failure or self._left()

@@ -19,6 +19,7 @@ from client import (
 )
 from client.local import LocalServer, free_port
 
+THREAD = "00000000-0000-4000-8000-000000000002"
 RUN = "/threads/t/runs/00000000-0000-4000-8000-000000000001"
 HEAD = (
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
@@ -40,6 +41,23 @@ async def server_that_sends(first: bytes, then: bytes) -> AsyncIterator[tuple[st
         while not gone.done():
             writer.write(then)
             await asyncio.wait([gone], timeout=0.02)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+@asynccontextmanager
+async def server_that_falls_silent(first: bytes | None) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Answers the first request with `first`, and no other; its URL, and what was asked."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(asked) == 1 and first is not None:
+            writer.write(HEAD + first)
+        else:
+            await reader.read()
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
@@ -74,6 +92,38 @@ async def test_a_silent_run_times_out() -> None:
     assert error.last_event_id == "1-0/1/1"
 
 
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [
+        (Limits(run_seconds=0.3), RunTimedOut),
+        (Limits(silence_seconds=0.3), SilenceTimedOut),
+    ],
+)
+async def test_a_server_that_no_longer_answers_times_out(
+    limits: Limits, kind: type[RunTimedOut]
+) -> None:
+    """The limits hold for all that a stream waits for, such as the status of the run it had."""
+    async with server_that_falls_silent(METADATA) as (url, asked):
+        error = await failure(url, limits)
+    assert type(error) is kind
+    assert error.run_id == RUN.rpartition("/")[2]
+    assert [request.split()[0] for request in asked] == [b"POST", b"GET"]
+
+
+async def test_what_is_done_before_a_run_has_the_limits_too() -> None:
+    """Where the runs that are in the way cannot be listed, the stream ends in its own error."""
+    limits = Limits(first_event_seconds=0.3)
+    async with (
+        asyncio.timeout(20),
+        server_that_falls_silent(None) as (url, asked),
+        AgentClient(url, limits=limits) as agent,
+        agent.stream("Hello?", thread_id=THREAD, multitask_strategy="interrupt") as run,
+    ):
+        with pytest.raises(FirstEventTimedOut):
+            await run.text()
+    assert len(asked) == 1
+
+
 async def test_a_dead_connection_is_made_anew() -> None:
     """A connection without even a heartbeat is replaced, until the reconnect limit passes."""
     async with server_that_sends(METADATA, b"") as (url, asked):
@@ -91,7 +141,7 @@ async def test_nobody_there_is_told_within_the_connect_limit() -> None:
 
 async def test_a_whole_run_has_a_limit_and_goes_on_at_the_server(server: LocalServer) -> None:
     """Past `run_seconds` the stream ends; the run can still be joined, and cancelled."""
-    limits = Limits(run_seconds=0.7)
+    limits = Limits(run_seconds=2.0)
     question = "stream 5000 tokens at 50 per second"
     async with AgentClient(server.url, limits=limits) as agent, agent.stream(question) as run:
         with pytest.raises(RunTimedOut) as caught:
