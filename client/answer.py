@@ -136,16 +136,17 @@ class Answer:
             if self._writing.pop(message_id, None) or dropped.told:
                 yield Retry(attempt, message_id, reason)
 
-    def missing(self, state: Any, question_id: str | None) -> set[str]:
+    def missing(self, state: Any, since: str | None) -> set[str]:
         """The messages of this run that the state holds and that have not arrived to their end.
 
-        Where the question is not known, only messages that have begun are looked at.
+        The run's own are those after the one with the id `since`, until a person speaks again.
+        Where that is not known, only messages that have begun are looked at.
         """
         found, is_own = set(), False
         for message in _messages(state):
             message_id = str(message.get("id"))
-            if message.get("type") == "human":
-                is_own = message_id == question_id
+            if message_id == since or message.get("type") == "human":
+                is_own = message_id == since
             elif message_id in self._said or is_own:
                 found |= set() if self._has(message_id) else {message_id}
         return found

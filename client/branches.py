@@ -19,25 +19,25 @@ def branch(history: History) -> Iterator[JSON]:
         at = known.get(_id(parent)) if parent else None
 
 
-def before_message(history: History, message_id: str) -> str:
-    """The checkpoint from which a message can be said anew. Raises NotFound or RejectedInput."""
+def before_message(history: History, message_id: str) -> JSON:
+    """The state from which a message can be said anew. Raises NotFound or RejectedInput."""
     found: JSON | None = None
     for state in branch(history):
         message = next((m for m in _messages(state) if m.get("id") == message_id), None)
         if message is None and found is not None:
-            return _id(state["checkpoint"])
+            return state
         found = message or found
     if found is not None:
         raise RejectedInput("The message is further back than this looks: give a checkpoint.")
     raise NotFound(f"The thread has no message with the id {message_id!r}.")
 
 
-def before_answer(history: History) -> str:
-    """The checkpoint where the last question waits for its answer. Raises RejectedInput."""
+def before_answer(history: History) -> JSON:
+    """The state where the last question waits for its answer. Raises RejectedInput."""
     for state in branch(history):
         messages = _messages(state)
         if messages and messages[-1].get("type") == "human" and state.get("next"):
-            return _id(state["checkpoint"])
+            return state
     raise RejectedInput("The thread has no answer that could be given anew.")
 
 
@@ -52,6 +52,12 @@ def check_unfinished(state: JSON) -> None:
         raise RejectedInput("The thread waits for a person's decision: decide, and it goes on.")
     if not is_unfinished(state):
         raise RejectedInput("There is nothing to go on with: the thread's last run had ended.")
+
+
+def last_message_id(state: JSON) -> str | None:
+    """The id of the state's last message; None where there is none."""
+    messages = _messages(state)
+    return str(messages[-1].get("id")) if messages else None
 
 
 def has_message(state: JSON, message_id: str | None) -> bool:

@@ -21,6 +21,7 @@ import httpx
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import MultitaskStrategy
 
+from client.asked import Asked
 from client.branches import (
     History,
     before_answer,
@@ -28,6 +29,7 @@ from client.branches import (
     check_unfinished,
     has_message,
     is_unfinished,
+    last_message_id,
 )
 from client.decisions import check_fit
 from client.decode import PART_NAMES, WIRE_MODES
@@ -149,9 +151,8 @@ class AgentClient:
             if instead:
                 await self._wire.end_runs(thread, instead)
             if replaces:
-                body["checkpoint_id"] = await self._look_back(
-                    thread, lambda history: before_message(history, replaces)
-                )
+                state = await self._look_back(thread, lambda h: before_message(h, replaces))
+                body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
 
         def rest(state: JSON | None) -> JSON | None:
             """What is left to run, where the server forgot that it ran."""
@@ -165,7 +166,7 @@ class AgentClient:
             thread_id,
             modes,
             nodes=nodes,
-            question_id=question_id,
+            since=question_id,
             cancel_on_leave=cancel_on_leave,
             request_id=request_id,
             before_start=prepare if instead or replaces else None,
@@ -200,8 +201,10 @@ class AgentClient:
             **_given(context=context),
         }
 
-        async def check(thread: str) -> None:
-            check_fit(await self._wire.state(thread), interrupt_id, decided)
+        async def check(thread: str) -> str | None:
+            state = await self._wire.state(thread)
+            check_fit(state, interrupt_id, decided)
+            return last_message_id(state)
 
         return self._run(
             assistant, body, thread_id, modes, request_id=request_id, before_start=check
@@ -223,8 +226,10 @@ class AgentClient:
         """
         body = _on_what_is_there(context)
 
-        async def check(thread: str) -> None:
-            check_unfinished(await self._wire.state(thread))
+        async def check(thread: str) -> str | None:
+            state = await self._wire.state(thread)
+            check_unfinished(state)
+            return last_message_id(state)
 
         return self._run(
             assistant, body, thread_id, modes, request_id=request_id, before_start=check
@@ -242,14 +247,16 @@ class AgentClient:
         """Answers the thread's last question anew, on another branch; the old stays readable."""
         body = _on_what_is_there(context)
 
-        async def go_back(thread: str) -> None:
-            body["checkpoint_id"] = await self._look_back(thread, before_answer)
+        async def go_back(thread: str) -> str | None:
+            state = await self._look_back(thread, before_answer)
+            body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
+            return last_message_id(state)
 
         return self._run(
             assistant, body, thread_id, modes, request_id=request_id, before_start=go_back
         )
 
-    async def _look_back(self, thread_id: str, find: Callable[[History], str]) -> str:
+    async def _look_back(self, thread_id: str, find: Callable[[History], JSON]) -> JSON:
         """What is found in the thread's history, read no further back than it must be."""
         for checkpoints in LOOKS_BACK[:-1]:
             with suppress(NotFound, RejectedInput):
@@ -264,7 +271,8 @@ class AgentClient:
         modes: Iterable[Mode],
         *,
         request_id: str | None = None,
-        before_start: Callable[[str], Awaitable[None]] | None = None,
+        since: str | None = None,
+        before_start: Callable[[str], Awaitable[str | None]] | None = None,
         go_on: Callable[[JSON | None], JSON | None] | None = None,
         **options: Any,
     ) -> Run:
@@ -282,6 +290,7 @@ class AgentClient:
             checked_id(thread_id) if thread_id else _new_thread_id(request_id),
             PART_NAMES & {"metadata", "custom", *chosen},
             body=body,
+            asked=Asked(frozenset(body["stream_mode"]), since),
             request_id=checked_id(request_id, "request") if request_id else None,
             before_start=before_start,
             go_on=go_on,
@@ -290,7 +299,7 @@ class AgentClient:
         decide = partial(
             self.decide, modes=chosen, assistant=assistant, context=body.get("context")
         )
-        return Run(self._wire, delivery, modes=chosen, decide=decide, **options)
+        return Run(self._wire, delivery, decide=decide, **options)
 
     async def info(self) -> JSON:
         """What the server says of itself: versions and flags."""

@@ -5,10 +5,12 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from langgraph_sdk.schema import CancelAction
 
+from client.asked import Asked
 from client.cursor import Cursor
 from client.errors import (
     GO_ON,
@@ -37,7 +39,9 @@ class Delivery:
     """One run's stream: started with `body`, or joined by its `run_id`.
 
     `before_start` is done with the thread's id before each request to start it; it may still
-    change the body. `go_on`, where given, says what to start when the server has lost the run, from
+    change the body, and gives the message after which the run's own will stand, where it knows.
+    `asked` is what the run is asked for; of one that was started elsewhere the server tells it.
+    `go_on`, where given, says what to start when the server has lost the run, from
     the thread's state, which is None where there is none; None is nothing: the run had ended.
     `was_read` says that an earlier reader has read of the run: if it is unknown, it was lost.
 
@@ -59,7 +63,8 @@ class Delivery:
         body: JSON | None = None,
         run_id: str | None = None,
         request_id: str | None = None,
-        before_start: Callable[[str], Awaitable[None]] | None = None,
+        asked: Asked | None = None,
+        before_start: Callable[[str], Awaitable[str | None]] | None = None,
         go_on: Callable[[JSON | None], JSON | None] | None = None,
         is_new_thread: bool = False,
         was_read: bool = False,
@@ -69,6 +74,7 @@ class Delivery:
         self._reconnect = reconnect
         self.thread_id = thread_id
         self.run_id = run_id
+        self.asked = asked or Asked()
         self.status = "pending"
         self.state: JSON = {}
         self.is_proved = False
@@ -98,7 +104,7 @@ class Delivery:
     async def parts(self) -> AsyncGenerator[Fresh]:
         """What arrived together and is new, with the stream's place after each part."""
         if self.run_id is not None:
-            self.status = await self.patiently(self._ask_status)
+            await self.patiently(self._learn)
         waits: Iterator[float] | None = None
         while True:
             ended_before, cause = self.status not in ACTIVE, None
@@ -181,9 +187,11 @@ class Delivery:
     async def _open(self) -> AsyncIterator[Parts]:
         if self.run_id is None and (self._posts or self._may_be_known):  # was the run started?
             self.run_id = await self._wire.find(self.thread_id, self._request_id)
+            if self.run_id is not None and not self._posts:
+                await self._learn()
         if self.run_id is None:
-            if self._before_start:
-                await self._before_start(self.thread_id)
+            if self._before_start and (since := await self._before_start(self.thread_id)):
+                self.asked = replace(self.asked, since=since)
             self._posts += 1
             async with self._wire.start(self.thread_id, self._keyed_body()) as (run_id, parts):
                 self.run_id = run_id
@@ -194,8 +202,8 @@ class Delivery:
                 yield parts
 
     def _keyed_body(self) -> JSON:
-        key, body = {REQUEST_KEY: self._request_id}, self._body
-        return {**body, "metadata": key, "config": {"metadata": key}}
+        noted = {REQUEST_KEY: self._request_id, **self.asked.notes(self._body)}
+        return {**self._body, "metadata": noted, "config": {"metadata": noted}}
 
     async def _is_over(self, ended_before: bool) -> bool:
         if not ended_before:
@@ -216,6 +224,10 @@ class Delivery:
         wait_seconds = next(self._quiet_waits, None)
         await asyncio.sleep(wait_seconds or 0)
         return wait_seconds is not None
+
+    async def _learn(self) -> None:
+        run = await self._wire.run(self.thread_id, str(self.run_id))
+        self.status, self.asked = str(run["status"]), Asked.of(run)
 
     async def _ask_status(self) -> str:
         return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])

@@ -16,7 +16,7 @@ from client.decisions import waiting
 from client.decode import Decoder
 from client.delivery import Delivery, Fresh
 from client.errors import GO_ON, RejectedInput, RunTimedOut, SteadyError, StreamLost, from_state
-from client.events import JSON, AgentEvent, Done, Error, Interrupt, Mode, Status
+from client.events import JSON, AgentEvent, Done, Error, Interrupt, Status
 from client.wire import Wire
 
 Placed = tuple[Cursor | None, AgentEvent]
@@ -37,18 +37,13 @@ class Run:
         wire: Wire,
         delivery: Delivery,
         *,
-        modes: Iterable[Mode] = (),
         nodes: Iterable[str] | None = None,
-        question_id: str | None = None,
         cancel_on_leave: bool = False,
         after: str | None = None,
         decide: Callable[[str, str, Sequence[JSON]], "Run"] | None = None,
     ) -> None:
         self._wire = wire
         self._delivery = delivery
-        self._question_id = question_id
-        self._tells_tokens = "messages" in modes
-        self._tells_state = not {"values", "updates"}.isdisjoint(modes)
         self._cancel_on_leave = cancel_on_leave
         self._decide = decide
         self._after = self._cursor = Cursor.parse(after) if after else None
@@ -247,7 +242,7 @@ class Run:
         return self._decoder.stopped or was_ended
 
     def _missing(self, state: JSON) -> set[str]:
-        return self._decoder.answer.missing(state["values"], self._question_id)
+        return self._decoder.answer.missing(state["values"], self._delivery.asked.since)
 
     def _put_right(self, values: JSON) -> list[AgentEvent]:
         """The last word is the state's; what never arrived of it cannot be put right.
@@ -256,7 +251,7 @@ class Run:
         """
         missing = self._missing(self._delivery.state)
         if missing and (
-            self._tells_state
+            self._delivery.asked.tells_state
             or not self._delivery.is_proved
             or self._decoder.answer.has_begun(missing)
         ):
@@ -271,7 +266,7 @@ class Run:
     def _stopped_words(self, values: JSON) -> list[AgentEvent]:
         """The same; and a message that was begun, and stopped before anything of it went out."""
         unheard = list(self._decoder.answer.unheard(values))
-        return [*self._last_words(values), *(unheard if self._tells_tokens else ())]
+        return [*self._last_words(values), *(unheard if self._delivery.asked.tells_tokens else ())]
 
     async def _in_full(self, failure: SteadyError) -> SteadyError:
         """Some servers tell of an error's kind alone; the thread's state has its words."""

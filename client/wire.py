@@ -12,6 +12,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import CancelAction, RunStatus
 from langgraph_sdk.sse import BytesLineDecoder
 
+from client.asked import metadata_of
 from client.errors import NotFound, ServerGone, StreamLost, from_status, translated
 from client.events import JSON
 from client.limits import Limits
@@ -84,7 +85,11 @@ class Wire:
                 )
         except NotFound:
             return None
-        found = (run["run_id"] for run in runs if _request_of(run) == request_id)
+        found = (
+            run["run_id"]
+            for run in runs
+            if metadata_of(cast(JSON, run)).get(REQUEST_KEY) == request_id
+        )
         return next(found, None)
 
     async def state(self, thread_id: str) -> JSON:
@@ -142,12 +147,6 @@ class Wire:
             ) as response:
                 await _check(response)
                 yield response, read_parts(response)
-
-
-def _request_of(run: Any) -> str | None:
-    """Not every server tells a run's metadata; all tell its config."""
-    told = (run.get("metadata"), (run.get("config") or {}).get("metadata"))
-    return next((each[REQUEST_KEY] for each in told if each and REQUEST_KEY in each), None)
 
 
 async def _check(response: httpx.Response) -> None:

@@ -62,6 +62,10 @@ def test_what_has_not_arrived_to_its_end_is_missing() -> None:
     assert Answer().missing(state, None) == set()
     later = {"messages": [*state["messages"], {**QUESTION, "id": "q2"}, ai("Next.", "m2")]}
     assert told("It is 42.").missing(later, "q") == set()
+    assert Answer().missing(later, "m0") == set()  # a question ends it
+    assert Answer().missing({"messages": [ai("Call.", "m0"), *state["messages"][2:]]}, "m0") == {
+        "m1"
+    }
 
 
 def test_the_last_values_must_hold_all() -> None:
