@@ -26,6 +26,7 @@ from pathlib import Path
 from tests.faults import table
 from tests.faults.deaths import death, judge_death
 from tests.faults.judge import judge
+from tests.faults.model_wire import ModelWire, model_wire
 from tests.faults.outcome import Outcome
 from tests.faults.scenarios import scenario
 from tests.faults.series import CONCURRENCY, run_all, server_for
@@ -42,7 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-n", type=int, default=300, help="scenarios (default %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this scenario alone")
-    parser.add_argument("--deaths", type=int, default=4, help="how often a server is killed")
+    parser.add_argument("--deaths", type=int, default=18, help="how often a server is killed")
     parser.add_argument("--frames-off", action="store_true", help="each token is an event")
     parser.add_argument("--stock", action="store_true", help="the stock SDK too")
     parser.add_argument("--stock-n", type=int, default=150, help="its scenarios")
@@ -58,7 +59,7 @@ def _say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
-async def _ours(options: argparse.Namespace, url: str, model: ModelServer) -> list[Outcome]:
+async def _ours(options: argparse.Namespace, url: str, wire: ModelWire) -> list[Outcome]:
     seeds = range(options.first, options.first + options.n)
     make = partial(scenario, frames=not options.frames_off)
     tell: Callable[[str], None] = _say if options.v else lambda line: None
@@ -68,7 +69,7 @@ async def _ours(options: argparse.Namespace, url: str, model: ModelServer) -> li
     async with Server(url) as server:
         return await run_all(
             map(make, seeds),
-            lambda made: judge(made, server, model, tell),
+            lambda made: judge(made, server, wire, tell),
             concurrency=options.concurrency,
             tell=_tell_wrong,
         )
@@ -80,14 +81,14 @@ def _tell_wrong(outcome: Outcome) -> None:
 
 
 async def _stock(
-    options: argparse.Namespace, url: str, model: ModelServer, resumable: bool
+    options: argparse.Namespace, url: str, wire: ModelWire, resumable: bool
 ) -> list[Outcome]:
     make = partial(scenario, frames=not options.frames_off)
     seeds = range(options.first, options.first + options.stock_n)
     async with Server(url) as server:
         return await run_all(
             map(make, seeds),
-            lambda made: judge_stock(made, server, model, resumable=resumable),
+            lambda made: judge_stock(made, server, wire, resumable=resumable),
             concurrency=options.concurrency,
         )
 
@@ -115,14 +116,14 @@ def main() -> int:
     """Runs what the arguments say; 1 if anything of ours is wrong."""
     options = _arguments()
     tables: dict[str, Sequence[Outcome]] = {}
-    with ModelServer(port=options.model_port) as model:
-        started = server_for(model, frames=not options.frames_off)
+    with ModelServer() as model, model_wire(model, options.model_port) as wire:
+        started = server_for(wire, frames=not options.frames_off)
         with nullcontext() if options.url else started as server:
             url = options.url or server.url
-            ours = asyncio.run(_ours(options, url, model))
+            ours = asyncio.run(_ours(options, url, wire))
             if options.stock and options.seed is None:
                 for name, resumable in (("stock SDK", False), ("stock SDK, resumable", True)):
-                    tables[name] = asyncio.run(_stock(options, url, model, resumable))
+                    tables[name] = asyncio.run(_stock(options, url, wire, resumable))
         if options.seed is None and not options.url:
             ours += asyncio.run(_deaths(options, model))
     _report(options, {"steadystream": ours, **tables})

@@ -7,50 +7,56 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
-from client import AgentClient, Limits, SteadyError, Token
+from client import AgentClient, Limits, Mode, SteadyError
 from client.local import LocalServer, find_config
 from tests.faults import outcome as verdicts
 from tests.faults.heard import Heard
 from tests.faults.outcome import Outcome
 from tests.faults.plan import Plan
-from tests.faults.scenarios import GONE, Scenario
+from tests.faults.scenarios import GONE, MODES, Scenario
 from tests.faults.truth import Server
 from tests.model_script import Reply
 from tests.model_server import ModelServer
 
 HANG_SECONDS = 90.0
 TOKENS = tuple(f"{' ' if n else ''}word{n}" for n in range(200))
-LOST_RUN = GONE | {"not_found"}  # the dev server writes its files now and then: it may forget
+LOST_RUN = frozenset({"run_lost"})  # the dev server forgets the run; its thread is there
 
 
 @dataclass(frozen=True)
 class Death:
-    """The server dies after `after_events` tokens' events; `back` is whether it is restarted."""
+    """The server dies after `after_events` events; `then` is whether it comes back, and whether the
+    reader asked to go on with a run that it lost."""
 
     seed: int
     after_events: int
-    back: bool
+    modes: tuple[Mode, ...]
+    then: Literal["for good", "restarted", "restarted, run resumed"]
 
     @property
     def scenario(self) -> Scenario:
         """What is asked, as a scenario without network faults."""
+        allowed = {"for good": GONE, "restarted": LOST_RUN}
         return Scenario(
             self.seed,
-            f"server killed, {'restarted' if self.back else 'for good'}",
-            ("messages",),
+            f"server killed, {self.then}",
+            self.modes,
             f"Death {self.seed}",
             (Reply(TOKENS, tokens_per_second=50.0),),
             Plan(),
-            reconnect_seconds=40.0 if self.back else 2.0,
-            allowed=LOST_RUN if self.back else GONE,
+            reconnect_seconds=2.0 if self.then == "for good" else 40.0,
+            allowed=allowed.get(self.then, frozenset()),
         )
 
 
 def death(seed: int) -> Death:
     """The death of a seed."""
     rng = random.Random(f"death {seed}")
-    return Death(seed, rng.choice([1, 2, 10, 40]), seed % 2 == 0)
+    modes = rng.choice([("messages",), ("messages", "events"), ("events",), MODES])
+    then = ("for good", "restarted", "restarted, run resumed")[seed % 3]
+    return Death(seed, rng.choice([2, 3, 10, 40]), modes, then)  # type: ignore[arg-type]
 
 
 async def judge_death(
@@ -80,19 +86,21 @@ async def _stream(death: Death, server: LocalServer, tell: Callable[[str], None]
     scenario, heard = death.scenario, Heard()
     limits = Limits(life_seconds=7.0, reconnect_seconds=scenario.reconnect_seconds)
     back: asyncio.Task[LocalServer] | None = None
-    seen = 0
     async with AgentClient(server.url, limits=limits) as agent:
-        run = agent.stream(scenario.question, modes=scenario.modes)
+        run = agent.stream(
+            scenario.question,
+            modes=scenario.modes,
+            resume_lost=death.then == "restarted, run resumed",
+        )
         try:
             async with run:
                 async for event in run:
                     tell(f"{event}")
                     heard.take(event)
-                    seen += isinstance(event, Token)
-                    if seen == death.after_events and server.process and back is None:
+                    if heard.events == death.after_events:
                         await asyncio.to_thread(server.kill)
                         tell("killed")
-                        if death.back:
+                        if death.then != "for good":
                             back = asyncio.create_task(asyncio.to_thread(server.start))
                 text = await run.text()
         except SteadyError as error:
@@ -105,4 +113,5 @@ async def _stream(death: Death, server: LocalServer, tell: Callable[[str], None]
                 await back
         async with Server(server.url) as asked:
             truth = await asked.truth(str(run.thread_id))
+        truth = replace(truth, runs=truth.runs[:1])  # the server may have forgotten the first
         return verdicts.of_end(scenario, heard, text, [*run.tool_calls], truth)

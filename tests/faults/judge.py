@@ -5,15 +5,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from client import AgentClient, Limits, SteadyError
+from client import AgentClient, Limits, Run, SteadyError
 from tests.faults import outcome as verdicts
 from tests.faults.heard import Heard
+from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import MODEL_RETRIES, Scenario
 from tests.faults.truth import Server
 from tests.model_script import place
-from tests.model_server import ModelServer
 
 HANG_SECONDS = 60.0
 _LIMITS = {"connect_seconds": 5.0, "life_seconds": 1.5}
@@ -22,11 +22,11 @@ Tell = Callable[[str], None]
 
 
 async def judge(
-    scenario: Scenario, server: Server, model: ModelServer, tell: Tell = lambda line: None
+    scenario: Scenario, server: Server, wire: ModelWire, tell: Tell = lambda line: None
 ) -> Outcome:
     """The outcome; `tell` hears every event, request and fault as it happens."""
-    model.on(scenario.question, *scenario.replies)
-    began, asked = time.monotonic(), len(model.requests)
+    wire.on(scenario.question, scenario.replies, scenario.model_wire)
+    began, asked = time.monotonic(), len(wire.model.requests)
     heard = Heard()
     async with Proxy(server.url, scenario.plan, tell) as proxy:
         try:
@@ -34,8 +34,8 @@ async def judge(
                 outcome = await _stream(scenario, server, proxy.url, heard, tell)
         except TimeoutError:
             outcome = Outcome(scenario, "hang", f"after {heard.events} events")
-        faults = tuple(proxy.done)
-    if outcome.is_right and (twice := _asked_too_often(scenario, model, asked)):
+        faults = (*proxy.done, *wire.met(scenario.question))
+    if outcome.is_right and (twice := _asked_too_often(scenario, wire, asked)):
         outcome = replace(outcome, verdict="started twice", detail=twice)
     return replace(outcome, faults=faults, seconds=time.monotonic() - began)
 
@@ -46,12 +46,14 @@ async def _stream(
     async with client(scenario, url) as agent:
         run = agent.stream(scenario.question, modes=scenario.modes)
         try:
-            async with run:
-                async for event in run:
-                    tell(f"{event}")
-                    heard.take(event)
-                    await _rest(scenario, heard)
-                text = await run.text()
+            for stays in scenario.leaves:
+                await _read(scenario, run, heard, tell, stays)
+                if run.done is None:
+                    tell(f"left; joins after {run.last_event_id}")
+                    where = str(run.thread_id), str(run.run_id)
+                    run = agent.runs.join(*where, run.last_event_id)
+            await _read(scenario, run, heard, tell)
+            text = await run.text()
             truth = await server.truth(str(run.thread_id))
             return verdicts.of_end(scenario, heard, text, [*run.tool_calls], truth)
         except SteadyError as error:
@@ -61,6 +63,19 @@ async def _stream(
             return Outcome(scenario, "untyped error", f"{type(error).__name__}: {error}")
         finally:
             await server.forget(run.thread_id)
+
+
+async def _read(
+    scenario: Scenario, run: Run, heard: Heard, tell: Tell, stays: int | None = None
+) -> None:
+    """Reads to the end, or leaves after `stays` events."""
+    async with run:
+        async for event in run:
+            tell(f"{event}")
+            heard.take(event)
+            await _rest(scenario, heard)
+            if stays is not None and (stays := stays - 1) <= 0:
+                return
 
 
 def client(scenario: Scenario, url: str) -> AgentClient:
@@ -73,10 +88,10 @@ async def _rest(scenario: Scenario, heard: Heard) -> None:
         await asyncio.sleep(scenario.reader_seconds)
 
 
-def _asked_too_often(scenario: Scenario, model: ModelServer, before: int) -> str:
+def _asked_too_often(scenario: Scenario, wire: ModelWire, before: int) -> str:
     """A run that was started twice has asked the model twice."""
-    since = model.requests[before:]
+    since = wire.model.requests[before:]
     asked = sum(place(request["messages"])[0] == scenario.question for request in since)
     tried = (len(reply.fails) + bool(reply.fault) * MODEL_RETRIES for reply in scenario.replies)
-    wanted = len(scenario.replies) + sum(tried)
+    wanted = len(scenario.replies) + sum(tried) + len(wire.met(scenario.question))
     return f"{asked} model calls for {wanted}" if asked > wanted else ""

@@ -28,26 +28,52 @@ _OTHER_FAULTS = (
 _BROKEN = (Left, Struck, OSError, h11.ProtocolError)
 
 
-class Proxy:
-    """Listens at `url` while the context is open and passes requests on to `upstream_url`.
+Choose = Callable[[h11.Request, bytes], NetFault | None]
 
-    `done` lists the faults that were really done. `tell` hears of each request and fault.
-    """
 
-    def __init__(
-        self, upstream_url: str, plan: Plan, tell: Callable[[str], None] = lambda line: None
-    ) -> None:
-        where = urlsplit(upstream_url)
-        self._upstream = (where.hostname, where.port or 80)
+class Planned:
+    """Chooses each request's fault as a plan says."""
+
+    def __init__(self, plan: Plan) -> None:
         self._start, self._streams = list(plan.start), list(plan.streams)
         self._others, self._random = plan.others, random.Random(plan.seed)
         self._in_a_row = 0
+
+    def __call__(self, request: h11.Request, body: bytes) -> NetFault | None:
+        if self._start and request.method == b"POST" and b"/runs" in request.target:
+            return self._start.pop(0)
+        if b"text/event-stream" in dict(request.headers).get(b"accept", b""):
+            return self._streams.pop(0) if self._streams else None
+        if self._in_a_row < _MOST_IN_A_ROW and self._random.random() < self._others:
+            self._in_a_row += 1
+            return self._random.choice(_OTHER_FAULTS)
+        self._in_a_row = 0
+        return None
+
+
+class Proxy:
+    """Listens at `url` while the context is open and passes requests on to `upstream_url`.
+
+    `plan` says which fault each request meets, or chooses it by the request and its body. `done`
+    lists the faults that were really done. `tell` hears of each request and fault.
+    """
+
+    def __init__(
+        self,
+        upstream_url: str,
+        plan: Plan | Choose,
+        tell: Callable[[str], None] = lambda line: None,
+        port: int = 0,
+    ) -> None:
+        where = urlsplit(upstream_url)
+        self._upstream = (where.hostname, where.port or 80)
+        self._choose = Planned(plan) if isinstance(plan, Plan) else plan
         self._resets = False
         self._peers: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._place = socket.socket()  # bound for as long as we live: nobody else gets the port
         self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._place.bind(("127.0.0.1", 0))
+        self._place.bind(("127.0.0.1", port))
         self._port = self._place.getsockname()[1]
         self._server: asyncio.Server | None = None
         self.url = f"http://127.0.0.1:{self._port}"
@@ -108,8 +134,7 @@ class Proxy:
         request = await client.next_event()
         assert isinstance(request, h11.Request)
         body = b"".join([bytes(piece.data) async for piece in client.body()])
-        is_stream = b"text/event-stream" in dict(request.headers).get(b"accept", b"")
-        fault = self._choose(request, is_stream)
+        fault = self._choose(request, body)
         self._say(f"  {request.method.decode()} {request.target.decode()}")
         if fault and fault.kind == "unsent":
             self._tell(fault)
@@ -120,17 +145,6 @@ class Proxy:
             await _answer(client, fault)
             return
         await self._pass_on(client, request, body, fault)
-
-    def _choose(self, request: h11.Request, is_stream: bool) -> NetFault | None:
-        if self._start and request.method == b"POST" and b"/runs" in request.target:
-            return self._start.pop(0)
-        if is_stream:
-            return self._streams.pop(0) if self._streams else None
-        if self._in_a_row < _MOST_IN_A_ROW and self._random.random() < self._others:
-            self._in_a_row += 1
-            return self._random.choice(_OTHER_FAULTS)
-        self._in_a_row = 0
-        return None
 
     def _tell(self, fault: NetFault) -> None:
         self.done.append(fault)

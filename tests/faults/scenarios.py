@@ -39,6 +39,13 @@ ROWS = {
     "combined": "several in a row",
     "gone": "server never comes back",
 }
+_WIRE_ROWS = {
+    **dict.fromkeys(("rst", "fin", "end_mid", "unsent", "lost"), "model's network: cuts"),
+    "end": "model's network: clean end",
+    **dict.fromkeys(("stall", "throttle", "buffer", "split"), "model's network: slow"),
+    "status": "model's network: 429, 502, 503",
+}
+SEVERAL_ON_THE_WIRE = "model's network: several"
 _WEIGHTS = {
     **dict.fromkeys(("rst", "fin", "end", "end_mid"), 8),
     **dict.fromkeys(("stall", "buffer", "refuse", "reset", "status", "lost", "unsent"), 5),
@@ -48,6 +55,7 @@ _WEIGHTS = {
     "none": 2,
     "gone": 2,
     "model": 10,
+    "wire": 12,
 }
 
 
@@ -56,7 +64,8 @@ class Scenario:
     """One stream and everything that happens to it; `allowed` are error codes that are right.
 
     `kind` is its row in the table. The reader sleeps `reader_seconds` after each of the first
-    `reader_sleeps` events.
+    `reader_sleeps` events; he leaves after each number of events in `leaves`, and joins again.
+    `model_wire` are the faults between agent and model, one for each model call.
     """
 
     seed: int
@@ -70,11 +79,14 @@ class Scenario:
     reconnect_seconds: float = 30.0
     allowed: frozenset[str] = frozenset()
     must_fail: bool = False
+    leaves: tuple[int, ...] = ()
+    model_wire: tuple[NetFault, ...] = ()
 
     def __str__(self) -> str:
         return (
             f"{self.kind} | {'+'.join(self.modes)} | {'; '.join(map(_said, self.replies))} | "
-            f"reader {self.reader_seconds:g}s | {self.plan}"
+            f"reader {self.reader_seconds:g}s, leaves after {[*self.leaves]} | {self.plan} | "
+            f"model: {', '.join(map(str, self.model_wire)) or 'no network fault'}"
         )
 
 
@@ -91,7 +103,7 @@ def _said(reply: Reply) -> str:
 def scenario(seed: int, *, frames: bool = True, model_faults: bool = True) -> Scenario:
     """The scenario of a seed. Without `frames` the model mostly writes at full speed."""
     rng = random.Random(f"{seed} {frames}")
-    weights = {**_WEIGHTS, **({} if model_faults else {"model": 0})}
+    weights = {**_WEIGHTS, **({} if model_faults else {"model": 0, "wire": 0})}
     kind = rng.choices(list(weights), list(weights.values()))[0]
     modes = (rng.choice(MODES),) if rng.random() < 0.6 else rng.choice(_SETS)
     if rng.random() < 0.3:
@@ -106,6 +118,12 @@ def scenario(seed: int, *, frames: bool = True, model_faults: bool = True) -> Sc
         reader_seconds=rng.choice([0.0, 0.0, 0.0, 0.005, 0.02]),
     )
     places = _Places(rng, _size_bytes(made, frames))
+    if kind != "gone" and rng.random() < 0.2:
+        made = replace(
+            made, leaves=tuple(rng.choice([1, 2, 5, 20]) for _ in range(rng.randint(1, 3)))
+        )
+    if kind == "wire":
+        return _with_model_wire(rng, made)
     if kind == "model":
         cuts = (_cut(rng, places),) if rng.random() < 0.4 else ()
         return _with_model_fault(rng, replace(made, plan=Plan(streams=cuts, seed=seed)))
@@ -131,6 +149,36 @@ def _with_model_fault(rng: random.Random, made: Scenario) -> Scenario:
     replies = (*made.replies[:at], changed, *made.replies[at + 1 :])
     allowed = frozenset() if passes else MODEL_FAILED
     return replace(made, kind=kind, replies=replies, allowed=allowed, must_fail=not passes)
+
+
+_MODEL_EVENT_BYTES = 300
+
+
+def _with_model_wire(rng: random.Random, made: Scenario) -> Scenario:
+    """Each model call may fail once and be tried again; where more goes wrong, it may give up."""
+    size = _MODEL_EVENT_BYTES * sum(len(tokens(reply.text)) + 2 for reply in made.replies)
+    places = _Places(rng, size // len(made.replies))
+    faults = tuple(_on_the_wire(rng, places) for _ in range(rng.choice([1, 1, 1, 2, 3])))
+    several = len(faults) > 1
+    return replace(
+        made,
+        kind=SEVERAL_ON_THE_WIRE if several else _WIRE_ROWS[faults[0].kind],
+        model_wire=faults,
+        allowed=MODEL_FAILED if several else frozenset(),
+    )
+
+
+def _on_the_wire(rng: random.Random, places: "_Places") -> NetFault:
+    kind = rng.choice(list(_WIRE_ROWS))
+    if kind == "stall":  # within the model's patience, and beyond it
+        return NetFault("stall", places.draw(), seconds=rng.choice([0.3, 1.0, 4.0]))
+    if kind == "buffer":
+        return NetFault("buffer", seconds=rng.choice([0.3, 1.0]))
+    if kind == "status":
+        return NetFault("status", status=rng.choice([429, 502, 503]), retry_after="0")
+    if kind in ("unsent", "lost"):
+        return NetFault(kind)  # type: ignore[arg-type]
+    return _stream_faults(rng, kind, places)[0]
 
 
 _BASE_BYTES = {"values": 4000, "updates": 2500, "messages": 2000, "events": 12_000}

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from client.local import LocalServer, find_config
+from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome
 from tests.faults.scenarios import MODEL_RETRIES
-from tests.model_server import ModelServer
 
 CONCURRENCY = 10  # as many as the server has run slots
 MODEL_SILENCE_SECONDS = 2.0
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 @contextmanager
-def server_for(model: ModelServer, *, frames: bool = True) -> Iterator[LocalServer]:
+def server_for(wire: ModelWire, *, frames: bool = True) -> Iterator[LocalServer]:
     """A server of this project in a folder of its own, which soon loses patience with its model."""
     env = {
-        "OPENAI_BASE_URL": model.url,
+        "OPENAI_BASE_URL": wire.url,
         "OPENAI_API_KEY": "test-key",
         "STEADY_ENV_FILE": "",
         "STEADY_MODEL_RETRIES": str(MODEL_RETRIES),

@@ -14,12 +14,12 @@ from langgraph_sdk import get_client
 
 from client.decode import WIRE_MODES
 from tests.faults import outcome as verdicts
+from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import Scenario
 from tests.faults.truth import Server, text_of
 from tests.model_script import tokens
-from tests.model_server import ModelServer
 
 HANG_SECONDS = 60.0
 
@@ -55,13 +55,13 @@ class _Read:
 
 
 async def judge_stock(
-    scenario: Scenario, server: Server, model: ModelServer, *, resumable: bool
+    scenario: Scenario, server: Server, wire: ModelWire, *, resumable: bool
 ) -> Outcome:
     """The outcome of the stock SDK, in the first of the scenario's modes."""
     question = f"{scenario.question} ({'resumable' if resumable else 'default'})"
     modes = ("messages",) if "messages" in scenario.modes else scenario.modes[:1]
     scenario = replace(scenario, question=question, modes=modes)
-    model.on(question, *scenario.replies)
+    wire.on(question, scenario.replies, scenario.model_wire)
     began = time.monotonic()
     thread_id = await server.new_thread()
     async with Proxy(server.url, scenario.plan) as proxy:
@@ -70,7 +70,7 @@ async def judge_stock(
                 outcome = await _stream(scenario, server, proxy.url, thread_id, resumable)
         except TimeoutError:
             outcome = Outcome(scenario, "hang")
-        faults = tuple(proxy.done)
+        faults = (*proxy.done, *wire.met(question))
     await server.forget(thread_id)
     return replace(outcome, faults=faults, seconds=time.monotonic() - began)
 
