@@ -1,13 +1,14 @@
 """The patch that wakes the in-memory queue, on the runtime that is installed."""
 
 import asyncio
+import statistics
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from agent import queue_wake
-from client import AgentClient
+from client import AgentClient, RunStarted
 from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer
@@ -70,10 +71,28 @@ def test_it_is_said_in_the_log(server: LocalServer) -> None:
     assert "up to 10 jobs" in told
 
 
-async def test_it_can_be_switched_off(model: ModelServer, tmp_path: Path) -> None:
-    """With STEADY_QUEUE_WAKE=false the runtime is as it came, and answers all the same."""
+async def waits_ms(url: str, runs: int) -> list[int]:
+    """How long each of some runs waited for its first event."""
+    found = list[int]()
+    async with AgentClient(url) as agent:
+        for _ in range(runs + 1):
+            async with agent.stream("unpatched") as run:
+                async for event in run:
+                    if isinstance(event, RunStarted):
+                        found.append(run.elapsed_ms)
+                assert await run.text() == "You said: unpatched"
+    return found[1:]  # the first warms up
+
+
+async def test_it_can_be_switched_off_and_is_still_worth_it(
+    server: LocalServer, model: ModelServer, tmp_path: Path
+) -> None:
+    """With STEADY_QUEUE_WAKE=false the runtime is as it came: a run then waits for the next look.
+
+    When it no longer waits there much longer than with the wake, upstream has mended it.
+    """
     env = server_env(model.url, STEADY_QUEUE_WAKE="false")
-    with LocalServer(find_config(ROOT), env=env, folder=tmp_path) as server:
-        async with AgentClient(server.url) as agent, agent.stream("unpatched") as run:
-            assert await run.text() == "You said: unpatched"
-        assert "Queue wake is on" not in server.log.read_text()
+    with LocalServer(find_config(ROOT), env=env, folder=tmp_path) as plain:
+        unpatched, woken = await waits_ms(plain.url, 8), await waits_ms(server.url, 8)
+        assert "Queue wake is on" not in plain.log.read_text()
+    assert statistics.median(unpatched) > 2 * statistics.median(woken), (unpatched, woken)
