@@ -54,6 +54,7 @@ def one_at_a_time(model: Contestant, size: Size, results: Results) -> None:
     """Single streams: first texts, and costs in each mode."""
     with all_servers(f"{model.url}/v1") as servers:
         everyone = [model, *servers.values()]
+        results.cold_seconds.append(servers[OURS].cold_seconds)
         results.first_texts_ms = attempt(
             "first texts", lambda: asyncio.run(measure.first_texts(everyone, size.rounds)), {}
         )
@@ -89,6 +90,7 @@ def many_at_once(model: Contestant, size: Size, results: Results) -> None:
     for name, server in made.items():
         with ExitStack() as stack:
             contestant = stack.enter_context(server())
+            results.cold_seconds += [contestant.cold_seconds] if name == OURS else []
             found = attempt(
                 f"streams that {name} holds",
                 lambda it=contestant: asyncio.run(measure.capacity(it, size)),
@@ -118,8 +120,6 @@ def main() -> None:
         many_at_once(model, size, results)
         long_threads(size, results)
         results.starts_seconds = attempt("starts", lambda: measure.starts(size, env), {})
-        rounds = min(size.rounds, 3)
-        results.cold_seconds = attempt("cold", lambda: measure.cold_start(env, rounds), [])
     results.seconds = time.monotonic() - STARTED
     told = tables(results)
     print(told)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ MANY_JOBS = 250
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server that is measured."""
+    """A server that is measured; `cold_seconds` is how long it took until it answered."""
 
     name: str
     url: str
     process: psutil.Process
     kind: str = "langgraph"
+    cold_seconds: float = 0.0
 
     async def ask(self, http: httpx.AsyncClient, question: str, mode: Mode = "messages") -> Heard:
         """One stream, read in the way of its kind."""
@@ -95,10 +97,12 @@ def scripted_model() -> Iterator[Contestant]:
 def langgraph_dev(name: str, config: Path, env: dict[str, str], jobs: int) -> Iterator[Contestant]:
     """A `langgraph dev` with that many jobs, in a folder of its own."""
     with TemporaryDirectory() as folder:
-        server = LocalServer(config, env=env, folder=Path(folder), jobs=jobs)
-        with server:
+        began = time.perf_counter()
+        with LocalServer(config, env=env, folder=Path(folder), jobs=jobs) as server:
+            took = time.perf_counter() - began
             assert server.process
-            yield Contestant(name, server.url, psutil.Process(server.process.pid))
+            process = psutil.Process(server.process.pid)
+            yield Contestant(name, server.url, process, cold_seconds=took)
 
 
 @contextmanager
@@ -133,7 +137,7 @@ def all_servers(model_url: str) -> Iterator[dict[str, Contestant]]:
         yield {contestant.name: contestant for contestant in made}
 
 
-def ask_worker(module: str, *arguments: str, env: dict[str, str]) -> dict[str, Any]:
+def ask_worker(module: str, *arguments: str, env: dict[str, str]) -> Any:
     """What a measuring process of its own prints."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(
@@ -141,8 +145,7 @@ def ask_worker(module: str, *arguments: str, env: dict[str, str]) -> dict[str, A
     )
     if done.returncode:
         raise RuntimeError(f"{module} failed: {done.stderr.decode()[-500:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """LangGraph in this process: `graph.astream`, and what it costs. Prints one line of JSON.
 
-python -m tests.bench.inside agent.graph:graph "stream 5000 tokens" 3
+python -m tests.bench.inside agent.graph:graph 3 "stream 5000 tokens" "stream 10 tokens"
 """
 
 import asyncio
@@ -11,7 +11,11 @@ from importlib import import_module
 from typing import Any
 
 
-async def main(graph: Any, question: str, runs: int) -> dict[str, list[float]]:
+async def main(graph: Any, runs: int, questions: list[str]) -> list[dict[str, list[float]]]:
+    return [await costs(graph, runs, question) for question in questions]
+
+
+async def costs(graph: Any, runs: int, question: str) -> dict[str, list[float]]:
     asked = {"messages": [{"role": "user", "content": question}]}
     found: dict[str, list[float]] = {"first_text_seconds": [], "cpu_seconds": [], "seconds": []}
     for number in range(runs + 1):  # the first warms up
@@ -29,4 +33,4 @@ async def main(graph: Any, question: str, runs: int) -> dict[str, list[float]]:
 if __name__ == "__main__":
     module, _, name = sys.argv[1].partition(":")
     made = getattr(import_module(module), name)
-    print(json.dumps(asyncio.run(main(made, sys.argv[2], int(sys.argv[3])))))
+    print(json.dumps(asyncio.run(main(made, int(sys.argv[2]), sys.argv[3:]))))

@@ -5,7 +5,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import httpx
 
 from client.bench import Heard, figures, percentile
 from client.events import Mode
-from tests.bench.contestants import ROOT, Contestant, ask_worker, langgraph_dev
+from tests.bench.contestants import ROOT, Contestant, ask_worker
 
 GAP_LIMIT_SECONDS = 0.25
 TOKENS_PER_SECOND = 50
@@ -145,16 +144,16 @@ def slow_reader(url: str, size: Size, env: dict[str, str]) -> tuple[float, bool]
 def inside(size: Size, env: dict[str, str]) -> dict[str, dict[str, list[float]]]:
     """`graph.astream` in a process of its own, with frames and without."""
     found: dict[str, dict[str, list[float]]] = {}
-    question, runs = f"stream {size.tokens} tokens", str(size.rounds)
+    questions = f"stream {size.tokens} tokens", "stream 10 tokens at 50 per second"
     graphs = {
         "LangGraph in process": ("tests.bench.stock.stock_agent:graph", env),
         "ours in process": ("agent.graph:graph", env),
         "ours in process, frames off": ("agent.graph:graph", {**env, "STEADY_FRAME_SECONDS": "0"}),
     }
     for name, (graph, its_env) in graphs.items():
-        full = ask_worker("tests.bench.inside", graph, question, runs, env=its_env)
-        slow = "stream 10 tokens at 50 per second"
-        paced = ask_worker("tests.bench.inside", graph, slow, str(3 * size.rounds), env=its_env)
+        full, paced = ask_worker(
+            "tests.bench.inside", graph, str(2 * size.rounds), *questions, env=its_env
+        )
         found[name] = {
             "cpu_us": [1e6 * seconds / size.tokens for seconds in full["cpu_seconds"]],
             "tokens_per_second": [size.tokens / seconds for seconds in full["seconds"]],
@@ -182,16 +181,6 @@ def starts(size: Size, env: dict[str, str]) -> dict[str, list[float]]:
                 after.children_user - before.children_user
                 + after.children_system - before.children_system
             )  # fmt: skip
-    return found
-
-
-def cold_start(env: dict[str, str], rounds: int) -> list[float]:
-    """Seconds until a new server answers."""
-    found = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        with langgraph_dev("cold", ROOT / "langgraph.json", env, 10):
-            found.append(time.perf_counter() - started)
     return found
 
 
