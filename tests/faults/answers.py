@@ -4,6 +4,7 @@ import random
 
 from tests.model_script import Fault, Reply, ToolCall
 
+ACTS = "save_note"  # waits for approval
 _LONGEST_SECONDS = 2.0
 _SLOWEST = 30.0
 _REPEATED = ("no ", "ha", "\n", "0", "very, ", "\U0001f389")
@@ -37,9 +38,14 @@ def rate(rng: random.Random, tokens: tuple[str, ...], *, full_speed: float) -> f
 
 
 def replies(rng: random.Random, seed: int, *, full_speed: float) -> tuple[Reply, ...]:
-    """One turn of the model: a plain answer, an empty one, or one or two rounds of tools."""
+    """One turn of the model: a plain answer, an empty one, or some rounds of tools.
+
+    In some of them a person must approve a call before the turn goes on.
+    """
     rounds = rng.choices([0, 1, 2], [70, 15, 15])[0]
     said = [_calling(rng, seed, number, full_speed) for number in range(rounds)]
+    if rng.random() < 0.15:
+        said.insert(rng.randint(0, rounds), _acting(rng, seed, full_speed))
     if rng.random() < 0.05:
         return (*said, Reply(""))
     return (*said, _spoken(rng, text(rng), full_speed))
@@ -66,6 +72,12 @@ def _calling(rng: random.Random, seed: int, number: int, full_speed: float) -> R
     )
     said = () if rng.random() < 0.4 else text(rng, longest=60)
     return _spoken(rng, said, full_speed, calls)
+
+
+def _acting(rng: random.Random, seed: int, full_speed: float) -> Reply:
+    note = {"title": f"Scenario {seed}", "text": "".join(text(rng, longest=60))}
+    said = () if rng.random() < 0.4 else text(rng, longest=60)
+    return _spoken(rng, said, full_speed, (ToolCall(ACTS, note, id=f"act-{seed}"),))
 
 
 _BREAKS = ("disconnect", "end", "stall", "bad_json", "error_event")

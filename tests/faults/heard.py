@@ -23,7 +23,8 @@ from tests.faults.truth import text_of
 @dataclass
 class Heard:
     """`texts` holds each message's text, in the order in which the messages began; `chunks` the
-    same as the events of `events` mode tell it, and `ends` how often each message's end came."""
+    same as the events of `events` mode tell it, and `ends` how often each message's end came.
+    `waits` counts ends that wait for a person: the next run's events follow."""
 
     texts: dict[str, str] = field(default_factory=dict)
     chunks: dict[str, str] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Heard:
     started: bool = False
     retries: int = 0
     events: int = 0
+    waits: int = 0
     done: list[Done] = field(default_factory=list)
     after_done: int = 0
 
@@ -64,6 +66,8 @@ class Heard:
                 self.values = state
             case RunStarted():
                 self.started = True
+            case Done(status="interrupted"):
+                self.waits += 1
             case Done():
                 self.done.append(event)
 

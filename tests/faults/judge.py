@@ -16,6 +16,7 @@ from tests.faults.truth import Server
 from tests.model_script import place
 
 HANG_SECONDS = 60.0
+APPROVE = {"type": "approve"}
 _LIMITS = {"connect_seconds": 5.0, "life_seconds": 1.5}
 
 Tell = Callable[[str], None]
@@ -53,9 +54,16 @@ async def _stream(
                     where = str(run.thread_id), str(run.run_id)
                     run = agent.runs.join(*where, run.last_event_id)
             await _read(scenario, run, heard, tell)
+            calls = run.tool_calls
+            while run.interrupts:
+                run = agent.decide(
+                    str(run.thread_id), run.interrupts[0].id, [APPROVE], modes=scenario.modes
+                )
+                await _read(scenario, run, heard, tell)
+                calls += [call for call in run.tool_calls if call not in calls]
             text = await run.text()
             truth = await server.truth(str(run.thread_id))
-            return verdicts.of_end(scenario, heard, text, [*run.tool_calls], truth)
+            return verdicts.of_end(scenario, heard, text, calls, truth)
         except SteadyError as error:
             tell(f"{type(error).__name__}: {error.message}")
             return verdicts.of_error(scenario, heard, error)

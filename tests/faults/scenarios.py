@@ -82,6 +82,12 @@ class Scenario:
     leaves: tuple[int, ...] = ()
     model_wire: tuple[NetFault, ...] = ()
 
+    @property
+    def approvals(self) -> int:
+        """How often the run waits for a person, who approves; each time another run goes on."""
+        calls = [call.name for reply in self.replies for call in reply.tool_calls]
+        return calls.count(answers.ACTS)
+
     def __str__(self) -> str:
         return (
             f"{self.kind} | {'+'.join(self.modes)} | {'; '.join(map(_said, self.replies))} | "

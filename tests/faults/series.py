@@ -30,11 +30,10 @@ def server_for(wire: ModelWire, *, frames: bool = True) -> Iterator[LocalServer]
         **({} if frames else {"STEADY_FRAME_SECONDS": "0"}),
     }
     config = find_config(Path(__file__).parent)
-    with (
-        TemporaryDirectory(prefix="steady-faults-") as folder,
-        LocalServer(config, env=env, folder=Path(folder)) as running,
-    ):
-        yield running
+    with TemporaryDirectory(prefix="steady-faults-") as folder:
+        env["STEADY_NOTES_DIR"] = f"{folder}/notes"
+        with LocalServer(config, env=env, folder=Path(folder)) as running:
+            yield running
 
 
 async def run_all(

@@ -7,16 +7,21 @@ from typing import Any, Self
 import httpx
 
 from client.events import JSON
+from tests.faults.answers import ACTS
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A thread as the server has it: its state, and the status of each run that was started."""
+    """A thread as the server has it: its state, and the status of each run that was started.
+
+    `approved` are the ids of messages whose calls had to be.
+    """
 
     state: JSON
     runs: tuple[str, ...] = ()
     messages: dict[str, str] = field(default_factory=dict)
     calls: tuple[JSON, ...] = ()
+    approved: tuple[str, ...] = ()
 
 
 class Server:
@@ -47,6 +52,7 @@ class Server:
             tuple(run["status"] for run in runs),
             {m["id"]: text_of(m["content"]) for m in said},
             tuple(_call(call) for m in said for call in m.get("tool_calls") or ()),
+            tuple(m["id"] for m in said if _acts(m)),
         )
 
     async def new_thread(self) -> str:
@@ -69,6 +75,10 @@ class Server:
 def text_of(content: Any) -> str:
     """The text of a message's content."""
     return content if isinstance(content, str) else "".join(b.get("text", "") for b in content)
+
+
+def _acts(message: JSON) -> bool:
+    return any(call["name"] == ACTS for call in message.get("tool_calls") or ())
 
 
 def _call(call: JSON) -> JSON:

@@ -68,6 +68,13 @@ def test_readers_leave_and_join_again() -> None:
     assert {mode for made in leavers for mode in made.modes} == set(MODES)
 
 
+def test_some_turns_wait_for_a_person() -> None:
+    """In each mode there are turns with a call that must be approved before they go on."""
+    waiting = [made for made in MANY if made.approvals]
+    assert len(waiting) > 100
+    assert {mode for made in waiting for mode in made.modes} == set(MODES)
+
+
 def test_without_model_faults_no_model_fails() -> None:
     """Where the model cannot be made to fail, no scenario wants it."""
     made = [scenario(seed, model_faults=False) for seed in range(500)]
