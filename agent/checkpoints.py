@@ -8,6 +8,7 @@ each step before the next but one begins, and a run's last before its stream end
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,32 @@ if TYPE_CHECKING:
 
 # In WAL mode, NORMAL survives a killed process, and may lose the last steps with the power.
 _PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
+_DELETED = "CREATE TABLE IF NOT EXISTS deleted_threads (thread_id TEXT PRIMARY KEY, at REAL);"
 
 
 class ThreadFile(AsyncSqliteSaver):
     """LangGraph's SQLite checkpointer, with copies of threads and runs that are rolled back."""
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Deletes the thread, and notes that it was deleted: the server's list may not know yet."""
+        note = "INSERT OR REPLACE INTO deleted_threads VALUES (?, ?)"
+        await self.setup()
+        async with self.lock:
+            await self.conn.execute(note, (str(thread_id), time.time()))
+        await super().adelete_thread(thread_id)  # and commits both
+
+    async def deleted_threads(self) -> dict[str, float]:
+        """When each thread that is noted was deleted, in seconds since 1970, by its id."""
+        query = "SELECT thread_id, at FROM deleted_threads"
+        async with self.lock, self.conn.execute(query) as rows:
+            return {row[0]: row[1] async for row in rows}
+
+    async def forget_deleted(self, thread_ids: Iterable[str]) -> None:
+        """Removes these notes."""
+        remove = "DELETE FROM deleted_threads WHERE thread_id = ?"
+        async with self.lock:
+            await self.conn.executemany(remove, [(thread_id,) for thread_id in thread_ids])
+            await self.conn.commit()
 
     async def adelete_for_runs(self, run_ids: Iterable[str]) -> None:
         """Deletes what these runs have added to their threads."""
@@ -89,5 +112,5 @@ async def checkpointer() -> AsyncIterator["ThreadFile | ThreadDatabase"]:
     path = settings().steady_threads_file
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     async with aiosqlite.connect(path) as connection:
-        await connection.executescript(_PRAGMAS)
+        await connection.executescript(_PRAGMAS + _DELETED)
         yield ThreadFile(connection, serde=StoredMessages())

@@ -1,4 +1,4 @@
-"""Four small patches of the server, which threads of one's own checkpointer and long lives need.
+"""Five small patches of the server, which threads of one's own checkpointer and long lives need.
 
 Each is applied only where the server has the known shape (langgraph-api 0.16.7, runtime-inmem
 0.36.7), and has a test that fails when upstream makes it needless.
@@ -7,12 +7,16 @@ Each is applied only where the server has the known shape (langgraph-api 0.16.7,
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from starlette.exceptions import HTTPException
+
 KEPT_SECONDS = 600.0  # a run's events, after its end
+
+_turns = WeakValueDictionary[UUID, asyncio.Lock]()  # of each thread's runs
 
 
 def apply() -> None:
@@ -20,6 +24,7 @@ def apply() -> None:
     one_query_for_history(sys.modules.get("langgraph_api._checkpointer._adapter"))
     one_deletion_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
     one_run_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
+    runs_end_before_their_thread(sys.modules.get("langgraph_runtime_inmem.ops"))
     ended_runs_are_forgotten(sys.modules.get("langgraph_runtime_inmem.ops"))
 
 
@@ -68,18 +73,53 @@ def one_run_at_a_time(module: Any) -> bool:
     runs = getattr(module, "Runs", None)
     if runs is None or getattr(runs, "takes_turns", False):
         return False
-    enter, turns = runs.enter, WeakValueDictionary[UUID, asyncio.Lock]()
+    enter = runs.enter
 
     @asynccontextmanager
     async def enter_in_turn(
         run_id: UUID, thread_id: UUID | None, *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        turn = turns.setdefault(thread_id or run_id, asyncio.Lock())
-        async with turn, enter(run_id, thread_id, *args, **kwargs) as done:
+        async with _turn(thread_id or run_id), enter(run_id, thread_id, *args, **kwargs) as done:
             yield done
 
     runs.enter, runs.takes_turns = staticmethod(enter_in_turn), True
     return True
+
+
+def _turn(thread_id: UUID) -> asyncio.Lock:
+    return _turns.setdefault(thread_id, asyncio.Lock())
+
+
+def runs_end_before_their_thread(module: Any) -> bool:
+    """Stops a thread's runs before the thread is deleted, and waits until their workers have left.
+
+    The server forgets the runs alone: their workers go on, and write what they do into a thread
+    that is no more. Whoever may not stop them may not delete the thread, and is told so by it.
+    """
+    threads = getattr(module, "Threads", None)
+    if threads is None or getattr(threads, "stops_runs", False):
+        return False
+    delete = threads.delete
+
+    async def stop_and_delete(conn: Any, thread_id: UUID | str, *args: Any, **kwargs: Any) -> Any:
+        thread = UUID(str(thread_id))
+        active = [run["run_id"] for run in conn.store["runs"] if _is_active(run, thread)]
+        if active:
+            with suppress(HTTPException):
+                await module.Runs.cancel(conn, active, thread_id=thread)
+                async with _turn(thread):
+                    pass
+        return await delete(conn, thread_id, *args, **kwargs)
+
+    threads.delete, threads.stops_runs = staticmethod(stop_and_delete), True
+    return True
+
+
+def _is_active(run: Any, thread_id: UUID) -> bool:
+    """A run with a thread for itself deletes that at its own end, and must not wait for itself."""
+    is_its_own = run["kwargs"].get("temporary", False)
+    is_going_on = run["status"] in ("pending", "running")
+    return run["thread_id"] == thread_id and is_going_on and not is_its_own
 
 
 def ended_runs_are_forgotten(module: Any, kept_seconds: float = KEPT_SECONDS) -> bool:

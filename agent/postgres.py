@@ -1,5 +1,6 @@
 """What `agent.checkpoints` keeps in a file, in PostgreSQL: LangGraph's checkpointer for it."""
 
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,10 +15,41 @@ from agent.unpacking import StoredMessages
 _MOST_CONNECTIONS = 20
 _WAIT_SECONDS = 30.0  # for a free connection, and so for a database that restarts
 _TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+_DELETED = (
+    "CREATE TABLE IF NOT EXISTS deleted_threads (thread_id text PRIMARY KEY, at double precision)"
+)
 
 
 class ThreadDatabase(AsyncPostgresSaver):
     """With copies of threads, and runs that are rolled back."""
+
+    async def setup(self) -> None:
+        await super().setup()
+        async with self._work() as cursor:
+            await cursor.execute(_DELETED)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Deletes the thread, and notes that it was deleted: the server's list may not know yet."""
+        note = (
+            "INSERT INTO deleted_threads VALUES (%s, %s)"
+            " ON CONFLICT (thread_id) DO UPDATE SET at = excluded.at"
+        )
+        async with self._work() as cursor:
+            await cursor.execute(note, (str(thread_id), time.time()))
+            for table in _TABLES:
+                await cursor.execute(f"DELETE FROM {table} WHERE thread_id = %s", (str(thread_id),))  # noqa: S608
+
+    async def deleted_threads(self) -> dict[str, float]:
+        """When each thread that is noted was deleted, in seconds since 1970, by its id."""
+        async with self._work() as cursor:
+            await cursor.execute("SELECT thread_id, at FROM deleted_threads")
+            return {row["thread_id"]: row["at"] async for row in cursor}
+
+    async def forget_deleted(self, thread_ids: Iterable[str]) -> None:
+        """Removes these notes."""
+        remove = "DELETE FROM deleted_threads WHERE thread_id = ANY(%s)"
+        async with self._work() as cursor:
+            await cursor.execute(remove, (list(thread_ids),))
 
     async def adelete_for_runs(self, run_ids: Iterable[str]) -> None:
         """Deletes what these runs have added to their threads."""

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     steady_postgres_uri: SecretStr | None = Field(
         default=None, description="Threads are kept there, and not in the file"
     )
+    database_uri: SecretStr | None = Field(
+        default=None, description="The PostgreSQL that all processes of `make scale` share"
+    )
+    redis_uri: SecretStr | None = Field(default=None, description="And the Redis")
     steady_gguf: Path | None = None
     steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
     steady_queue_wake: bool = True

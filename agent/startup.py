@@ -13,7 +13,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agent import embedded, patches, queue_wake
 from agent.graph import SYSTEM_PROMPT
-from agent.recovery import restore_threads
+from agent.recovery import forget_threads, restore_threads
 from agent.settings import settings
 from agent.tokens import tokens
 from agent.tools import TOOLS
@@ -31,7 +31,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     if settings().steady_queue_wake:
         queue_wake.apply()
     if "langgraph_runtime_inmem" in sys.modules:
-        await _restore_threads()
+        await _mend_lists()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
         yield
@@ -40,11 +40,12 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
             warming.cancel()
 
 
-async def _restore_threads() -> None:
+async def _mend_lists() -> None:
     try:
+        await forget_threads()
         await restore_threads()
     except Exception as error:
-        await log.aerror(f"Threads that a killed server forgot could not be restored: {error}")
+        await log.aerror(f"What a killed server left in its lists could not be mended: {error}")
 
 
 async def _warm_embedded() -> None:

@@ -119,10 +119,10 @@ class AgentClient:
 
         Without `thread_id` a new thread is made. On a thread that is busy with another run it
         raises Conflict, unless `multitask_strategy` says otherwise: `enqueue` waits for that run's
-        end, `interrupt` stops it and keeps what it said, `rollback` undoes it. The run starts when
-        the stream is first read, and goes on if the reader leaves, unless `cancel_on_leave`. Tokens
-        and tool calls are those of the graph's nodes but tools and middleware, or just those of
-        `nodes`.
+        end, `interrupt` stops it and keeps what it said, `rollback` undoes it (RejectedInput where
+        the server cannot: `make scale`). The run starts when the stream is first read, and goes on
+        if the reader leaves, unless `cancel_on_leave`. Tokens and tool calls are those of the
+        graph's nodes but tools and middleware, or just those of `nodes`.
 
         `request_id`, a UUID of yours, makes it safe to ask again, even from another process: a run
         that was started with it is streamed from its beginning, and no second one is started. The

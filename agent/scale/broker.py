@@ -79,7 +79,7 @@ class StreamBroker(BaseRunBroker):
             return await redis_manager.get_client().eval(_WRITE, len(keys), *keys, *asked)
 
         if not is_signal:
-            await lease.still_ours(self._run_id)
+            await lease.still_ours()
         async with self._turn:
             if not await patiently(write):
                 lease.leave(self._run_id)

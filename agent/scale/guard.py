@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 log = structlog.stdlib.get_logger(__name__)
 
-BUSY = "SY409"  # the SQLSTATE that guard.sql raises
+BUSY, UNDO = "SY409", "SY422"  # the SQLSTATEs that guard.sql raises
 _START = 7_305_914  # any number that no other advisory lock has
 _AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
@@ -33,9 +33,17 @@ async def refused(request: Request, error: DBAPIError) -> JSONResponse:
     state = getattr(error.orig, "sqlstate", None)
     if state == BUSY:
         return JSONResponse({"detail": "The thread is busy with another run."}, 409)
+    if state == UNDO:
+        return cannot_undo()
     await log.aerror(f"The database failed a request: {type(error.orig).__name__} ({state})")
     again = {"Retry-After": "1"}
     return JSONResponse({"detail": "The storage did not take it: try again."}, 503, again)
+
+
+def cannot_undo() -> JSONResponse:
+    """The answer to whoever asks for `rollback`, which Aegra does not have."""
+    told = "This server cannot undo a run: `interrupt` stops it and keeps what it said."
+    return JSONResponse({"detail": told}, 422)
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,9 @@
 
 CREATE OR REPLACE FUNCTION steady_admit_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF NEW.execution_params #>> '{behavior,multitask_strategy}' = 'rollback' THEN
+        RAISE EXCEPTION 'No run can be undone here.' USING ERRCODE = 'SY422';
+    END IF;
     IF NEW.execution_params #>> '{behavior,multitask_strategy}' = 'reject' THEN
         PERFORM 1 FROM thread WHERE thread_id = NEW.thread_id FOR UPDATE;
         IF EXISTS (SELECT 1 FROM runs WHERE thread_id = NEW.thread_id
@@ -32,6 +35,24 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- What a worker writes ends with this: from here to its commit, nobody else is given the run.
+CREATE OR REPLACE FUNCTION steady_hold_run(held text, claim text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM runs WHERE run_id = held AND claimed_by = claim FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'The run is another worker''s.' USING ERRCODE = 'SY410';
+    END IF;
+END $$;
+
+-- What a run wrote while its thread was being deleted goes with the thread.
+CREATE OR REPLACE FUNCTION steady_forget_thread() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM checkpoint_writes WHERE thread_id = OLD.thread_id;
+    DELETE FROM checkpoint_blobs WHERE thread_id = OLD.thread_id;
+    DELETE FROM checkpoints WHERE thread_id = OLD.thread_id;
+    RETURN NULL;
+END $$;
+
 CREATE OR REPLACE TRIGGER steady_admit_run BEFORE INSERT ON runs
     FOR EACH ROW EXECUTE FUNCTION steady_admit_run();
 CREATE OR REPLACE TRIGGER steady_begin_run BEFORE UPDATE OF status ON runs
@@ -41,3 +62,5 @@ CREATE OR REPLACE TRIGGER steady_next_run AFTER UPDATE OF status ON runs
     FOR EACH ROW WHEN (OLD.status IN ('pending', 'running')
                        AND NEW.status NOT IN ('pending', 'running'))
     EXECUTE FUNCTION steady_next_run();
+CREATE OR REPLACE TRIGGER steady_forget_thread AFTER DELETE ON thread
+    FOR EACH ROW EXECUTE FUNCTION steady_forget_thread();

@@ -2,19 +2,23 @@
 
 Aegra gives a run to another worker when the lease has passed. The first one learns of it with its
 next heartbeat; what it would write until then, events or checkpoints, would mix with the other's.
-So what is written for a run is written only while the run is known to be ours.
+So each worker claims a run under a name that no other claim has, an event is written only while the
+run is known to be under it, and a checkpoint in one transaction with the proof (`guard.sql`).
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any, NoReturn, cast
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn, TypeVar, cast
 
+import psycopg
 from aegra_api.core import database
-from aegra_api.core.active_runs import active_runs
 from aegra_api.core.orm import Run, get_session_maker
 from aegra_api.services import run_executor
-from aegra_api.services.executor import executor
+from aegra_api.services.worker_executor import WorkerExecutor
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     ChannelVersions,
@@ -28,26 +32,30 @@ from sqlalchemy import select
 
 from agent.scale.patience import patiently
 
-KNOWN_SECONDS = 2.0  # how long an answer holds: far less than a lease
+KNOWN_SECONDS = 2.0  # how long an answer holds for events: far less than a lease
 
 CONNECTION_SECONDS = 5.0  # how long a free one is waited for
+GONE = "SY410"  # the SQLSTATE that guard.sql raises
+_HOLD = "SELECT steady_hold_run(%s, %s)"
 
+T = TypeVar("T")
+
+# The run that the task carries out, and the name under which it claimed it.
+claim: ContextVar[tuple[str, str] | None] = ContextVar("claim", default=None)
 _known: dict[str, float] = {}
 
 
-async def still_ours(run_id: str) -> None:
-    """Ends the task, as losing the lease does, if the run is not this process's to carry out."""
-    if run_id not in active_runs:
+async def still_ours() -> None:
+    """Ends the task, as losing the lease does, if its run is not under its claim any more."""
+    if (ours := claim.get()) is None:
         return
+    run_id, name = ours
     now = time.monotonic()
-    if now - _known.get(run_id, -KNOWN_SECONDS) < KNOWN_SECONDS:
+    if now - _known.get(name, -KNOWN_SECONDS) < KNOWN_SECONDS:
         return
-    owner = await patiently(lambda: _owner(run_id))
-    if not str(owner).startswith(f"{executor._instance_id}-"):
+    if await patiently(lambda: _owner(run_id)) != name:
         leave(run_id)
-    for done in _known.keys() - active_runs.keys():
-        del _known[done]
-    _known[run_id] = now
+    _known[name] = now
 
 
 def leave(run_id: str) -> NoReturn:
@@ -78,9 +86,8 @@ class LeasedSaver(AsyncPostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        await still_ours(str(metadata.get("run_id")))
         put = super().aput
-        return await patiently(lambda: put(config, checkpoint, metadata, new_versions))
+        return await _written(lambda: put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self,
@@ -89,13 +96,33 @@ class LeasedSaver(AsyncPostgresSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        await still_ours(str(config["configurable"].get("run_id")))
         put = super().aput_writes
-        await patiently(lambda: put(config, writes, task_id, task_path))
+        await _written(lambda: put(config, writes, task_id, task_path))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         get = super().aget_tuple
         return await patiently(lambda: get(config))
+
+    async def aget_delta_channel_history(self, **asked: Any) -> Any:
+        get = super().aget_delta_channel_history
+        return await patiently(lambda: get(**asked))
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:
+        """What is written in a pipeline is one transaction; the claim is its last condition."""
+        async with super()._cursor(pipeline=pipeline) as cursor:
+            yield cursor
+            if pipeline and (ours := claim.get()):
+                await cursor.execute(_HOLD, ours)
+
+
+async def _written(put: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await patiently(put)
+    except psycopg.DatabaseError as error:
+        if error.sqlstate == GONE and (ours := claim.get()):
+            leave(ours[0])
+        raise
 
 
 class Pool(AsyncConnectionPool[Any]):
@@ -106,6 +133,33 @@ class Pool(AsyncConnectionPool[Any]):
 
 
 def apply() -> None:
-    """Has Aegra keep its checkpoints with these."""
+    """Has Aegra keep its checkpoints with these, and claim each run under a name of its own."""
     database.AsyncPostgresSaver = LeasedSaver
     database.AsyncConnectionPool = Pool
+    execute = WorkerExecutor._execute_with_lease
+    start, finalize = run_executor.start_run, run_executor.finalize_run
+
+    async def execute_under_a_name(self: Any, run_id: str, worker_name: str) -> None:
+        name = f"{worker_name}-{uuid.uuid4().hex}"
+        claim.set((run_id, name))  # it runs in a task of its own
+        try:
+            await execute(self, run_id, name)
+        finally:
+            _known.pop(name, None)
+
+    WorkerExecutor._execute_with_lease = execute_under_a_name
+
+    async def start_patiently(run_id: str, **kwargs: Any) -> bool:
+        return bool(await patiently(lambda: start(run_id, **kwargs)))
+
+    async def finalize_what_is_ours(run_id: str, *args: Any, **kwargs: Any) -> bool:
+        """What a run came to is told by whoever holds it, as soon as the database is there."""
+
+        async def tell() -> bool:
+            if (ours := claim.get()) and await _owner(run_id) != ours[1]:
+                leave(run_id)
+            return bool(await finalize(run_id, *args, **kwargs))
+
+        return await patiently(tell)
+
+    run_executor.start_run, run_executor.finalize_run = start_patiently, finalize_what_is_ours

@@ -11,10 +11,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from agent.settings import settings
+
+_SHARED = {
+    "DATABASE_URI": ("DATABASE_URL", settings().database_uri),
+    "REDIS_URI": ("REDIS_URL", settings().redis_uri),
+}
 _DEFAULTS = {
+    **{theirs: uri.get_secret_value() for theirs, uri in _SHARED.values() if uri},
     "AEGRA_CONFIG": str(Path(__file__).with_name("aegra.json")),
-    "DATABASE_URL": os.environ.get("DATABASE_URI", ""),
-    "REDIS_URL": os.environ.get("REDIS_URI", ""),
     "REDIS_BROKER_ENABLED": "true",
     "LEASE_DURATION_SECONDS": "9",
     "HEARTBEAT_INTERVAL_SECONDS": "3",
@@ -30,15 +35,18 @@ _DEFAULTS = {
 for _name, _value in _DEFAULTS.items():
     if not os.environ.get(_name):
         os.environ[_name] = _value
-for _name in ("DATABASE_URL", "REDIS_URL"):
-    if not os.environ[_name]:
-        raise SystemExit(f"Set {_name.replace('URL', 'URI')}: all processes share it.")
+if _missing := [ours for ours, (theirs, _) in _SHARED.items() if not os.environ.get(theirs)]:
+    raise SystemExit(
+        f"Set {' and '.join(_missing)}, in the environment or in .env: all processes share it."
+    )
 
 from agent.scale import broker  # noqa: E402 - Aegra reads its settings when it is imported
 
 broker.apply()
 
 from aegra_api.main import app  # noqa: E402
+from fastapi.exception_handlers import request_validation_exception_handler  # noqa: E402
+from fastapi.exceptions import RequestValidationError  # noqa: E402
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 
 from agent import memory, stopping  # noqa: E402
@@ -48,6 +56,16 @@ lease.apply()
 stopping.goes_on_elsewhere = lease.is_given_up
 memory.ROOT = ("users",)  # where Aegra keeps a user's part of the store
 app.add_exception_handler(DBAPIError, guard.refused)
+_unfit = app.exception_handlers.get(RequestValidationError, request_validation_exception_handler)
+
+
+@app.exception_handler(RequestValidationError)
+async def _unfit_or_undone(request: Any, error: Any) -> Any:
+    """Aegra does not know `rollback` as a way to cancel a run."""
+    is_undone = request.query_params.get("action") == "rollback"
+    return guard.cannot_undo() if is_undone else await _unfit(request, error)
+
+
 _lifespan = app.router.lifespan_context
 
 

@@ -2,7 +2,8 @@
 
     python -m tests.bench.scale        prints the tables, and writes them into the README
 
-First the processes are kept as busy as they can be: what tokens a second do they give together?
+First the processes are kept as busy as they can be, one, two and four in turns: what tokens a
+second do they give together, at their best? Two have to give `GOAL` times as many as one.
 Then streams at the pace of a person's reading tell what a run and a frame cost: processor time of
 the servers, of PostgreSQL and of Redis, bytes through Redis, and commits. From these the last table
 says what ten thousand streams need. It is a plain M/G/1 model: a process is one event loop, served
@@ -14,13 +15,12 @@ import argparse
 import asyncio
 import contextlib
 import math
-import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,9 @@ from tests.scale.cluster import Cluster, not_possible, running
 
 COUNTS = (1, 2, 4)
 SECONDS = 20.0
-AT_ONCE = int(os.environ.get("AT_ONCE", "200"))  # streams that keep all processes busy
+AT_ONCE = (100, 200)  # streams that keep all processes busy; which is best, is each count's own
+ROUNDS = 2
+GOAL = 1.5  # of two processes, in tokens a second of one
 WARM_SECONDS = 8.0
 RATE = 50  # tokens a second, of one stream
 SHORT, LONG = 100, 500  # tokens of a run
@@ -165,18 +167,36 @@ async def throughput(cluster: Cluster, question: str, at_once: int, seconds: flo
     return rate
 
 
-async def measure(model_url: str, count: int, seconds: float) -> tuple[float, list[Spent]]:
-    """Tokens a second when busy; and the costs of short and long answers, at a reader's pace."""
+@contextlib.asynccontextmanager
+async def started(model_url: str, count: int) -> AsyncIterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="steady-scale-") as name:
-        env = server_env(model_url, N_JOBS_PER_WORKER=str(AT_ONCE))  # not slots, work is measured
+        env = server_env(model_url, N_JOBS_PER_WORKER=str(max(AT_ONCE)))  # work is measured
         async with running(Path(name), env, count) as cluster:
-            paced = [
-                await load(cluster, f"stream {tokens} tokens at {RATE} per second", 8, seconds)
-                for tokens in (SHORT, LONG)
-            ]
-            asked = f"stream {10 * LONG} tokens at {RATE} per second"
-            rate = await throughput(cluster, asked, AT_ONCE, seconds)
-    return rate, paced
+            yield cluster
+
+
+async def paced(model_url: str, seconds: float) -> tuple[Spent, Spent]:
+    """What short and long answers cost one process, at a reader's pace."""
+    async with started(model_url, 1) as cluster:
+        short, long = [
+            await load(cluster, f"stream {tokens} tokens at {RATE} per second", 8, seconds)
+            for tokens in (SHORT, LONG)
+        ]
+    return short, long
+
+
+async def busiest(model_url: str, rounds: int, seconds: float) -> dict[int, float]:
+    """The most tokens a second that so many processes gave, all measured in turns."""
+    asked = f"stream {10 * LONG} tokens at {RATE} per second"
+    best = dict.fromkeys(COUNTS, 0.0)
+    for at_once in AT_ONCE * rounds:
+        for count in COUNTS:
+            async with started(model_url, count) as cluster:
+                rate = await throughput(cluster, asked, at_once, seconds)
+            best[count] = max(best[count], rate)
+            told = f"{count} processes, {at_once} streams: {rate:,.0f} tokens/s"
+            print(told, file=sys.stderr, flush=True)
+    return best
 
 
 @dataclass(frozen=True)
@@ -231,12 +251,11 @@ def plan(costs: Costs, frames_per_run: float) -> Iterator[tuple[str, str]]:
     yield "PostgreSQL, processor cores", f"{each_second('postgres_cpu'):.1f}"
 
 
-def tables(found: dict[int, tuple[float, list[Spent]]]) -> str:
+def tables(rates: dict[int, float], short: Spent, long: Spent) -> str:
     """All of it, as Markdown."""
-    base = found[min(found)][0]
+    base = rates[1]
     lines = ["| processes | tokens a second, busy | of one process's |", "|---:|---:|---:|"]
-    lines += [f"| {n} | {rate:,.0f} | {rate / base:.2f} |" for n, (rate, _) in found.items()]
-    short, long = found[min(found)][1]
+    lines += [f"| {n} | {rate:,.0f} | {rate / base:.2f} |" for n, rate in rates.items()]
     costs = fitted(short, long)
     lines += ["", "| cost | of a run | of a frame |", "|---|---:|---:|"]
     units = {"server_cpu": ("server CPU, ms", 1e3), "postgres_cpu": ("PostgreSQL CPU, ms", 1e3),
@@ -258,13 +277,10 @@ def tables(found: dict[int, tuple[float, list[Spent]]]) -> str:
     return "\n".join(lines)
 
 
-async def _main(seconds: float) -> dict[int, tuple[float, list[Spent]]]:
+async def _main(rounds: int, seconds: float) -> tuple[dict[int, float], Spent, Spent]:
     with scripted_model() as model:
-        found = {}
-        for count in COUNTS:
-            found[count] = await measure(f"{model.url}/v1", count, seconds)
-            print(f"{count}: {found[count][0]:,.0f} tokens/s", file=sys.stderr, flush=True)
-        return found
+        url = f"{model.url}/v1"
+        return await busiest(url, rounds, seconds), *await paced(url, seconds)
 
 
 def main() -> None:
@@ -273,12 +289,15 @@ def main() -> None:
     quick = parser.parse_args().quick
     if reason := not_possible():
         sys.exit(reason)
-    text = tables(asyncio.run(_main(3.0 if quick else SECONDS)))
+    rates, short, long = asyncio.run(_main(1, 3.0) if quick else _main(ROUNDS, SECONDS))
+    text = tables(rates, short, long)
     print(text)
     if not quick:
         readme = ROOT / "README.md"
         pattern = re.compile(f"{BEGIN}.*?{END}", re.DOTALL)
         readme.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}\n{END}", readme.read_text()))
+    if (times := rates[2] / rates[1]) < GOAL:
+        sys.exit(f"Two processes gave {times:.2f} times the tokens of one: the goal is {GOAL}.")
 
 
 if __name__ == "__main__":

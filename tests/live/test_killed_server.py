@@ -16,6 +16,7 @@ from client import (
     AgentClient,
     Done,
     Interrupt,
+    NotFound,
     RejectedInput,
     Retry,
     Run,
@@ -85,6 +86,48 @@ async def test_what_was_finished_is_there(agent: AgentClient, mortal: LocalServe
     said = [message["content"] for message in await agent.threads.messages(thread_id)]
     assert said[::2] == ["First.", "Second.", "Third.", "Fourth."]
     assert said[1::2] == [f"You said: {question}" for question in said[::2]]
+
+
+async def test_what_was_deleted_stays_deleted(
+    agent: AgentClient, mortal: LocalServer, tmp_path: Path
+) -> None:
+    """A thread's words and its row are gone, though the server's file had them to the last.
+
+    A thread on which nobody spoke lives, and so does one that was made again under its old id.
+    """
+    run, other = agent.stream("Forget this."), agent.stream("Replace this.")
+    await asyncio.gather(run.text(), other.text())
+    gone, anew = str(run.thread_id), str(other.thread_id)
+    new = await agent.threads.create({"topic": "herons"})
+    await asyncio.to_thread(mortal.stop)  # it writes its file
+    file = tmp_path / ".langgraph_api" / ".langgraph_ops.pckl"
+    written = file.read_bytes()
+    assert b"Forget this." in written
+    await asyncio.to_thread(mortal.start)
+    await agent.threads.delete(gone)
+    await agent.threads.delete(anew)
+    await agent.sdk.threads.create(thread_id=anew)
+    await agent.stream("New words.", thread_id=anew).text()
+    for _ in range(2):  # the next server may be killed as soon
+        await asyncio.to_thread(mortal.kill)
+        file.write_bytes(written)  # as if killed before the next time
+        await asyncio.to_thread(mortal.start)
+        with pytest.raises(NotFound):
+            await agent.threads.get(gone)
+        assert (await agent.threads.get(new))["metadata"]["topic"] == "herons"
+        assert await said(agent, anew) == ["New words.", "You said: New words."]
+        assert len(await agent.threads.list()) == 2
+
+
+async def test_a_thread_deleted_during_its_run_stays_deleted(
+    agent: AgentClient, mortal: LocalServer, model: ModelServer
+) -> None:
+    """The run is stopped first, so that it writes nothing more which a start would find."""
+    model.on("Tell me at length.", SLOW)
+    run, _ = await half_an_answer(agent, "Tell me at length.", 3)
+    await agent.threads.delete(str(run.thread_id))
+    await kill_and_start(mortal)
+    assert await agent.threads.list() == []
 
 
 async def half_an_answer(

@@ -62,6 +62,50 @@ async def test_deletions_still_meet(loadable: None, monkeypatch: pytest.MonkeyPa
     assert await delete_two(patched.Threads) == [2]
 
 
+async def worker_is_left_behind(patched: Any) -> bool:
+    """Whether a run's worker still is at work when its thread has been deleted."""
+    (thread_id, run_id), conn = (uuid4(), uuid4()), Waiting([])
+    conn.store["threads"].append({"thread_id": thread_id, "metadata": {}, "status": "busy"})
+    run = {"thread_id": thread_id, "run_id": run_id, "status": "running", "kwargs": {}}
+    conn.store["runs"].append(run)
+    began = asyncio.Event()
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        async with patched.Runs.enter(run_id, thread_id, loop, False) as done:
+            began.set()
+            await done.wait()
+
+    worker = asyncio.create_task(work())
+    await began.wait()
+    await patched.Threads.delete(conn, thread_id)
+    assert conn.store["threads"] == []
+    is_left = not worker.done()
+    worker.cancel()
+    return is_left
+
+
+async def test_a_deleted_threads_worker_still_goes_on(
+    loadable: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unpatched, a thread's run goes on after its thread; patched, it has ended before."""
+    from langgraph_runtime_inmem import inmem_stream, ops
+
+    async def nothing(*args: Any) -> None:
+        pass
+
+    await inmem_stream.start_stream()
+    monkeypatch.setattr(ops, "_delete_checkpoints_for_thread", nothing)
+    patched = SimpleNamespace(
+        Threads=type("Threads", (ops.Threads,), {}), Runs=type("Runs", (ops.Runs,), {})
+    )
+    assert patches.one_run_at_a_time(patched)
+    assert await worker_is_left_behind(patched)
+    assert patches.runs_end_before_their_thread(patched)
+    assert not patches.runs_end_before_their_thread(patched)
+    assert not await worker_is_left_behind(patched)
+
+
 async def most_at_once(runs: Any) -> int:
     """How many of three workers were in one thread's runs at the same time."""
     inside, most, thread = 0, 0, uuid4()

@@ -71,14 +71,24 @@ class Series:
         rng = random.Random(f"scale {seed}")
         limits = Limits(life_seconds=8.0, reconnect_seconds=60.0, connect_seconds=60.0)
         async with AgentClient(self._cluster.url, limits=limits) as agent:
-            streams = [self._long(agent, seed), self._tool(agent, seed), self._note(agent, seed)]
-            async with asyncio.timeout(HANG_SECONDS):
-                ends = await asyncio.gather(
-                    *streams, self._fault(KINDS[seed % len(KINDS)], rng), return_exceptions=True
-                )
+            at_work = {
+                "long": self._long(agent, seed),
+                "tool": self._tool(agent, seed),
+                "note": self._note(agent, seed),
+                "fault": self._fault(KINDS[seed % len(KINDS)], rng),
+            }
+            tasks = [asyncio.create_task(work, name=name) for name, work in at_work.items()]
+            _, late = await asyncio.wait(tasks, timeout=HANG_SECONDS)
+            for task in late:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(process.ready() for process in self._cluster.processes))
-        wrong = [end for end in ends if isinstance(end, BaseException)]
-        return "; ".join(f"{type(end).__name__}: {end}" for end in wrong) or "ok"
+        wrong = [
+            f"{task.get_name()}: {'hang' if task in late else f'{type(end).__name__}: {end}'}"
+            for task, end in zip(tasks, ends, strict=True)
+            if isinstance(end, BaseException)
+        ]
+        return "; ".join(wrong) or "ok"
 
     async def _fault(self, kind: str, rng: random.Random) -> None:
         cluster, process = self._cluster, rng.choice(self._cluster.processes)

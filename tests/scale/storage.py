@@ -4,7 +4,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -80,17 +82,19 @@ class _Server:
 
 
 class Postgres(_Server):
-    """It will not run as root, so there it is Debian's `postgres` user's."""
+    """It will not run as root, so there it is Debian's `postgres` user's, and its files are too.
+
+    They lie in a folder of their own: those of tests are closed to other users, again and again.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "postgres" if os.geteuid() == 0 else None)
         self._bin = _postgres_bin() or Path()
-        self._data = folder / "data"
+        self._home = Path(tempfile.mkdtemp(prefix="steady-postgres-"))
+        weakref.finalize(self, shutil.rmtree, self._home, ignore_errors=True)
+        self._data = self._home / "data"
         if self._user:
-            for above in (folder, *folder.parents):
-                if above.stat().st_uid == 0 and above.is_relative_to("/tmp"):
-                    above.chmod(above.stat().st_mode | 0o011)
-            shutil.chown(folder, self._user)
+            shutil.chown(self._home, self._user)
         subprocess.run(
             [
                 self._bin / "initdb",
@@ -107,7 +111,7 @@ class Postgres(_Server):
         return f"postgresql://steady@127.0.0.1:{self.port}/postgres"
 
     def command(self) -> Iterable[str]:
-        settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}")
+        settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self._home}")
         options = [
             word for setting in (*settings, "max_connections=300") for word in ("-c", setting)
         ]

@@ -1,18 +1,33 @@
 """Two server processes share the work: whatever one of them began, the other knows."""
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
+import psycopg
 import pytest
 
-from client import AgentClient, Conflict, Interrupt, Limits, ModelFailed, Token, ToolResult
+from client import (
+    AgentClient,
+    Conflict,
+    Interrupt,
+    Limits,
+    ModelFailed,
+    RejectedInput,
+    Token,
+    ToolResult,
+)
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
-from tests.scale.cluster import Cluster
+from tests.scale.cluster import PYTHON, ROOT, Cluster, Process
+from tests.scale.waiting import until_one_waits
 
 TOKENS = tuple(f"{' ' if n else ''}word{n}" for n in range(100))
 WORDS = "".join(TOKENS)
 AT_ONCE = 50
+SHARED = {"DATABASE_URI", "REDIS_URI"}
 
 
 @pytest.fixture
@@ -134,3 +149,82 @@ async def test_a_busy_thread_is_refused(cluster: Cluster, model: ModelServer) ->
         told = Counter(type(end).__name__ if isinstance(end, Exception) else end for end in ends)
         assert told == {"Taken.": 1, Conflict.__name__: 19}
         assert len(await one.threads.messages(thread_id)) == 2
+
+
+async def test_nothing_is_undone(
+    first: AgentClient, second: AgentClient, model: ModelServer
+) -> None:
+    """`rollback`, which the engine does not have, is refused in words; the run goes on."""
+    model.on("Leave it.", Reply(TOKENS, tokens_per_second=50.0))
+    async with first.stream("Leave it.") as run:
+        async for event in run:
+            if isinstance(event, Token):
+                break
+        thread_id = str(run.thread_id)
+        with pytest.raises(RejectedInput, match="cannot undo"):
+            await second.stream(
+                "Instead.", thread_id=thread_id, multitask_strategy="rollback"
+            ).text()
+        body = {"assistant_id": "agent", "input": {}, "multitask_strategy": "rollback"}
+        async with httpx.AsyncClient(base_url=second.url) as http:
+            refused = await http.post(f"/threads/{thread_id}/runs", json=body)
+        assert refused.status_code == 422
+        assert "cannot undo" in refused.json()["detail"]
+        assert await run.text() == WORDS
+    assert len(await first.threads.messages(thread_id)) == 2
+
+
+async def test_a_deleted_thread_leaves_nothing(cluster: Cluster, first: AgentClient) -> None:
+    """What a run writes while its thread is being deleted is deleted, too."""
+    run, uri = first.stream("Forget this."), cluster.postgres.uri
+    await run.text()
+    place = (str(run.thread_id),)
+    async with await psycopg.AsyncConnection.connect(uri) as late:
+        await late.execute("SELECT 1 FROM runs WHERE thread_id = %s FOR SHARE", place)
+        deleting = asyncio.create_task(first.threads.delete(str(run.thread_id)))
+        await until_one_waits(uri)
+        await late.execute(
+            "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, '1', '{}')",
+            place,
+        )
+        await late.commit()
+        await deleting
+        for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
+            left = await late.execute(f"SELECT 1 FROM {table} WHERE thread_id = %s", place)  # noqa: S608
+            assert await left.fetchone() is None
+
+
+async def test_a_stale_worker_writes_nothing(cluster: Cluster, first: AgentClient) -> None:
+    """Once its run is given to another, not even what was on the way at that moment is kept."""
+    run = first.stream("Whose?")
+    await run.text()
+    worker = await asyncio.create_subprocess_exec(
+        *(PYTHON, "-m", "tests.scale.stale_worker", str(run.run_id)),
+        cwd=ROOT,
+        env=cluster.processes[0].env,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await worker.communicate()
+    assert told.decode().splitlines()[-2:] == ["kept refused refused"] * 2
+
+
+@pytest.mark.parametrize("given", ["DATABASE_URI", "REDIS_URI"])
+async def test_what_is_shared_may_be_in_the_env_file(
+    cluster: Cluster, tmp_path: Path, given: str
+) -> None:
+    """A process finds its storage there; where one of the two is missing, it says which."""
+    known = cluster.processes[0].env
+    env = {name: value for name, value in known.items() if name not in SHARED}
+    process = Process(tmp_path, env)
+    process.env["STEADY_ENV_FILE"] = ".env"
+    (missing,) = SHARED - {given}
+    (tmp_path / ".env").write_text(f"{given}={known[given]}\n")
+    process.start()
+    with pytest.raises(RuntimeError, match=f"Set {missing}, in the environment or in .env"):
+        await process.ready()
+    (tmp_path / ".env").write_text("".join(f"{name}={known[name]}\n" for name in SHARED))
+    process.start()
+    try:
+        await process.ready()
+    finally:
+        await process.end(signal.SIGKILL)
