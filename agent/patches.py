@@ -1,4 +1,4 @@
-"""Four small patches of the server, which threads of one's own checkpointer and long lives need.
+"""Five small patches of the server, which threads of one's own, limits and long lives need.
 
 Each is applied only where the server has the known shape (langgraph-api 0.16.7, runtime-inmem
 0.36.7), and has a test that fails when upstream makes it needless.
@@ -20,6 +20,7 @@ def apply() -> None:
     one_query_for_history(sys.modules.get("langgraph_api._checkpointer._adapter"))
     one_deletion_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
     one_run_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
+    a_users_runs_are_put_in_turn(sys.modules.get("langgraph_runtime_inmem.ops"))
     ended_runs_are_forgotten(sys.modules.get("langgraph_runtime_inmem.ops"))
 
 
@@ -79,6 +80,26 @@ def one_run_at_a_time(module: Any) -> bool:
             yield done
 
     runs.enter, runs.takes_turns = staticmethod(enter_in_turn), True
+    return True
+
+
+def a_users_runs_are_put_in_turn(module: Any) -> bool:
+    """Lets the limit of a user's runs hold for those that are asked for in the same instant.
+
+    The server asks whether a run may be made, waits for its log among others, and then makes it:
+    all that are asked for meanwhile would be counted before any of them is there.
+    """
+    runs = getattr(module, "Runs", None)
+    if runs is None or getattr(runs, "puts_in_turn", False):
+        return False
+    put, turns = runs.put, WeakValueDictionary[str | None, asyncio.Lock]()
+
+    async def put_in_turn(*args: Any, user_id: str | None = None, **kwargs: Any) -> Any:
+        turn = turns.setdefault(user_id, asyncio.Lock())
+        async with turn:
+            return await put(*args, user_id=user_id, **kwargs)
+
+    runs.put, runs.puts_in_turn = staticmethod(put_in_turn), True
     return True
 
 
