@@ -5,6 +5,7 @@ thread, run, assistant, cron and store item belongs to the user who made it; wha
 not found.
 """
 
+import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from langgraph_sdk import Auth, get_client
 from starlette.datastructures import Headers
 
 from agent.memory import store_name
-from agent.quota import allow_run
+from agent.quota import allow_one_more, allow_run
 from agent.tokens import Unauthorized, tokens
 
 LOCAL_USER = "local"
@@ -85,7 +86,9 @@ async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
 @auth.on.threads.create_run
 async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """A run is made for its user, within what a user may have."""
-    await allow_run(_user(ctx), value.setdefault("kwargs", {}), _busy)
+    own_steps = await _steps_of(value["assistant_id"])
+    await allow_run(_user(ctx), value.setdefault("kwargs", {}), own_steps)
+    allow_one_more(await _going_on(_user(ctx)))
     return _own(ctx, value)
 
 
@@ -106,9 +109,30 @@ async def own_items(ctx: Auth.types.AuthContext, value: Any) -> None:
     value["namespace"] = (store_name(_user(ctx)), *(value.get("namespace") or ()))
 
 
-async def _busy(user: str) -> int:
-    server = get_client(url=None)
-    return await server.threads.count(metadata={"owner": user}, status="busy")
+async def _going_on(user: str) -> int:
+    """How many runs of the user go on or wait; on another server, how many threads are busy."""
+    runs = await _in_memory("runs")
+    if runs is None:
+        return await get_client(url=None).threads.count(metadata={"owner": user}, status="busy")
+    mine = (run for run in runs if run["metadata"].get("owner") == user)
+    return sum(run["status"] in ("pending", "running") for run in mine)
+
+
+async def _steps_of(assistant_id: Any) -> Any:
+    """The limit of steps that an assistant brings; None if it brings none."""
+    for assistant in await _in_memory("assistants") or ():
+        if assistant["assistant_id"] == assistant_id:
+            return (assistant["config"] or {}).get("recursion_limit")
+    return None
+
+
+async def _in_memory(kind: str) -> list[Any] | None:
+    """The in-memory server's own list; None on another server."""
+    database = sys.modules.get("langgraph_runtime_inmem.database")
+    if database is None:
+        return None
+    async with database.connect() as connection:
+        return list(connection.store[kind])
 
 
 def _own(ctx: Auth.types.AuthContext, value: Any) -> dict[str, str]:

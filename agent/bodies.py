@@ -1,7 +1,7 @@
 """What the chat routes take, typed: bodies of the HTTP routes, and frames of the WebSocket."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
@@ -13,6 +13,11 @@ MOST_HISTORY = 1000  # messages
 
 JSON = dict[str, Any]
 Mode = Literal["values", "updates", "messages", "events"]
+Modes = Annotated[
+    list[Mode],
+    Field(min_length=1, max_length=len(get_args(Mode))),
+    AfterValidator(lambda modes: list(dict.fromkeys(modes))),
+]
 Strategy = Literal["reject", "enqueue", "interrupt", "rollback"]
 
 
@@ -66,7 +71,7 @@ class AgentMessage(_Strict):
 
     message: Words
     thread_id: UUID | None = None
-    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: Given | None = None
     multitask_strategy: Strategy = Field(
@@ -89,7 +94,7 @@ class Decision(_Strict):
     thread_id: UUID
     interrupt_id: str = Field(min_length=1, max_length=200)
     decisions: list[Given] = Field(min_length=1, max_length=100)
-    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
 
 
@@ -97,7 +102,7 @@ class OnThread(_Strict):
     """Answer the thread's last question anew, or go on with its unfinished run."""
 
     thread_id: UUID
-    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: Given | None = None
 
@@ -114,7 +119,7 @@ class MessageFrame(_Strict):
 
     type: Literal["message"]
     content: Words
-    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: Given | None = None
     multitask_strategy: Strategy = "enqueue"
@@ -135,7 +140,7 @@ class DecideFrame(_Strict):
     type: Literal["decide"]
     interrupt_id: str = Field(min_length=1, max_length=200)
     decisions: list[Given] = Field(min_length=1, max_length=100)
-    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     key: Key = None
 
@@ -144,7 +149,7 @@ class RegenerateFrame(_Strict):
     """Answers the thread's last question anew."""
 
     type: Literal["regenerate"]
-    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: Given | None = None
     key: Key = None
@@ -154,7 +159,7 @@ class ResumeFrame(_Strict):
     """Goes on with the thread's run that its server left unfinished."""
 
     type: Literal["resume"]
-    modes: list[Mode] = Field(default=["messages"], min_length=1)
+    modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
     context: Given | None = None
     key: Key = None

@@ -1,4 +1,4 @@
-"""Five small patches of the server, which threads of one's own checkpointer and long lives need.
+"""Six small patches of the server, which threads of one's own, limits and long lives need.
 
 Each is applied only where the server has the known shape (langgraph-api 0.16.7, runtime-inmem
 0.36.7), and has a test that fails when upstream makes it needless.
@@ -25,6 +25,7 @@ def apply() -> None:
     one_deletion_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
     one_run_at_a_time(sys.modules.get("langgraph_runtime_inmem.ops"))
     runs_end_before_their_thread(sys.modules.get("langgraph_runtime_inmem.ops"))
+    a_users_runs_are_put_in_turn(sys.modules.get("langgraph_runtime_inmem.ops"))
     ended_runs_are_forgotten(sys.modules.get("langgraph_runtime_inmem.ops"))
 
 
@@ -120,6 +121,26 @@ def _is_active(run: Any, thread_id: UUID) -> bool:
     is_its_own = run["kwargs"].get("temporary", False)
     is_going_on = run["status"] in ("pending", "running")
     return run["thread_id"] == thread_id and is_going_on and not is_its_own
+
+
+def a_users_runs_are_put_in_turn(module: Any) -> bool:
+    """Lets the limit of a user's runs hold for those that are asked for in the same instant.
+
+    The server asks whether a run may be made, waits for its log among others, and then makes it:
+    all that are asked for meanwhile would be counted before any of them is there.
+    """
+    runs = getattr(module, "Runs", None)
+    if runs is None or getattr(runs, "puts_in_turn", False):
+        return False
+    put, turns = runs.put, WeakValueDictionary[str | None, asyncio.Lock]()
+
+    async def put_in_turn(*args: Any, user_id: str | None = None, **kwargs: Any) -> Any:
+        turn = turns.setdefault(user_id, asyncio.Lock())
+        async with turn:
+            return await put(*args, user_id=user_id, **kwargs)
+
+    runs.put, runs.puts_in_turn = staticmethod(put_in_turn), True
+    return True
 
 
 def ended_runs_are_forgotten(module: Any, kept_seconds: float = KEPT_SECONDS) -> bool:

@@ -6,20 +6,26 @@ The limits hold for users who are known by a token. The person at this machine h
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
+import structlog
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter
+from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 from starlette.exceptions import HTTPException
 
 from agent.settings import settings
 from agent.tokens import tokens
 
+log = structlog.stdlib.get_logger(__name__)
+
+_COUNT_RETRY_SECONDS = 2
 _RUN_RETRY_SECONDS = 2
 _STREAM_RETRY_SECONDS = 5
 
@@ -30,42 +36,53 @@ async def allow_message(user: str) -> None:
     if not tokens().are_configured:
         return
     rate = RateLimitItemPerMinute(config.steady_messages_per_minute)
-    if not await _limiter().hit(rate, "messages", user):
-        window = await _limiter().get_window_stats(rate, "messages", user)
-        raise too_many(
-            f"More than {config.steady_messages_per_minute} messages in a minute.",
-            max(1, math.ceil(window.reset_time - time.time())),
-        )
+    try:
+        if await limiter().hit(rate, "messages", user):
+            return
+        window = await limiter().get_window_stats(rate, "messages", user)
+    except StorageError as error:
+        log.error(f"Messages cannot be counted: {type(error.storage_error).__name__}")
+        told, again = "Messages cannot be counted now: try again.", str(_COUNT_RETRY_SECONDS)
+        raise HTTPException(503, told, {"Retry-After": again}) from None
+    raise too_many(
+        f"More than {config.steady_messages_per_minute} messages in a minute.",
+        max(1, math.ceil(window.reset_time - time.time())),
+    )
 
 
-async def allow_run(user: str, asked: Any, count_busy: Callable[[str], Awaitable[int]]) -> None:
+async def allow_run(user: str, asked: Any, own_steps: Any = None) -> None:
     """Counts a run, and holds it to the server's limits. Raises HTTPException 422 or 429.
 
-    `asked` has the run's `input`, and the `config` that is held to the limit of steps;
-    `count_busy` tells how many runs of a user go on.
+    `asked` has the run's `input`, and the `config` that is held to the limit of steps; `own_steps`
+    is its assistant's own limit.
     """
     config = settings()
     for words in ("input", "command", "context"):
-        _check_length(asked.get(words), config.steady_longest_message_characters)
+        check_length(asked.get(words))
     run_config = asked["config"] = asked.get("config") or {}
-    steps = run_config.get("recursion_limit") or config.steady_max_steps
+    steps = run_config.get("recursion_limit") or own_steps or config.steady_max_steps
     if not isinstance(steps, int) or steps < 1:
         raise HTTPException(422, "recursion_limit must be a whole number of steps, 1 or more.")
     run_config["recursion_limit"] = min(steps, config.steady_max_steps)
-    if not tokens().are_configured:
-        return
     await allow_message(user)
-    busy = await count_busy(user)
-    if busy >= config.steady_runs_per_user:
-        raise too_many(f"{busy} runs of yours are going on already.", _RUN_RETRY_SECONDS)
 
 
-def _check_length(said: Any, longest: int) -> None:
-    """Of every text that a run brings."""
-    if isinstance(said, str) and len(said) > longest:
-        raise HTTPException(422, f"A message of over {longest} characters: say it in parts.")
-    for part in said.values() if isinstance(said, dict) else said if isinstance(said, list) else ():
-        _check_length(part, longest)
+def allow_one_more(going_on: int) -> None:
+    """Raises HTTPException 429 if so many runs of a user, with those that wait, are enough."""
+    if tokens().are_configured and going_on >= settings().steady_runs_per_user:
+        raise too_many(f"{going_on} runs of yours are going on already.", _RUN_RETRY_SECONDS)
+
+
+def check_length(said: Any) -> None:
+    """Of every text in what a person's program sends. Raises HTTPException 422."""
+    longest = settings().steady_longest_message_characters
+    left = [said]
+    while left:
+        part = left.pop()
+        if isinstance(part, str) and len(part) > longest:
+            raise HTTPException(422, f"A text of over {longest} characters: say it in parts.")
+        if isinstance(part, dict | list):
+            left.extend(part.values() if isinstance(part, dict) else part)
 
 
 class Streams:
@@ -100,7 +117,16 @@ def too_many(told: str, retry_after_seconds: int) -> HTTPException:
 
 
 @lru_cache(maxsize=1)
-def _limiter() -> MovingWindowRateLimiter:
-    storage = storage_from_string(f"async+{settings().steady_limits_storage}")
+def limiter() -> MovingWindowRateLimiter:
+    """What counts the messages. Raises ValueError where its storage cannot be had."""
+    uri = settings().steady_limits_storage.get_secret_value()
+    options = {"implementation": "redispy"} if uri.startswith("redis") else {}
+    try:
+        storage = storage_from_string(f"async+{uri}", wrap_exceptions=True, **options)
+    except ConfigurationError:  # its words may hold the password
+        raise ValueError(
+            f"STEADY_LIMITS_STORAGE cannot be {urlsplit(uri).scheme}://...: it is memory://, or "
+            "redis://... where the package redis is installed (pip install redis)."
+        ) from None
     assert isinstance(storage, Storage)  # noqa: S101 - `async+` makes it one
     return MovingWindowRateLimiter(storage)

@@ -30,7 +30,8 @@ from agent.bodies import (
     first_fault,
 )
 from agent.chat import Chat, ChatError, begun
-from agent.door import Door, refusal
+from agent.door import Door, own_header, refusal
+from agent.lengths import Lengths
 from agent.quota import allow_message
 from agent.settings import settings
 from agent.sse import EventStream
@@ -62,10 +63,18 @@ app = FastAPI(
         ),
         Middleware(Door),
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
+        Middleware(Lengths),
     ],
 )
 
-_transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None))
+
+class _ToItself(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.headers.update(own_header())
+        return await super().handle_async_request(request)
+
+
+_transport = _ToItself(limits=httpx.Limits(max_connections=None))
 
 
 def chat_of(connection: HTTPConnection) -> Chat:
@@ -88,6 +97,14 @@ AsUser = Annotated[Chat, Depends(chat_of)]
 @app.exception_handler(HTTPException)
 async def _not_taken(request: Request, error: HTTPException) -> Response:
     return refusal(error, request.scope)
+
+
+@app.exception_handler(httpx.HTTPStatusError)
+async def _not_taken_by_itself(request: Request, error: httpx.HTTPStatusError) -> Response:
+    """A route that asks the server itself, such as MCP, passes on what it was told."""
+    told = error.response
+    headers = {name: told.headers[name] for name in ("retry-after",) if name in told.headers}
+    return Response(told.content, told.status_code, headers, "application/json")
 
 
 @app.exception_handler(ChatError)

@@ -72,8 +72,9 @@ class Settings(BaseSettings):
     steady_runs_per_user: int = Field(5, gt=0, description="Of one user, at a time")
     steady_streams_per_user: int = Field(20, gt=0, description="Of one user, at a time")
     steady_streams: int = Field(2000, gt=0, description="Of all users, at a time")
-    steady_limits_storage: str = Field(
-        default="memory://", description="Where messages are counted; `redis://...` to share it"
+    steady_limits_storage: SecretStr = Field(
+        default=SecretStr("memory://"),
+        description="Where messages are counted; `redis://...` to share it",
     )
     steady_notes_dir: Path = Path("notes")
     steady_geocoding_url: str = "https://geocoding-api.open-meteo.com/v1/search"

@@ -13,6 +13,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agent import embedded, patches, queue_wake
 from agent.graph import SYSTEM_PROMPT
+from agent.quota import limiter
 from agent.recovery import forget_threads, restore_threads
 from agent.settings import settings
 from agent.tokens import tokens
@@ -59,8 +60,9 @@ async def _warm_embedded() -> None:
 
 
 def _tell_who_is_served() -> None:
-    """Reads the keys, so that a server with one that does not fit does not start."""
+    """Reads keys and limits, so that a server with some that do not fit does not start."""
     if tokens().are_configured:
+        limiter()
         log.info("This server serves whoever brings a token.")
     else:
         log.info("This server knows no tokens: it serves this machine, and nobody else.")

@@ -8,11 +8,13 @@ import hmac
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jwt
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -21,7 +23,22 @@ from agent.settings import Settings, settings
 
 LONGEST_TOKEN_CHARACTERS = 8192
 LONGEST_USER_CHARACTERS = 200
+_ALGORITHMS = ("RS256", "ES256")
+_SHORTEST_RSA_BITS = 2048
+_WANTED = "public RSA and P-256 keys, for signatures with RS256 and ES256,"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key with the one algorithm it may be used for, and its id, if it has one."""
+
+    algorithm: str
+    key: Any = field(repr=False)
+    kid: str | None = None
 
 
 class Unauthorized(Exception):
@@ -60,9 +77,9 @@ class Tokens:
 
     def _user_of_jwt(self, token: str) -> str:
         told = "The token is not one of this server's."
-        for algorithm, key in self._keys:
+        for key in self._keys_for(token):
             try:
-                return str(self._claims(token, algorithm, key)["sub"])
+                return str(self._claims(token, key)["sub"])
             except jwt.ExpiredSignatureError:
                 raise Unauthorized("The token has expired: get a new one.") from None
             except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
@@ -73,13 +90,21 @@ class Tokens:
                 continue
         raise Unauthorized(told)
 
-    def _claims(self, token: str, algorithm: str, key: Any) -> dict[str, Any]:
+    def _keys_for(self, token: str) -> list[_Key]:
+        """The key that the token names; all that have no name, or that it could mean."""
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, ValueError):
+            return []
+        return [key for key in self._keys if None in (kid, key.kid) or key.kid == kid]
+
+    def _claims(self, token: str, key: _Key) -> dict[str, Any]:
         audience, issuer = self._config.steady_jwt_audience, self._config.steady_jwt_issuer
         needed = ["exp", "sub", *(["aud"] if audience else []), *(["iss"] if issuer else [])]
         return jwt.decode(
             token,
-            key,
-            algorithms=[algorithm],
+            key.key,
+            algorithms=[key.algorithm],
             audience=audience,
             issuer=issuer,
             leeway=self._config.steady_jwt_leeway_seconds,
@@ -98,28 +123,44 @@ def tokens() -> Tokens:
     return Tokens(settings())
 
 
-def _verification_keys(config: Settings) -> Iterable[tuple[str, Any]]:
-    """Each key with the one algorithm it may be used for."""
+def _verification_keys(config: Settings) -> Iterable[_Key]:
     if config.steady_jwt_secret is not None:
-        yield "HS256", config.steady_jwt_secret.get_secret_value()
+        yield _Key("HS256", config.steady_jwt_secret.get_secret_value())
     if config.steady_jwt_keys_file is not None:
-        for key in _public_keys(config.steady_jwt_keys_file.read_text()):
-            yield _algorithm(key), key
+        yield from _public_keys(config.steady_jwt_keys_file.read_text())
 
 
-def _public_keys(text: str) -> list[Any]:
-    """Of a PEM file, or of a JSON Web Key Set."""
-    if text.lstrip().startswith("{"):
-        return [key.key for key in jwt.PyJWKSet.from_dict(json.loads(text)).keys]
-    return [load_pem_public_key(text.encode())]
+def _public_keys(text: str) -> Iterable[_Key]:
+    """Of a PEM file, or of a JSON Web Key Set: those of its keys that sign in a way we know."""
+    if not text.lstrip().startswith("{"):
+        key = load_pem_public_key(text.encode())
+        yield _Key(_algorithm(key), key)
+        return
+    given = jwt.PyJWKSet.from_json(text).keys
+    found = [
+        _Key(_algorithm(jwk.key), jwk.key, jwk.key_id)
+        for jwk in given
+        if jwk.public_key_use in (None, "sig") and jwk.algorithm_name in _ALGORITHMS
+    ]
+    if unused := len(json.loads(text)["keys"]) - len(found):
+        log.warning(
+            f"{unused} of the keys in STEADY_JWT_KEYS_FILE are passed over: {_WANTED} are used."
+        )
+    if not found:
+        raise ValueError(f"STEADY_JWT_KEYS_FILE has no key to verify with: {_WANTED} are used.")
+    yield from found
 
 
 def _algorithm(key: Any) -> str:
+    """The one that a public key is used for. Raises ValueError."""
     if isinstance(key, RSAPublicKey):
+        if key.key_size < _SHORTEST_RSA_BITS:
+            told = f"an RSA key of {key.key_size} bits: {_SHORTEST_RSA_BITS} or more are needed"
+            raise ValueError(f"STEADY_JWT_KEYS_FILE has {told}.")
         return "RS256"
     if isinstance(key, EllipticCurvePublicKey) and key.curve.name == "secp256r1":
         return "ES256"
-    raise ValueError("STEADY_JWT_KEYS_FILE may hold public RSA and P-256 keys only.")
+    raise ValueError(f"STEADY_JWT_KEYS_FILE has a key of another kind: {_WANTED} are used.")
 
 
 def _hashes_in(file: Path | None) -> list[tuple[str, str]]:

@@ -6,11 +6,10 @@ Aegra keeps the user's id in every row and looks for no other's. The limits are 
 from functools import lru_cache
 from typing import Any
 
-from aegra_api.core.orm import Run
-from aegra_api.services.run_status import ACTIVE_RUN_STATES
+from aegra_api.core.orm import Assistant
 from aegra_api.settings import settings
 from langgraph_sdk import Auth
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.datastructures import Headers
 
@@ -34,17 +33,17 @@ async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
 @auth.on.threads.create_run
 async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
     """A run is made within what a user may have."""
-    await allow_run(str(ctx.user.identity), value, _busy)
+    await allow_run(str(ctx.user.identity), value, await _steps_of(value["assistant_id"]))
 
 
-async def _busy(user: str) -> int:
-    active = Run.status.in_(ACTIVE_RUN_STATES)
-    found = select(func.count()).select_from(Run).where(Run.user_id == user, active)
-    async with _counting().connect() as connection:
-        return int(await connection.scalar(found) or 0)
+async def _steps_of(assistant: Any) -> Any:
+    """The limit of steps that an assistant brings; None if it brings none."""
+    found = select(Assistant.config).where(Assistant.assistant_id == str(assistant))
+    async with _reading().connect() as connection:
+        return (await connection.scalar(found) or {}).get("recursion_limit")
 
 
 @lru_cache(maxsize=1)
-def _counting() -> AsyncEngine:
+def _reading() -> AsyncEngine:
     """Connections of its own: whoever asks holds one of Aegra's, and must not wait for another."""
     return create_async_engine(settings.db.database_url, pool_size=3, max_overflow=0)

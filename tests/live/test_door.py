@@ -3,9 +3,11 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from langgraph_sdk.errors import UnprocessableEntityError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -116,6 +118,29 @@ async def test_the_page_is_held_to_its_own_files(server: LocalServer) -> None:
                 policy = answer.headers["content-security-policy"]
                 assert "default-src 'none'" in policy
                 assert "unsafe" not in policy
+
+
+INTO = (
+    "https://169.254.169.254/latest/meta-data/",
+    "https://127.0.0.1:2024/runs",
+    "https://10.0.0.1/",
+    "https://192.168.1.1/",
+    "https://[::1]/",
+    "https://[fd00::1]/",
+    "https://localhost/",
+    "http://1.1.1.1/",
+    "/internal/truncate",
+)
+
+
+@pytest.mark.parametrize("url", INTO)
+async def test_a_webhook_into_the_servers_own_network(agent: AgentClient, url: str) -> None:
+    """Neither a run nor a cron has the server call what only the server can reach."""
+    asked: dict[str, Any] = {"input": {"messages": []}, "webhook": url}
+    with pytest.raises(UnprocessableEntityError):
+        await agent.sdk.runs.create(None, "agent", **asked)
+    with pytest.raises(UnprocessableEntityError):
+        await agent.sdk.crons.create("agent", schedule="0 0 1 1 *", **asked)
 
 
 async def test_the_local_person_is_one_user(agent: AgentClient) -> None:

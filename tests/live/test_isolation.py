@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 from websockets.asyncio.client import connect
 
 from client import AgentClient, NotFound
@@ -69,6 +70,92 @@ async def test_a_run_that_says_it_is_anothers(
         await ada.threads.get(own)
     assert fact in [memory.text for memory in await eve.memories.list()]
     assert fact not in [memory.text for memory in await ada.memories.list()]
+
+
+@pytest.mark.parametrize("way", ["made", "changed"])
+async def test_a_cron_that_says_it_is_anothers(
+    ada: AgentClient, eve: AgentClient, model: ModelServer, way: str
+) -> None:
+    """It fires as its maker, whatever user its config names."""
+    question, fact = f"Remember each second, {uuid.uuid4()}", f"Eve was here {uuid.uuid4()}."
+    model.on(question, Reply(tool_calls=[Call("remember", {"fact": fact})]), Reply("Done."))
+    forged = {"langgraph_auth_user": {"identity": "ada"}, "langgraph_auth_user_id": "ada"}
+    asked: dict[str, Any] = {"input": {"messages": [{"role": "user", "content": question}]}}
+    if way == "made":
+        asked["config"] = {"configurable": forged}
+    cron = str((await eve.sdk.crons.create("agent", schedule="* * * * * *", **asked))["cron_id"])  # type: ignore[typeddict-item]
+    if way == "changed":
+        await eve.sdk.crons.update(cron, config={"configurable": forged})
+    of_whom: list[str] = []
+    async with asyncio.timeout(60):
+        while not of_whom:
+            for who in (ada, eve):
+                if fact in [memory.text for memory in await who.memories.list()]:
+                    of_whom.append("ada" if who is ada else "eve")
+            await asyncio.sleep(0.1)
+    await eve.sdk.crons.delete(cron)
+    assert of_whom == ["eve"]
+
+
+async def test_what_is_asked_of_many(
+    ada: AgentClient, eve: AgentClient, of_ada: str, model: ModelServer
+) -> None:
+    """Searches, counts and changes of many things at once are of one's own, however they ask."""
+    model.on("Slowly.", Reply(("a ",) * 400, tokens_per_second=40.0))
+    private = await ada.sdk.assistants.create("agent", name=MARK)
+    mine = str(private["assistant_id"])
+    going = await ada.sdk.runs.create(of_ada, mine, input={"messages": [("user", "Slowly.")]})
+    cron = await ada.sdk.crons.create_for_thread(of_ada, "agent", schedule="0 0 1 1 *", input={})
+    await ada.sdk.store.put_item(["memories", "deep"], "one", {"text": MARK})
+    own = await eve.threads.create()
+    found: list[Any] = [
+        await eve.sdk.threads.search(ids=[of_ada]),
+        await eve.sdk.threads.search(metadata={"owner": "ada"}),
+        await eve.sdk.threads.search(status="busy"),
+        await eve.sdk.crons.search(thread_id=of_ada),
+        await eve.sdk.crons.search(assistant_id=str(cron["assistant_id"])),  # type: ignore[typeddict-item]
+        await eve.sdk.assistants.search(name=MARK),
+        await eve.sdk.assistants.search(metadata={"owner": "ada"}),
+    ]
+    assert found == [[]] * len(found)
+    assert await eve.sdk.threads.count(metadata={"owner": "ada"}) == 0
+    assert await eve.sdk.crons.count(thread_id=of_ada) == 0
+    for namespace in (["*"], ["*", "memories"], ["ada"], ["..", "ada"], ["ada", "memories"]):
+        with suppress(UnprocessableEntityError):  # some are no namespace at all
+            assert MARK not in json.dumps(await eve.sdk.store.search_items(namespace))
+            listed = await eve.sdk.store.list_namespaces(prefix=namespace)
+            assert {where[0] for where in listed["namespaces"]} <= {"eve"}
+    deep = await eve.sdk.store.list_namespaces(suffix=["deep"])
+    assert deep["namespaces"] == []
+    assert MARK in json.dumps(await ada.sdk.store.search_items(["memories"]))
+    for attempt in (
+        eve.sdk.runs.cancel_many(status="all"),
+        eve.sdk.runs.cancel_many(thread_id=of_ada, run_ids=[going["run_id"]]),
+        eve.sdk.runs.cancel_many(thread_id=own, run_ids=[going["run_id"]]),
+        eve.sdk.threads.prune([of_ada]),
+        eve.sdk.threads.prune([own, of_ada]),
+        eve.sdk.assistants.delete(mine, delete_threads=True),
+        eve.sdk.crons.create(mine, schedule="0 0 1 1 *", input={}),
+        eve.sdk.runs.create(own, mine, input={}),
+    ):
+        with pytest.raises(NotFoundError):
+            await attempt
+    assert (await eve.threads.get(own))["thread_id"] == own
+    assert (await ada.runs.get(of_ada, going["run_id"]))["status"] == "running"
+    assert await ada.sdk.crons.count(thread_id=of_ada) == 1
+    await ada.runs.cancel(of_ada, going["run_id"])
+
+
+async def test_a_place_in_anothers_thread(eve: AgentClient, ada: AgentClient, of_ada: str) -> None:
+    """A checkpoint that names another's thread is looked for in one's own, and is not there."""
+    place = (await ada.sdk.threads.get_state(of_ada))["checkpoint"]
+    own = str((await eve.sdk.threads.create(graph_id="agent"))["thread_id"])
+    told = [
+        await eve.sdk.threads.get_state(own, checkpoint=place),
+        await eve.sdk.threads.get_history(own, checkpoint=place),
+    ]
+    assert MARK not in json.dumps(told)
+    assert str(place["checkpoint_id"]) in str(await ada.sdk.threads.get_history(of_ada))
 
 
 async def test_what_is_made_for_another_stays_ones_own(ada: AgentClient, eve: AgentClient) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from langgraph_sdk.errors import RateLimitError, UnprocessableEntityError
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from client import AgentClient, Limits, RejectedInput, Token, TooMany
 from client.local import LocalServer, find_config
@@ -48,6 +50,11 @@ async def user(limited: LocalServer, request: pytest.FixtureRequest) -> AsyncIte
 
 def spoken(model: ModelServer) -> None:
     model.on(SLOW, Reply(tuple(f"word{n} " for n in range(400)), tokens_per_second=40.0))
+
+
+def said(words: str) -> dict[str, Any]:
+    """What a run is given, of one message."""
+    return {"messages": [{"role": "user", "content": words}]}
 
 
 async def test_messages_a_minute(user: AgentClient, request: pytest.FixtureRequest) -> None:
@@ -113,6 +120,43 @@ async def test_runs_at_a_time(user: AgentClient, model: ModelServer) -> None:
         assert await run.text()
 
 
+async def test_runs_asked_for_at_once(user: AgentClient, model: ModelServer) -> None:
+    """Of six asked for in the same instant two are taken."""
+    spoken(model)
+    asked = [user.sdk.runs.create(None, "agent", input=said(SLOW)) for _ in range(6)]
+    made = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in made if isinstance(answer, RateLimitError)]
+    assert len(refused) == 4
+    assert all(int(error.response.headers["retry-after"]) > 0 for error in refused)
+    await user.sdk.runs.cancel_many(status="all")
+
+
+async def test_runs_in_one_batch(user: AgentClient, model: ModelServer) -> None:
+    """A batch of more than may go on is refused, and no more of it goes on than may."""
+    spoken(model)
+    with pytest.raises(RateLimitError):
+        await user.sdk.runs.create_batch(
+            [{"assistant_id": "agent", "input": said(SLOW)} for _ in range(4)]
+        )
+    assert await user.sdk.threads.count(status="busy") == 2
+    await user.sdk.runs.cancel_many(status="all")
+
+
+async def test_runs_one_behind_the_other(user: AgentClient, model: ModelServer) -> None:
+    """Those that wait for their turn on a thread count like the one that goes on."""
+    spoken(model)
+    thread_id = await user.threads.create()
+    for _ in range(2):
+        await user.sdk.runs.create(
+            thread_id, "agent", input=said(SLOW), multitask_strategy="enqueue"
+        )
+    with pytest.raises(RateLimitError):
+        await user.sdk.runs.create(
+            thread_id, "agent", input=said(SLOW), multitask_strategy="enqueue"
+        )
+    await user.sdk.runs.cancel_many(status="all")
+
+
 async def test_streams_at_a_time(limited: LocalServer, request: pytest.FixtureRequest) -> None:
     """One user has so many, the server so many; a stream that is closed makes room."""
     url = socket_url(limited, "/ws/chat")
@@ -142,6 +186,82 @@ async def test_streams_at_a_time(limited: LocalServer, request: pytest.FixtureRe
                     break
                 except InvalidStatus:
                     await asyncio.sleep(0.01)
+
+
+async def test_a_chat_routes_stream_is_one(
+    user: AgentClient, model: ModelServer, request: pytest.FixtureRequest
+) -> None:
+    """The route reads the run as its user, and that reader counts for nothing of its own."""
+    spoken(model)
+    thread_id = await user.threads.create()
+    run = await user.sdk.runs.create(thread_id, "agent", input=said(SLOW))
+    path = f"/agent/stream/{thread_id}/{run['run_id']}"
+    headers = bearer(token_of(request.node.name))
+    async with (
+        httpx.AsyncClient(base_url=user.url, headers=headers) as http,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(3):
+            answer = await stack.enter_async_context(http.stream("GET", path))
+            assert answer.status_code == 200
+        assert (await http.get(path)).status_code == 429
+        assert "steady-own" not in json.dumps(run).lower()
+    await user.sdk.runs.cancel_many(status="all")
+
+
+async def test_large_frames(limited: LocalServer) -> None:
+    """A frame that is larger than a body may be ends the connection, with the code that says so."""
+    url, headers = socket_url(limited, "/ws/chat"), bearer(token_of("large frames"))
+    for frame in ("x" * 10_001, b"x" * 10_001, "é" * 5_001):
+        async with connect(url, additional_headers=headers) as socket:
+            await socket.send(frame)
+            with suppress(ConnectionClosed):
+                while True:
+                    await socket.recv()
+        assert socket.close_code == 1009
+        assert "10000 bytes" in str(socket.close_reason)
+
+
+async def test_long_texts_that_are_kept(user: AgentClient) -> None:
+    """Neither a thread's state nor the store takes a text that no message could have."""
+    thread_id = await user.threads.create(metadata={"graph_id": "agent"})
+    long, short = said("x" * 1_001), said("x" * 1_000)
+    with pytest.raises(UnprocessableEntityError, match="1000 characters"):
+        await user.sdk.threads.update_state(thread_id, long, as_node="model")
+    steps: Any = [{"updates": [{"values": long, "as_node": "model"}]}]
+    with pytest.raises(UnprocessableEntityError, match="1000 characters"):
+        await user.sdk.threads.create(graph_id="agent", supersteps=steps)
+    with pytest.raises(UnprocessableEntityError, match="1000 characters"):
+        await user.sdk.store.put_item(["memories"], "long", {"text": "x" * 1_001})
+    await user.sdk.threads.update_state(thread_id, short, as_node="model")
+    assert len(await user.threads.messages(thread_id)) == 1
+
+
+async def test_a_tool_of_mcp(user: AgentClient, request: pytest.FixtureRequest) -> None:
+    """Called too often, or with too much, it is refused as a run is."""
+    headers = bearer(token_of(request.node.name)) | {"Accept": "application/json"}
+    async with httpx.AsyncClient(base_url=user.url, headers=headers) as http:
+        for words, statuses in {"x" * 1_001: [422], "Hello.": [200] * 6 + [429]}.items():
+            params = {"name": "agent", "arguments": said(words)}
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            answers = [await http.post("/mcp", json=asked) for _ in statuses]
+            assert [answer.status_code for answer in answers] == statuses
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+    assert "messages in a minute" in answers[-1].json()["detail"]
+
+
+async def test_refusals_are_told_in_a_line(user: AgentClient, limited: LocalServer) -> None:
+    """Of what is refused there is no traceback in the log: anybody could fill it with those."""
+    before = len(limited.log.read_text())
+    for config in ({"recursion_limit": -1}, *({},) * 7):
+        with suppress(httpx.HTTPStatusError):
+            await user.sdk.runs.wait(None, "agent", input=said("Hello."), config=config)  # type: ignore[arg-type]
+    log = ""
+    async with asyncio.timeout(5):
+        while not (" 422 " in log and " 429 " in log):  # told when they have been answered
+            await asyncio.sleep(0.01)
+            log = limited.log.read_text()[before:]
+    assert "Traceback" not in log
 
 
 async def test_large_things(user: AgentClient, request: pytest.FixtureRequest) -> None:
@@ -177,11 +297,18 @@ async def _in_parts(body: bytes) -> AsyncIterator[bytes]:
 
 
 async def test_steps(user: AgentClient) -> None:
-    """A run that asks for more steps than the server allows gets what it allows."""
+    """A run that asks for more steps than the server allows gets what it allows.
+
+    So does one whose assistant brings a limit, unless that is lower.
+    """
     thread_id = await user.threads.create()
-    said = {"messages": [{"role": "user", "content": "Hello."}]}
     for asked in (None, 5, 7, 10_000):
         config = {"recursion_limit": asked} if asked else {}
-        made = await user.sdk.runs.create(thread_id, "agent", input=said, config=config)  # type: ignore[arg-type]
+        made = await user.sdk.runs.create(thread_id, "agent", input=said("Hi."), config=config)  # type: ignore[arg-type]
         assert made["kwargs"]["config"]["recursion_limit"] == min(asked or 7, 7)  # type: ignore[typeddict-item]
+        await user.sdk.runs.join(thread_id, made["run_id"])
+    for own in (5, 10_000):
+        assistant = await user.sdk.assistants.create("agent", config={"recursion_limit": own})
+        made = await user.sdk.runs.create(thread_id, assistant["assistant_id"], input=said("Hi."))
+        assert made["kwargs"]["config"]["recursion_limit"] == min(own, 7)  # type: ignore[typeddict-item]
         await user.sdk.runs.join(thread_id, made["run_id"])

@@ -59,6 +59,60 @@ def test_public_keys(tmp_path: Path, algorithm: str, form: str) -> None:
         tokens.user_of(signed("HS256"))
 
 
+def key_set(tmp_path: Path, *keys: dict[str, Any]) -> Tokens:
+    """What knows tokens by a JSON Web Key Set of these."""
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": keys}))
+    return known(steady_jwt_keys_file=file)
+
+
+def test_a_key_that_a_token_names(tmp_path: Path) -> None:
+    """It alone is asked; a token that names none is tried with all."""
+    old, new = ({**jwk("RS256"), "kid": "old"}, {**jwk("ES256"), "kid": "new"})
+    tokens = key_set(tmp_path, old, new)
+    for kid, fits in {"old": True, "new": False, "unknown": False, None: True}.items():
+        headers = {"kid": kid} if kid else {}
+        token = jwt.encode(claims(), RSA, algorithm="RS256", headers=headers)
+        if fits:
+            assert tokens.user_of(token) == "ada"
+        else:
+            with pytest.raises(Unauthorized):
+                tokens.user_of(token)
+
+
+NOT_FOR_TOKENS: dict[str, dict[str, Any]] = {
+    "Ed25519": {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    "a secret": {"kty": "oct", "k": "c" * 43},
+    "of an unknown kind": {"kty": "lattice"},
+    "no key": {},
+    "for encryption": {**jwk("RS256"), "use": "enc"},
+    "of another algorithm": {**jwk("RS256"), "alg": "RS512"},
+}
+
+
+@pytest.mark.parametrize("kind", NOT_FOR_TOKENS)
+def test_keys_that_are_passed_over(tmp_path: Path, kind: str) -> None:
+    """Such a key stops nothing, and verifies nothing; a set of nothing else is refused."""
+    tokens = key_set(tmp_path, NOT_FOR_TOKENS[kind], jwk("ES256"))
+    assert tokens.user_of(signed("ES256")) == "ada"
+    for token in (signed("RS256"), jwt.encode(claims(), "c" * 43, algorithm="HS256")):
+        with pytest.raises(Unauthorized):
+            tokens.user_of(token)
+    with pytest.raises((ValueError, jwt.PyJWTError)):
+        key_set(tmp_path, NOT_FOR_TOKENS[kind])
+
+
+@pytest.mark.parametrize("form", ["PEM", "JWKS"])
+def test_a_short_rsa_key(tmp_path: Path, form: str) -> None:
+    """A key that could be broken is refused, with its size."""
+    short = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
+    file = tmp_path / "keys"
+    told = jwt.get_algorithm_by_name("RS256").to_jwk(short.public_key())
+    file.write_text(pem(short) if form == "PEM" else json.dumps({"keys": [json.loads(told)]}))
+    with pytest.raises(ValueError, match="1024 bits"):
+        known(steady_jwt_keys_file=file)
+
+
 def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     """A token signed with the public key's text, as if it were an HMAC's secret, lets nobody in."""
     file = tmp_path / "key.pem"
