@@ -45,6 +45,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from agent.approval import check_answer
 from agent.model import partial_answer
 from agent.resuming import from_there, is_of_this_run, latest_of, may_be_unfinished
 
@@ -116,6 +117,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     ) -> AsyncIterator[Any]:
         if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
             input, config = await self._after_a_death(self.checkpointer, input, config)
+            if isinstance(input, Command) and input.resume is not None:
+                check_answer(input.resume, (await self.aget_state(config)).interrupts)
         made = cast(AsyncGenerator[Any], super().astream(input, config, **options))
         try:
             async with aclosing(made) as parts:
