@@ -91,6 +91,7 @@ class Decision(_Strict):
     decisions: list[Given] = Field(min_length=1, max_length=100)
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: Given | None = None
 
 
 class OnThread(_Strict):
@@ -137,6 +138,7 @@ class DecideFrame(_Strict):
     decisions: list[Given] = Field(min_length=1, max_length=100)
     modes: list[Mode] = Field(default=["messages"], min_length=1)
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: Given | None = None
     key: Key = None
 
 
