@@ -59,11 +59,27 @@ class ChatModel(ChatOpenAI):
                 made.message.additional_kwargs["reasoning_content"] = reasoning
         return made
 
-    def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def _get_request_payload(self, input_: Any, **kwargs: Any) -> dict[str, Any]:
         """Messages and tools go as they are: the OpenAI SDK would walk through each of them to
         rename fields, which chat messages have none of, for 0.15 ms a message before the first
-        token."""
-        payload = super()._get_request_payload(*args, **kwargs)
+        token. And LangChain would look at each character of an answer, as if it were a block that
+        may hold sound: so it gets the answers without their texts."""
+        texts: dict[int, str] = {}
+        if not self._use_responses_api({**self._default_params, **kwargs}):
+            input_ = self._convert_input(input_).to_messages()
+            texts = {
+                at: message.content
+                for at, message in enumerate(input_)
+                if isinstance(message, AIMessage) and isinstance(message.content, str)
+            }
+            input_ = [
+                message.model_copy(update={"content": ""}) if at in texts else message
+                for at, message in enumerate(input_)
+            ]
+        payload = super()._get_request_payload(input_, **kwargs)
+        for at, text in texts.items():
+            said = payload["messages"][at]
+            said["content"] = text or said["content"]
         if payload.get("stream") and "messages" in payload and "response_format" not in payload:
             as_they_are = {key: payload.pop(key) for key in ("tools", "messages") if key in payload}
             payload["extra_body"] = {**(payload.get("extra_body") or {}), **as_they_are}
