@@ -1,6 +1,7 @@
 """Tools that act on the world wait for a person: LangChain's human-in-the-loop, with schemas."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from langchain.agents.middleware import HumanInTheLoopMiddleware
@@ -14,6 +15,9 @@ from langchain_core.messages import ToolCall
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
+from langgraph.types import Interrupt
+
+_ID = re.compile("[0-9a-f]{32}")  # how LangGraph tells answers by id from one plain answer
 
 
 class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
@@ -25,7 +29,11 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
 
     def __init__(self, tools: Iterable[BaseTool]) -> None:
         self._schemas = {
-            tool.name: convert_to_openai_tool(tool)["function"]["parameters"] for tool in tools
+            tool.name: {
+                "additionalProperties": False,
+                **convert_to_openai_tool(tool)["function"]["parameters"],
+            }
+            for tool in tools
         }
         super().__init__(
             dict.fromkeys(self._schemas, True), description_prefix="May the agent do this?"
@@ -41,3 +49,25 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
         action, review = super()._create_action_and_config(tool_call, config, state, runtime)
         review["args_schema"] = self._schemas[tool_call["name"]]
         return action, review
+
+
+def check_answer(answer: Any, interrupts: Sequence[Interrupt]) -> None:
+    """Raises ValueError if what a run is to go on with does not fit the requests that wait.
+
+    Studio and the raw API send a decision as it is, and LangChain would run the tool with it, or
+    break.
+    """
+    from client.decisions import check_fit  # not needed until someone decides
+    from client.errors import SteadyError
+
+    is_by_id = isinstance(answer, dict) and bool(answer) and all(map(_ID.fullmatch, answer))
+    if not is_by_id and len(interrupts) != 1:
+        return  # LangGraph knows what to say
+    answers = answer if is_by_id else {interrupts[0].id: answer}
+    state = {"interrupts": [{"id": each.id, "value": each.value} for each in interrupts]}
+    for interrupt_id, given in answers.items():
+        decisions = given.get("decisions") if isinstance(given, dict) else None
+        try:
+            check_fit(state, interrupt_id, decisions if isinstance(decisions, list) else [])
+        except SteadyError as error:
+            raise ValueError(error.message) from error

@@ -96,6 +96,7 @@ class Decision(_Strict):
     decisions: list[Given] = Field(min_length=1, max_length=100)
     modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: Given | None = None
 
 
 class OnThread(_Strict):
@@ -142,6 +143,7 @@ class DecideFrame(_Strict):
     decisions: list[Given] = Field(min_length=1, max_length=100)
     modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    context: Given | None = None
     key: Key = None
 
 

@@ -173,6 +173,7 @@ class Chat:
             decision.decisions,
             modes=decision.modes,
             assistant=decision.assistant_id,
+            context=decision.context,
             request_id=self._request_id(key),
         )
 

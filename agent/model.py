@@ -59,11 +59,27 @@ class ChatModel(ChatOpenAI):
                 made.message.additional_kwargs["reasoning_content"] = reasoning
         return made
 
-    def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def _get_request_payload(self, input_: Any, **kwargs: Any) -> dict[str, Any]:
         """Messages and tools go as they are: the OpenAI SDK would walk through each of them to
         rename fields, which chat messages have none of, for 0.15 ms a message before the first
-        token."""
-        payload = super()._get_request_payload(*args, **kwargs)
+        token. And LangChain would look at each character of an answer, as if it were a block that
+        may hold sound: so it gets the answers without their texts."""
+        texts: dict[int, str] = {}
+        if not self._use_responses_api({**self._default_params, **kwargs}):
+            input_ = self._convert_input(input_).to_messages()
+            texts = {
+                at: message.content
+                for at, message in enumerate(input_)
+                if isinstance(message, AIMessage) and isinstance(message.content, str)
+            }
+            input_ = [
+                message.model_copy(update={"content": ""}) if at in texts else message
+                for at, message in enumerate(input_)
+            ]
+        payload = super()._get_request_payload(input_, **kwargs)
+        for at, text in texts.items():
+            said = payload["messages"][at]
+            said["content"] = text or said["content"]
         if payload.get("stream") and "messages" in payload and "response_format" not in payload:
             as_they_are = {key: payload.pop(key) for key in ("tools", "messages") if key in payload}
             payload["extra_body"] = {**(payload.get("extra_body") or {}), **as_they_are}
@@ -72,7 +88,7 @@ class ChatModel(ChatOpenAI):
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         """Raises ModelError. LangChain's `stream_chunk_timeout` holds for async streams only."""
-        whole = _Whole()
+        whole = Whole()
         kwargs.setdefault("timeout", _silent_after(self.stream_chunk_timeout))
         with self._explained(kwargs):
             for made in super()._stream(*args, **kwargs):
@@ -81,18 +97,15 @@ class ChatModel(ChatOpenAI):
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
         """Raises ModelError."""
-        whole = _Whole()
+        whole = Whole()
+        if (said := _partial.get()) is not None:
+            said.append(whole)
         made_here = cast(AsyncGenerator[ChatGenerationChunk], super()._astream(*args, **kwargs))
-        try:
-            with self._explained(kwargs):
-                async with aclosing(made_here) as pieces:
-                    async for made in pieces:
-                        yield whole.add(made)
-                whole.check()
-        except BaseException:
-            if (said := _partial.get()) is not None:
-                said.append(whole.partial)
-            raise
+        with self._explained(kwargs):
+            async with aclosing(made_here) as pieces:
+                async for made in pieces:
+                    yield whole.add(made)
+            whole.check()
 
     @contextmanager
     def _explained(self, options: dict[str, Any]) -> Iterator[None]:
@@ -106,14 +119,16 @@ class ChatModel(ChatOpenAI):
             raise told from error
 
 
-_partial: ContextVar[list[AIMessage] | None] = ContextVar("partial", default=None)
+_partial: ContextVar[list["Whole"] | None] = ContextVar("partial", default=None)
 
 
 @contextmanager
-def partial_answer() -> Iterator[list[AIMessage]]:
-    """What model calls inside had said when they ended early, the last one last.
+def partial_answer() -> Iterator[list["Whole"]]:
+    """What model calls inside have said so far, the last one last.
 
-    Whoever asks inside of another who asks gets the same list.
+    A call that is cancelled may be cut while it is not reading but telling of what it read: its
+    own code hears of that too late to say anything. Whoever asks inside of another who asks gets
+    the same list.
     """
     said = _partial.get()
     said = [] if said is None else said
@@ -124,8 +139,8 @@ def partial_answer() -> Iterator[list[AIMessage]]:
         _partial.reset(token)
 
 
-class _Whole:
-    """Whether a streamed answer came to its end, with tool calls that can be read."""
+class Whole:
+    """A streamed answer: what came of it, and whether it came to its end and can be read."""
 
     def __init__(self) -> None:
         self._is_finished = False

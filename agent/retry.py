@@ -43,7 +43,7 @@ class TryAgain(AgentMiddleware[AgentState[Any], Any]):
                 except ModelError as error:
                     if not (error.is_broken_off or (error.is_transient and self._fallback)):
                         raise
-                    await self._announce(number, said[-1].id if said else None, error)
+                    await self._announce(number, said[-1].partial.id if said else None, error)
                     said.clear()  # a stop from here on must not keep it
                     if not error.is_broken_off:
                         break  # the SDK has asked this model as often as it may

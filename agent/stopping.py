@@ -1,10 +1,10 @@
 """A run that is stopped keeps what the person has read, and leaves a thread that can go on.
 
 However a run is stopped (the client, a chat route, Studio, another run that interrupts it), the
-server cancels its tasks, and by itself throws away what the model was saying. Here the cancelled
-task notes it, and the graph writes it into the thread before the run ends: the text as a message of
-the model, marked stopped; tool calls that were half written are left out, and calls without a
-result get one that says so.
+server cancels its tasks, and by itself throws away what the model was saying. Here it is noted as
+it comes, and the graph writes it into the thread before the run ends: the text as a message of the
+model, marked stopped; tool calls that were half written are left out, and calls without a result
+get one that says so.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from agent.approval import check_answer
 from agent.model import partial_answer
 from agent.resuming import from_there, is_of_this_run, latest_of, may_be_unfinished
 
@@ -82,8 +83,9 @@ def goes_on_elsewhere(run_id: str) -> bool:
     return False  # a server of one process has no other
 
 
-# By thread: what a run has last said; a stop can strike before or after the model has ended.
-_last_words: dict[str, list[BaseMessage]] = {}
+# By thread: what its run has said last, as it stands when it is asked for. A stop can strike at any
+# moment, and a task that it cancels may hear of it later than the thread is laid to rest.
+_last_words: dict[str, Callable[[], list[BaseMessage]]] = {}
 
 
 async def _noted(
@@ -91,16 +93,16 @@ async def _noted(
     handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     written: Sequence[BaseMessage],
 ) -> ModelResponse[Any]:
+    thread_id = _thread_id(get_config())
     with partial_answer() as said:
-        try:
-            response = await handler(request)
-        except asyncio.CancelledError:
-            last = [message for message in said[-1:] if message.text]
-            words = [AIMessage(m.text, id=m.id, response_metadata=MARK) for m in last]
-            _last_words[_thread_id(get_config())] = [*written, *words]
-            raise
-    _last_words[_thread_id(get_config())] = [*written, *response.result]
+        _last_words[thread_id] = lambda: [*written, *_stopped(call.partial for call in said[-1:])]
+        response = await handler(request)
+    _last_words[thread_id] = lambda: [*written, *response.result]
     return response
+
+
+def _stopped(partials: Iterable[AIMessage]) -> Iterator[AIMessage]:
+    return (AIMessage(m.text, id=m.id, response_metadata=MARK) for m in partials if m.text)
 
 
 class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
@@ -116,6 +118,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     ) -> AsyncIterator[Any]:
         if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
             input, config = await self._after_a_death(self.checkpointer, input, config)
+            if isinstance(input, Command) and input.resume is not None:
+                check_answer(input.resume, (await self.aget_state(config)).interrupts)
         made = cast(AsyncGenerator[Any], super().astream(input, config, **options))
         try:
             async with aclosing(made) as parts:
@@ -145,7 +149,7 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def _lay_to_rest(self, config: RunnableConfig) -> None:
         """After the run's tasks have ended and its last checkpoint is written, not before."""
-        thread, said = _thread_of(config), _last_words.get(_thread_id(config), [])
+        thread, said = _thread_of(config), _last_words.get(_thread_id(config), list)()
         state = await self.aget_state(thread)
         if state.interrupts or not state.tasks:
             return

@@ -14,8 +14,8 @@ from langgraph.checkpoint.serde.jsonplus import (
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-_KNOWN: dict[tuple[str, str], type[BaseMessage]] = {
-    (kind.__module__, kind.__name__): kind
+_KNOWN: dict[tuple[str, str], tuple[type[BaseMessage], frozenset[str]]] = {
+    (kind.__module__, kind.__name__): (kind, frozenset(kind.model_fields))
     for kind in (HumanMessage, AIMessage, ToolMessage, SystemMessage)
 }
 
@@ -36,7 +36,21 @@ class StoredMessages(JsonPlusSerializer):
             return _DeltaSnapshot(self._unpacked(packed))
         if code == EXT_PYDANTIC_V2:
             module, name, fields, *_ = self._unpacked(packed)
-            kind = _KNOWN.get((module, name))
-            if kind is not None and fields.keys() == kind.model_fields.keys():
-                return kind.model_construct(**fields)
+            kind, known = _KNOWN.get((module, name), (None, None))
+            if kind is not None and fields.keys() == known:
+                return _restored(kind, fields)
         return self._unpack_ext_hook(code, packed)  # other types, as they are allowed
+
+
+def _restored(kind: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
+    """As pickle makes it again: pydantic's `model_construct` looks at each field in turn."""
+    message = kind.__new__(kind)
+    message.__setstate__(
+        {
+            "__dict__": fields,
+            "__pydantic_fields_set__": set(fields),
+            "__pydantic_extra__": {},
+            "__pydantic_private__": None,
+        }
+    )
+    return message

@@ -1,4 +1,4 @@
-"""`steady`: run, chat, chain, threads, memory, graph, doctor, bench, token, model.
+"""`steady`: run, decide, stop, chat, chain, threads, memory, graph, doctor, bench, token, model.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
 """
@@ -95,6 +95,46 @@ async def resume(
 
     stream = agent.resume(thread_id, modes=modes, assistant=assistant)
     return await show_run(stream, as_json)
+
+
+@cli.command()
+@click.argument("thread_id")
+@click.option("--decisions", help="One for each request, as a JSON list; unset: asks you.")
+@in_modes
+@with_assistant
+@at_url
+@in_json
+@served
+async def decide(
+    agent: Any, thread_id: str, decisions: str | None, modes: tuple[Mode, ...], assistant: str,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Decide what waits for a person on a thread, and stream the rest of the run."""
+    from client.terminal import decide_waiting
+
+    return await decide_waiting(
+        agent, thread_id, _listed(decisions), as_json, modes=modes, assistant=assistant
+    )
+
+
+def _listed(text: str | None) -> list[Any] | None:
+    try:
+        decisions = None if text is None else json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--decisions is not JSON: {error}") from error
+    if decisions is not None and not isinstance(decisions, list):
+        raise click.UsageError("--decisions must be a JSON list.")
+    return decisions
+
+
+@cli.command()
+@click.argument("thread_id")
+@at_url
+@served
+async def stop(agent: Any, thread_id: str) -> int:
+    """Stop what runs on a thread; what was said stays in it."""
+    click.echo(f"Stopped {await agent.runs.stop(thread_id)}.")
+    return 0
 
 
 @cli.command()
@@ -226,7 +266,7 @@ def main() -> None:
     """The console script. Errors are one line on stderr, unless `--debug`."""
     try:
         sys.exit(cli(standalone_mode=False))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, EOFError, click.Abort):  # Ctrl-C, or no more to read
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()

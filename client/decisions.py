@@ -53,7 +53,10 @@ def _check_one(what: str, action: JSON, review: JSON, decision: Any) -> None:
         raise RejectedInput(f"{what} has the type {kind!r}: choose from {', '.join(allowed)}.")
     if unknown := decision.keys() - _FIELDS.get(kind, decision.keys()):
         raise RejectedInput(f"{what} has fields that {kind!r} does not know: {sorted(unknown)}.")
-    if kind == "respond" and not str(decision.get("message") or "").strip():
+    message = decision.get("message") or ""
+    if not isinstance(message, str):
+        raise RejectedInput(f"{what}: `message` is a text.")
+    if kind == "respond" and not message.strip():
         raise RejectedInput(f"{what} responds: say what, in `message`.")
     if kind == "edit":
         _check_edit(what, action, review.get("args_schema"), decision.get("edited_action"))

@@ -37,6 +37,15 @@ class Runs:
         """Ends the run at the server."""
         await self._wire.cancel(checked_id(thread_id), checked_id(run_id, "run"))
 
+    async def stop(self, thread_id: str) -> int:
+        """Stops what runs on the thread, and what waits to; how many runs that was, at their end.
+
+        What they had said stays in the thread.
+        """
+        with translated(self._wire.url, thread_id=thread_id):
+            await self._wire.sdk.threads.get(checked_id(thread_id))
+        return await self._wire.end_runs(thread_id, "interrupt")
+
     def join(
         self,
         thread_id: str,

@@ -16,8 +16,8 @@ from rich.status import Status
 
 from client.approve import ask_person, can_be_asked
 from client.client import AgentClient
-from client.errors import CannotConnect, SteadyError
-from client.events import AgentEvent, Mode, to_json
+from client.errors import CannotConnect, NotFound, RejectedInput, SteadyError
+from client.events import JSON, AgentEvent, Mode, to_json
 from client.local import LocalServer
 from client.run import Run
 from client.show import Screen
@@ -116,6 +116,21 @@ async def chat_turns(agent: AgentClient, thread_id: str | None, **asking: Any) -
                 break
             await show_run(agent.stream(message, thread_id=thread_id, **asking), False)
     return 0
+
+
+async def decide_waiting(
+    agent: AgentClient, thread_id: str, decided: list[JSON] | None, as_json: bool, **asking: Any
+) -> int:
+    """Decides what waits on the thread, or has the person do it, and shows the rest of the run."""
+    waiting = await agent.threads.interrupts(thread_id)
+    if not waiting:
+        raise NotFound("Nothing on the thread waits for a decision.")
+    if decided is None:
+        if not can_be_asked(waiting[0]):
+            raise RejectedInput("The request is none of a tool's: give --decisions.")
+        with _ctrl_c_leaves():
+            decided = ask_person(_notes if as_json else _console, waiting[0])
+    return await show_run(agent.decide(thread_id, waiting[0].id, decided, **asking), as_json)
 
 
 DEMO: dict[Mode, str] = {

@@ -111,8 +111,8 @@ class Wire:
         except NotFound:
             await self.run(thread_id, run_id)
 
-    async def end_runs(self, thread_id: str, action: CancelAction) -> None:
-        """Cancels what runs on the thread, and waits until each has done its last.
+    async def end_runs(self, thread_id: str, action: CancelAction) -> int:
+        """Cancels what runs on the thread, and waits until each has done its last; how many it was.
 
         The server lets a run start as soon as the one before it is told to end, not when it has
         ended: the last words of the one would come after the question of the other, or not at all.
@@ -129,6 +129,7 @@ class Wire:
             with suppress(NotFound):  # it has ended meanwhile, and was rolled back
                 await self.cancel(thread_id, run_id, action)
         await asyncio.gather(*(self._end(thread_id, run_id) for run_id in runs))
+        return len(runs)
 
     async def _end(self, thread_id: str, run_id: str) -> None:
         with suppress(NotFound):

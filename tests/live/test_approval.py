@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,7 @@ async def test_several_requests_in_one_step(
     assert [three.saved(title) is not None for title in three.titles] == [True, False, True]
 
 
+FITS = {"title": "a", "text": "b"}
 EDIT = {"type": "edit", "edited_action": {"name": "save_note", "args": {"title": "a"}}}
 WRONG: dict[str, tuple[list[JSON], str]] = {
     "none": ([], "one decision for each"),
@@ -172,7 +174,13 @@ WRONG: dict[str, tuple[list[JSON], str]] = {
         [{**EDIT, "edited_action": {"name": "save_note", "args": {"title": 7, "text": "a"}}}],
         "title 7 is not of type",
     ),
+    "edit with an argument that the tool has not": (
+        [{**EDIT, "edited_action": {"name": "save_note", "args": {**FITS, "folder": "/"}}}],
+        "'folder' was unexpected",
+    ),
     "respond without words": ([{"type": "respond"}], "say what, in `message`"),
+    "respond with no text": ([{"type": "respond", "message": {"a": 1}}], "`message` is a text"),
+    "reject with no text": ([{"type": "reject", "message": 7}], "`message` is a text"),
 }
 
 
@@ -188,6 +196,36 @@ async def test_a_decision_that_does_not_fit_changes_nothing(
         await keeper.decide(thread_id, interrupt.id, decisions).text()
     assert len(await keeper.runs.list(thread_id)) == runs
     assert await keeper.decide(thread_id, interrupt.id, [APPROVE]).text() == "All done."
+
+
+RAW: dict[str, tuple[Any, str]] = {
+    **{case: ({"decisions": decisions}, told) for case, (decisions, told) in WRONG.items()},
+    "a word": ("yes", "one decision for each"),
+    "nothing": ({}, "one decision for each"),
+    "no list": ({"decisions": {"type": "approve"}}, "one decision for each"),
+    "another interrupt": ({"0" * 32: {"decisions": [APPROVE]}}, "Nothing waits"),
+}
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.parametrize("case", RAW)
+async def test_what_studio_sends_is_checked_the_same(
+    keeper: AgentClient, note: Note, case: str, by_id: bool
+) -> None:
+    """A `resume` straight to the server that does not fit fails its run, and changes nothing."""
+    answer, told = RAW[case]
+    thread_id, interrupt = await waiting(keeper, note)
+    before = await keeper.threads.history(thread_id)
+    resume = {interrupt.id: answer} if by_id and case != "another interrupt" else answer
+    end: Any = await keeper.sdk.runs.wait(
+        thread_id, "agent", command={"resume": resume}, raise_error=False
+    )
+    assert end["__error__"]["error"] == "ValueError"
+    assert re.search(told, end["__error__"]["message"])
+    assert await keeper.threads.history(thread_id) == before
+    approved = {"resume": {"decisions": [APPROVE]}}
+    await keeper.sdk.runs.wait(thread_id, "agent", command=approved)
+    assert note.saved()
 
 
 async def test_what_does_not_wait_cannot_be_decided(keeper: AgentClient, note: Note) -> None:
@@ -260,6 +298,25 @@ async def test_over_the_websocket(keeping: LocalServer, note: Note) -> None:
         await socket.send(json.dumps({**decide, "decisions": [APPROVE]}))
         assert text_of(await turn(socket)) == "All done."
     assert note.saved()
+
+
+@pytest.mark.parametrize("surface", ["sse", "websocket"])
+async def test_a_decision_brings_its_context(
+    keeping: LocalServer, keeper: AgentClient, note: Note, model: ModelServer, surface: str
+) -> None:
+    """The rest of the run is answered by the model, and under the instructions, that it names."""
+    thread_id, interrupt = await waiting(keeper, note)
+    context = {"model": "special", "system_prompt": "Be special."}
+    body = {"interrupt_id": interrupt.id, "decisions": [APPROVE], "context": context}
+    if surface == "sse":
+        events = await ask(keeping.url, "/agent/decide", {"thread_id": thread_id, **body})
+    else:
+        async with talking(keeping, f"?thread_id={thread_id}") as socket:
+            await say(socket, type="decide", **body)
+            events = await turn(socket)
+    assert text_of(events) == "All done."
+    assert model.requests[-1]["model"] == "special"
+    assert model.requests[-1]["messages"][0]["content"] == "Be special."
 
 
 INJECTIONS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from client import AgentClient
+from client import AgentClient, Token
 from client.local import LocalServer, free_port
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
@@ -188,6 +188,55 @@ def test_chat_takes_edited_arguments(model: ModelServer, server: LocalServer) ->
     model.on("Save and edit.", Reply(tool_calls=calls), Reply("Saved it."))
     ended = steady("chat", "--url", server.url, typed="Save and edit.\ne\nrenamed\n\n\n")
     assert "Saved as renamed.md" in ended.stdout, ended.stdout + ended.stderr
+
+
+@pytest.fixture
+async def waiting_thread(model: ModelServer, server: LocalServer) -> str:
+    """A thread where a note waits for a person."""
+    call = ToolCall("save_note", {"title": "decided", "text": "Hi."})
+    model.on("Save and wait.", Reply(tool_calls=[call]), Reply("Saved it."))
+    async with AgentClient(server.url) as agent:
+        run = agent.stream("Save and wait.")
+        await run.text()
+        return str(run.thread_id)
+
+
+def test_decide_asks_for_what_waits(waiting_thread: str, server: LocalServer) -> None:
+    """`steady decide` shows the arguments, asks, and streams the rest; then nothing waits."""
+    assert steady("decide", waiting_thread, "--url", server.url).returncode == 130
+    ended = steady("decide", waiting_thread, "--url", server.url, typed="s\nby hand\n")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for shown in ('"title": "decided"', "by hand", "Saved it."):
+        assert shown in ended.stdout
+    again = steady("decide", waiting_thread, "--url", server.url)
+    assert (again.returncode, "waits for a decision" in again.stderr) == (1, True)
+
+
+def test_decide_takes_decisions(waiting_thread: str, server: LocalServer) -> None:
+    """`--decisions` needs no terminal; what does not fit is told, and changes nothing."""
+    here = ("decide", waiting_thread, "--json", "--url", server.url, "--decisions")
+    for wrong, code in (("{", 2), ("{}", 2), ("[]", 1)):
+        assert steady(*here, wrong).returncode == code
+    ended = steady(*here, '[{"type": "respond", "message": "by hand"}]')
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert events[-1]["status"] == "success", ended.stdout + ended.stderr
+
+
+async def test_stop_ends_what_another_program_runs(server: LocalServer) -> None:
+    """`steady stop` stops a thread's run, whoever began it, and says so where none runs."""
+    async with AgentClient(server.url) as agent:
+        thread_id = await agent.threads.create()
+        async with agent.stream("stream 900 tokens at 60 per second", thread_id=thread_id) as run:
+            async for event in run:
+                if isinstance(event, Token):
+                    break
+            told = await asyncio.to_thread(steady, "stop", thread_id, "--url", server.url)
+            assert (told.returncode, told.stdout) == (0, "Stopped 1.\n")
+            assert await run.text()
+        assert run.done
+        assert run.done.status == "stopped"
+        told = await asyncio.to_thread(steady, "stop", thread_id, "--url", server.url)
+        assert (told.returncode, told.stdout) == (0, "Stopped 0.\n")
 
 
 def started(*words: str, stdin: int | None = None) -> subprocess.Popen[str]:

@@ -8,21 +8,30 @@ runs so many sequences; without it a few are run, the same each time.
 import asyncio
 import os
 import uuid
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from agent.stopping import OPEN_CALL, STOPPED_CALL
 from client import (
     AgentClient,
+    Conflict,
     Interrupt,
     ModelFailed,
     Retry,
     Run,
+    RunLost,
     RunStarted,
     Token,
     ToolCall,
@@ -65,44 +74,25 @@ DECISIONS: dict[str, JSON] = {
 
 
 KINDS = st.sampled_from(sorted(SCRIPTS))
+STOPPABLE = st.sampled_from(["answers", "calculates", "says and calculates"])
 PLACES = st.integers(0, 7)
-
-Step = tuple[str, dict[str, Any]]
-
-
-def step(name: str, **choices: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
-    return st.tuples(st.just(name), st.fixed_dictionaries(choices))
-
-
-# All is drawn before anything is done: what can be done depends on when a stop strikes, and a step
-# that cannot be done does nothing.
-STEPS = st.one_of(
-    step("says", kind=KINDS),
-    step(
-        "says_and_stops",
-        kind=st.sampled_from(["answers", "calculates", "says and calculates"]),
-        after=st.integers(1, 6),
-    ),
-    step("says_and_reconnects", kind=KINDS, leaves=st.lists(st.integers(1, 4), max_size=4)),
-    step(
-        "decides",
-        kind=st.sampled_from(sorted(DECISIONS)),
-        stop_after=st.sampled_from([None, None, 2]),
-    ),
-    step("asks_for_another_answer"),
-    step("edits_a_message", number=PLACES, kind=KINDS),
-    step("goes_back", number=PLACES, kind=KINDS),
-)
+EARLY = st.integers(1, 6)
 
 
 class Listener:
     """Keeps what the events of one run tell, as messages; `interrupt` is what it waits for."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: int | None = None) -> None:
         self.messages: list[JSON] = []
         self.interrupt: Interrupt | None = None
+        self.enough: Callable[[], None] = lambda: None  # is called after so many events
+        self._left = after
 
     def hear(self, event: AgentEvent) -> None:
+        if self._left is not None and not isinstance(event, RunStarted):
+            self._left -= 1
+            if not self._left:
+                self.enough()
         match event:
             case Token(content=text, message_id=at):
                 self._message(at)["text"] += text
@@ -129,10 +119,15 @@ class Listener:
         return self.messages[-1]
 
 
-class Conversation:
-    """One thread, and what its reader was told of it; `old` are states of it he can go back to."""
+class Conversation(RuleBasedStateMachine):
+    """One thread, and what its reader was told of it; `old` are states of it he can go back to.
+
+    Every rule may be tried at any time: what can be done depends on when a stop strikes, and what
+    cannot be done does nothing.
+    """
 
     def __init__(self, server: LocalServer, model: ModelServer) -> None:
+        super().__init__()
         self.server, self.model = server, model
         self.runner = asyncio.Runner()
         self.told: Told = ()
@@ -148,6 +143,7 @@ class Conversation:
     def does(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(asyncio.wait_for(work, 30))
 
+    @initialize()
     def begin(self) -> None:
         async def made() -> None:
             self.agent = AgentClient(self.server.url)
@@ -157,17 +153,21 @@ class Conversation:
 
     # What a person does
 
+    @rule(kind=KINDS)
     def says(self, kind: str) -> None:
         """Reads to the end; on a thread that waits for a decision this says something else."""
         self.turn(self.asked(kind), self.told)
 
+    @rule(kind=STOPPABLE, after=EARLY)
     def says_and_stops(self, kind: str, after: int) -> None:
         self.turn(self.asked(kind), self.told, stop_after=after)
 
+    @rule(kind=KINDS, leaves=st.lists(st.integers(1, 4), max_size=4))
     def says_and_reconnects(self, kind: str, leaves: list[int]) -> None:
         """Leaves the stream again and again, and goes on from the last event that was read."""
         self.turn(self.asked(kind), self.told, leaves=leaves)
 
+    @rule(kind=st.sampled_from(sorted(DECISIONS)), stop_after=st.sampled_from([None, None, 2]))
     def decides(self, kind: str, stop_after: int | None) -> None:
         if not self.waiting:
             return
@@ -175,6 +175,7 @@ class Conversation:
         run = self.agent.decide(self.thread_id, self.waiting.id, decided)
         self.turn((None, run), self.told, stop_after=stop_after)
 
+    @rule()
     def asks_for_another_answer(self) -> None:
         if not self.is_answered or self.waiting:
             return
@@ -182,6 +183,7 @@ class Conversation:
         self.script(self.told[last]["text"], SPOKEN)
         self.turn((None, self.agent.regenerate(self.thread_id)), self.told[: last + 1])
 
+    @rule(number=PLACES, kind=KINDS)
     def edits_a_message(self, number: int, kind: str) -> None:
         own = [at for at, message in enumerate(self.told) if message["type"] == "human"]
         if not own:
@@ -190,12 +192,25 @@ class Conversation:
         question, run = self.asked(kind, replaces=self.told[at]["id"])
         self.turn((question, run), self.told[:at])
 
+    @rule(number=PLACES, kind=KINDS)
     def goes_back(self, number: int, kind: str) -> None:
         """To any state that the thread once had, on whatever branch."""
         if not self.old:
             return
         checkpoint_id = list(self.old)[number % len(self.old)]
         self.turn(self.asked(kind, checkpoint_id=checkpoint_id), self.old[checkpoint_id])
+
+    @rule(
+        kind=STOPPABLE,
+        after=EARLY,
+        strategy=st.sampled_from(["reject", "enqueue", "interrupt", "rollback"]),
+        next_kind=KINDS,
+    )
+    def says_another_thing_meanwhile(
+        self, kind: str, after: int, strategy: str, next_kind: str
+    ) -> None:
+        first, second = self.asked(kind), self.asked(next_kind, multitask_strategy=strategy)
+        self.does(self.both(first, second, after, undoes=strategy == "rollback"))
 
     # How it is done
 
@@ -216,15 +231,59 @@ class Conversation:
         leaves: Sequence[int] = (),
     ) -> None:
         question, run = asked
-        heard, status = Listener(), "failed"
+        heard = Listener()
+        status = self.does(self.ended(run, heard, stop_after, leaves))
+        self.does(self.note([*before, *self.said(question, heard)], heard, status))
+
+    async def both(
+        self, first: tuple[str, Run], second: tuple[str, Run], after: int, *, undoes: bool
+    ) -> None:
+        """Two runs of the thread: the second is asked for in the middle of the first."""
+        heard, heard_next, is_time = Listener(after), Listener(), asyncio.Event()
+        heard.enough = is_time.set
+
+        async def next_turn() -> str:
+            await is_time.wait()
+            return await self.ended(second[1], heard_next)
+
+        turns = asyncio.gather(self.ended(first[1], heard), next_turn())
+        status, next_status = await turns
+        assert undoes or status != "lost"
+        told = list(self.told)
+        if not (undoes and status in ("stopped", "lost")):
+            told += self.said(first[0], heard)
+        if next_status == "refused":
+            return await self.note(told, heard, status)
+        if status == "stopped":
+            told = _as_far_as_kept(told, await self.stored())
+        await self.note([*told, *self.said(second[0], heard_next)], heard_next, next_status)
+
+    async def ended(
+        self,
+        run: Run,
+        heard: Listener,
+        stop_after: int | None = None,
+        leaves: Sequence[int] = (),
+    ) -> str:
+        """Reads it to its end; how that was."""
         try:
-            run = self.does(self.read(run, heard, stop_after, list(leaves)))
-            assert run.done
-            status = run.done.status
+            run = await self.read(run, heard, stop_after, list(leaves))
         except ModelFailed:
             heard.messages = []  # these scripts fail before anything is whole
-        self.is_failed = status == "failed"
-        self.does(self.note(before, question, heard, status))
+            return "failed"
+        except Conflict:
+            return "refused"
+        except RunLost:
+            return "lost"
+        finally:
+            heard.enough()
+        assert run.done
+        return run.done.status
+
+    def said(self, question: str | None, heard: Listener) -> Told:
+        """A turn as its reader knows it: the question, and what was told of the answer."""
+        own = [{"type": "human", "text": question}] if question else []
+        return (*own, *heard.messages)
 
     async def read(
         self, run: Run, heard: Listener, stop_after: int | None, leaves: list[int]
@@ -247,16 +306,18 @@ class Conversation:
             count, at = 0, run.last_event_id
             run = self.agent.runs.join(self.thread_id, str(run.run_id), at)
 
-    async def note(self, before: Told, question: str | None, heard: Listener, status: str) -> None:
+    async def stored(self) -> list[JSON]:
+        return await self.agent.threads.messages(self.thread_id)
+
+    async def note(self, told: Sequence[JSON], heard: Listener, status: str) -> None:
         """What the reader now believes of the thread, and that he may come back to it."""
-        stored = await self.agent.threads.messages(self.thread_id)
-        said = list(before)
-        if question:
-            own = [m["id"] for m in stored if m["content"] == question]
-            said.append({"type": "human", "id": own[0] if own else None, "text": question})
-        self.told = (*said, *heard.messages)
+        assert status not in ("refused", "lost")
+        stored = await self.stored()
         if status == "stopped":
-            self.told = _as_far_as_kept(self.told, stored)
+            told = _as_far_as_kept(told, stored)
+        own = {m["content"]: m["id"] for m in stored if m["type"] == "human"}
+        self.told = tuple({**m, "id": own.get(m["text"], m.get("id"))} for m in told)
+        self.is_failed = status == "failed"
         self.waiting = heard.interrupt
         self.is_answered = status in ("success", "stopped") and self.told[-1]["type"] == "ai"
         (latest,) = await self.agent.threads.history(self.thread_id, 1)
@@ -264,21 +325,19 @@ class Conversation:
 
     # What must hold
 
-    def check(self) -> None:
-        self.the_thread_is_what_was_told()
-        self.what_waits_is_seen()
-        self.the_old_states_are_readable()
-
+    @invariant()
     def the_thread_is_what_was_told(self) -> None:
-        stored = self.does(self.agent.threads.messages(self.thread_id))
+        stored = self.does(self.stored())
         assert _plain(stored) == _plain_told(self.told)
         if not self.is_failed:  # what failed is where it failed; the next run puts it right
             assert_valid(stored, may_wait=self.waiting is not None)
 
+    @invariant()
     def what_waits_is_seen(self) -> None:
         found = self.does(self.agent.threads.interrupts(self.thread_id))
         assert found == ([self.waiting] if self.waiting else [])
 
+    @invariant()
     def the_old_states_are_readable(self) -> None:
         for checkpoint_id, told in self.old.items():
             stored = self.does(self.agent.threads.messages(self.thread_id, checkpoint_id))
@@ -310,7 +369,7 @@ def _plain_told(told: Sequence[JSON]) -> list[JSON]:
     ]
 
 
-def _as_far_as_kept(told: Told, stored: Sequence[JSON]) -> Told:
+def _as_far_as_kept(told: Sequence[JSON], stored: Sequence[JSON]) -> list[JSON]:
     """Calls whose message the stop came before were not kept: the text of it was."""
     kept = {call["id"] for message in stored for call in message.get("tool_calls") or ()}
     made = []
@@ -345,22 +404,14 @@ def server(model: ModelServer, tmp_path: Path) -> Iterator[LocalServer]:
 def test_any_sequence(server: LocalServer, model: ModelServer) -> None:
     """After each step the thread is valid for the model's API, and is what the reader was told."""
 
-    @settings(
-        max_examples=SEQUENCES or 12,
-        derandomize=not SEQUENCES,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+    run_state_machine_as_test(
+        lambda: Conversation(server, model),
+        settings=settings(
+            max_examples=SEQUENCES or 12,
+            stateful_step_count=8,
+            derandomize=not SEQUENCES,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
     )
-    @given(st.lists(STEPS, min_size=2, max_size=8))
-    def goes_well(steps: list[Step]) -> None:
-        conversation = Conversation(server, model)
-        conversation.begin()
-        try:
-            for name, choices in steps:
-                getattr(conversation, name)(**choices)
-                conversation.check()
-        finally:
-            conversation.teardown()
-
-    goes_well()

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessageChunk
 
-from agent.model import ChatModel, make_chat_model
+from agent.model import ChatModel, make_chat_model, partial_answer
 from agent.settings import Settings
 from tests.model_server import ModelServer, Reply, ToolCall, Usage
 from tests.model_wire import chat_stream
@@ -101,3 +102,50 @@ async def test_endpoint_that_never_ends_its_response() -> None:
         async with chatting(url, 0.04) as (chat, _):
             assert (await chat.ainvoke("Hi")).content == "Hello."
             await closed.wait()
+
+
+class Held(AsyncCallbackHandler):
+    """Hears of the first piece of text, and does not come back from it."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    async def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
+        if token:
+            self.heard.set()
+            await asyncio.Event().wait()
+
+
+async def test_what_was_said_is_known_wherever_the_call_is_cut() -> None:
+    """Also while it tells of a piece: the model's stream then closes when it comes to it."""
+    held, known, is_time = Held(), list[Any](), asyncio.Event()
+
+    async def close_late(response: httpx.Response) -> None:
+        stream = cast(Any, response.stream)
+        close = stream.aclose
+
+        async def close_in_time() -> None:
+            await is_time.wait()
+            await close()
+
+        stream.aclose = close_in_time
+
+    async def ask(chat: ChatModel) -> None:
+        with partial_answer() as said:
+            try:
+                await chat.ainvoke("Hi", {"callbacks": [held]})
+            except asyncio.CancelledError:
+                known.extend(said)
+                raise
+
+    with ModelServer(tokens_per_second=20) as model:
+        model.on("Hi", Reply("One two three four."))
+        async with chatting(model.url, 0) as (chat, client):
+            client.event_hooks = {"response": [close_late]}
+            asked = asyncio.create_task(ask(chat))
+            await held.heard.wait()
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert [call.partial.text for call in known] == ["One"]
+            is_time.set()
