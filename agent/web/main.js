@@ -85,16 +85,19 @@ function removeLastTurn() {
 
 // The last answer anew; the old one stays in the thread's history.
 async function answerAgain() {
-  if (running) return;
+  if (isWriting()) return;
   removeLastTurn();
   await run("regenerate");
 }
 
 // What a server that died has left in the middle goes on from the thread's last checkpoint.
 async function resume() {
-  if (running) return;
+  if (isWriting()) return;
   await run("resume");
 }
+
+// Not what is only asked about an answer that has ended: its buttons are there already.
+const isWriting = () => running !== null && !running.isOver;
 
 const modesNow = () =>
   inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
@@ -104,7 +107,7 @@ const modesNow = () =>
 let base = {};
 
 function edit(root, text) {
-  if (running) return;
+  if (isWriting()) return;
   message.value = text;
   grow();
   message.focus();
@@ -133,7 +136,7 @@ const asked = (text) => question(text, edit);
 
 // Gives what there is against the decisions, if they are not taken.
 async function decide(before, interruptId, decisions) {
-  if (running && !running.isOver) return "An answer is being written: decide when it has ended.";
+  if (isWriting()) return "An answer is being written: decide when it has ended.";
   const fields = { interrupt_id: interruptId, decisions };
   const { turn, answer, fault } = await run("decide", fields, before.cards);
   if (turn.runId || turn.controller.signal.aborted) return null;
@@ -232,7 +235,7 @@ async function stop() {
 
 // A run that began has left its question in the thread: asked again it would stand there twice.
 function retry(turn, again) {
-  if (running) return;
+  if (isWriting()) return;
   if (turn.runId) return answerAgain();
   removeLastTurn();
   again();
