@@ -46,6 +46,13 @@ export const threads = () =>
     },
   });
 
+// What changes when the thread does, and is small however long the thread is.
+export async function news(threadId) {
+  const body = { ids: [threadId], limit: 1, select: ["updated_at", "status"] };
+  const [thread] = await answer("/threads/search", { method: "POST", body });
+  return `${thread?.updated_at} ${thread?.status}`;
+}
+
 export const state = (threadId) => answer(`/threads/${threadId}/state`);
 
 // The checkpoints of all branches, newest first.

@@ -12,7 +12,7 @@ export class Answer {
     this.onRetry = onRetry;
     this.onAgain = onAgain;
     this.onResume = onResume;
-    this.root = element("article", { class: "answer", "aria-label": "Answer", "aria-busy": "true" });
+    this.root = element("article", { class: "answer", tabindex: "-1", "aria-label": "Answer", "aria-busy": "true" });
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
     this.cards = new Map(cards); // tool call id -> ToolCard
@@ -34,8 +34,14 @@ export class Answer {
     this.root.after(again);
   }
 
-  get text() {
-    return [...this.texts.values()].map(({ root }) => root.textContent).join("\n");
+  // What a screen reader is told: the words, without buttons, and what is waited for.
+  get spoken() {
+    const texts = [...this.texts.values()].map(({ root }) => {
+      const copy = root.cloneNode(true);
+      for (const button of copy.querySelectorAll("button")) button.remove();
+      return copy.textContent;
+    });
+    return [...texts, ...(this.root.querySelector(".decision") ? ["The agent waits for your decision."] : [])].join("\n");
   }
 
   take(event) {

@@ -27,12 +27,12 @@ const list = new ThreadList({
 let threadId = null;
 let running = null; // { controller, runId, isOver }
 let lastCheckpoint = null; // of what is shown; undefined: it is more than the thread holds
-let lastAsked = "";
+let isWhole = true; // all of the thread is shown
+let lastNews = null; // what the thread's entry in the list said when that was fetched
 
 // ---- running a turn
 
 async function ask(text, instead = {}) {
-  lastAsked = text;
   const from = { ...base };
   notice();
   show(asked(text));
@@ -69,10 +69,14 @@ function goOn(status) {
     wait(rest);
     ask(next);
   } else {
-    message.value = [...waiting, message.value].filter(Boolean).join("\n");
-    wait([]);
-    grow();
+    putBack();
   }
+}
+
+function putBack() {
+  message.value = [...waiting, message.value].filter(Boolean).join("\n");
+  wait([]);
+  grow();
 }
 
 function removeLastTurn() {
@@ -81,16 +85,19 @@ function removeLastTurn() {
 
 // The last answer anew; the old one stays in the thread's history.
 async function answerAgain() {
-  if (running) return;
+  if (isWriting()) return;
   removeLastTurn();
   await run("regenerate");
 }
 
 // What a server that died has left in the middle goes on from the thread's last checkpoint.
 async function resume() {
-  if (running) return;
+  if (isWriting()) return;
   await run("resume");
 }
+
+// Not what is only asked about an answer that has ended: its buttons are there already.
+const isWriting = () => running !== null && !running.isOver;
 
 const modesNow = () =>
   inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
@@ -100,7 +107,7 @@ const modesNow = () =>
 let base = {};
 
 function edit(root, text) {
-  if (running) return;
+  if (isWriting()) return;
   message.value = text;
   grow();
   message.focus();
@@ -115,16 +122,21 @@ function notice(words = "", from = {}, before = () => {}) {
   if (!words) beforeAsk();
   base = from;
   beforeAsk = before;
-  const cancel = element("button", { type: "button", class: "small", onclick: () => load(threadId) }, "Cancel");
+  const cancel = element("button", { type: "button", class: "small", onclick: cancelNotice }, "Cancel");
   byId("notice").replaceChildren(words, ...(words ? [cancel] : []));
   byId("notice").hidden = !words;
+}
+
+function cancelNotice() {
+  load(threadId);
+  message.focus();
 }
 
 const asked = (text) => question(text, edit);
 
 // Gives what there is against the decisions, if they are not taken.
 async function decide(before, interruptId, decisions) {
-  if (running && !running.isOver) return "An answer is being written: decide when it has ended.";
+  if (isWriting()) return "An answer is being written: decide when it has ended.";
   const fields = { interrupt_id: interruptId, decisions };
   const { turn, answer, fault } = await run("decide", fields, before.cards);
   if (turn.runId || turn.controller.signal.aborted) return null;
@@ -132,15 +144,20 @@ async function decide(before, interruptId, decisions) {
   return fault ?? "The decision was not taken.";
 }
 
-const run = (kind, fields = {}, cards = undefined) =>
-  listen(begin(kind, threadId, { modes: modesNow(), ...fields }), cards);
+async function run(kind, fields = {}, cards = undefined) {
+  isAtEnd = true;
+  const open = begin(kind, threadId, { modes: modesNow(), ...fields });
+  const listening = listen(open, () => run(kind, fields, cards), cards);
+  if (isLost(document.activeElement)) log.lastChild.focus({ preventScroll: true });
+  return listening;
+}
 
-async function listen(open, cards) {
+async function listen(open, again, cards) {
   const turn = { controller: new AbortController(), runId: null, isOver: false };
   running = turn;
   busy(true);
   inspector.begin();
-  const answer = newAnswer(cards);
+  const answer = newAnswer(cards, () => retry(turn, again));
   let status = "error";
   let fault = null;
   const take = (event) => {
@@ -152,7 +169,7 @@ async function listen(open, cards) {
     }
     answer.take(event);
   };
-  show(answer.root);
+  show(answer.root, false);
   try {
     for await (const event of follow(open, { signal: turn.controller.signal, onLink: link })) {
       take(event);
@@ -186,18 +203,25 @@ function began(turn, { run_id: runId, thread_id: id }) {
 }
 
 async function ended(turn, answer) {
-  byId("announcer").textContent = answer.text.slice(0, 2000);
+  byId("announcer").textContent = answer.spoken.slice(-2000);
   tabs.postMessage({ threadId });
-  if (running === turn) {
-    const state = await api.state(threadId);
-    if (running !== turn) return;
-    lastCheckpoint = state.checkpoint?.checkpoint_id ?? null;
-    const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
-    const shown = [...log.querySelectorAll(".question")];
-    shown.forEach((root, at) => questions[at] && editable(root, questions[at].id));
-    if (!state.interrupts?.length) answer.offerAgain();
-  }
-  await list.refresh();
+  const told = list.refresh();
+  // a message was quicker than the thread that it went to
+  if (running === turn && !isWhole) await load(threadId, { isNews: true });
+  else if (running === turn) await settle(turn, answer);
+  await told;
+}
+
+// What is shown is now what the thread holds: it can be said differently, and answered anew.
+async function settle(turn, answer) {
+  const [news, state] = await withNews(threadId);
+  if (running !== turn) return;
+  lastNews = news;
+  lastCheckpoint = state.checkpoint?.checkpoint_id ?? null;
+  const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
+  const shown = [...log.querySelectorAll(".question")];
+  shown.forEach((root, at) => questions[at] && editable(root, questions[at].id));
+  if (!state.interrupts?.length) answer.offerAgain();
 }
 
 async function stop() {
@@ -209,29 +233,51 @@ async function stop() {
   }
 }
 
-const newAnswer = (cards) =>
-  new Answer({ onDecide: decide, onRetry: () => ask(lastAsked), onAgain: answerAgain, onResume: resume }, cards);
+// A run that began has left its question in the thread: asked again it would stand there twice.
+function retry(turn, again) {
+  if (isWriting()) return;
+  if (turn.runId) return answerAgain();
+  removeLastTurn();
+  again();
+}
+
+const newAnswer = (cards, onRetry) =>
+  new Answer({ onDecide: decide, onRetry, onAgain: answerAgain, onResume: resume }, cards);
 
 // ---- showing a thread
 
 // From the thread's state; what a run that goes on has said so far comes from its stream.
-async function load(id) {
+async function load(id, { isNews = false } = {}) {
+  const top = isNews && !isAtEnd ? log.scrollTop : null;
   leave();
   threadId = id;
-  log.replaceChildren(); // what is shown is the thread that the next message goes to
+  if (!isNews) {
+    log.replaceChildren(); // what is shown is the thread that the next message goes to
+    isWhole = false;
+  }
   welcome();
   forget();
   list.mark(id);
   try {
-    const [state, active] = await Promise.all([api.state(id), api.activeRun(id)]);
-    if (threadId !== id) return;
+    const [[news, state], active] = await Promise.all([withNews(id), api.activeRun(id)]);
+    if (threadId !== id || running) return;
     const last = render(state, active);
+    if (top !== null) log.scrollTop = top;
+    isAtEnd = top === null;
+    isWhole = true;
+    lastNews = news;
     lastCheckpoint = state.checkpoint?.checkpoint_id ?? null;
-    if (active) await listen(join(id, active.run_id), last?.cards);
+    if (active) await listen(join(id, active.run_id), () => load(id), last?.cards);
     else if (state.tasks?.length && !state.interrupts?.length) offerToResume();
   } catch (error) {
-    if (threadId === id) tell(error, ["Load again", () => load(id)]);
+    if (threadId === id && !isNews) tell(error, ["Load again", () => load(id)]);
   }
+}
+
+// The news first: what changes in between is news at the next look.
+async function withNews(id) {
+  const news = await api.news(id);
+  return [news, await api.state(id)];
 }
 
 function render(state, active) {
@@ -243,8 +289,7 @@ function render(state, active) {
   for (const each of messages) {
     if (each.type === "human") {
       answer = null;
-      lastAsked = textOf(each);
-      const root = asked(lastAsked);
+      const root = asked(textOf(each));
       editable(root, each.id);
       show(root);
     } else if (each.type === "ai" || each.type === "tool") {
@@ -252,10 +297,7 @@ function render(state, active) {
       for (const event of eventsOf(each)) answer.take(event);
     }
   }
-  if (said) {
-    lastAsked = textOf(said);
-    show(asked(lastAsked));
-  }
+  if (said) show(asked(textOf(said)));
   if (active) return said ? null : answer; // what a run without words of its own goes on with
   for (const { id, value } of state.interrupts ?? []) {
     (answer ??= settled()).take({ type: "interrupt", id, requests: value });
@@ -314,12 +356,14 @@ function settled() {
 
 function newThread() {
   leave();
-  threadId = lastCheckpoint = null;
+  threadId = lastCheckpoint = lastNews = null;
+  isWhole = true;
   forget();
   history.replaceState(null, "", location.pathname);
   list.mark(null);
   log.replaceChildren();
   welcome();
+  closeThreads();
   message.focus();
 }
 
@@ -327,7 +371,7 @@ function newThread() {
 function leave() {
   running?.controller.abort();
   running = null;
-  wait([]);
+  putBack();
   busy(false);
   link("idle");
 }
@@ -337,24 +381,29 @@ async function lookAgain() {
   if (!threadId || running || document.hidden || Object.keys(base).length) return;
   const id = threadId;
   try {
-    const now = await checkpoint();
+    const news = await api.news(id);
+    if (news === lastNews || id !== threadId || running) return;
+    const now = (await api.state(id)).checkpoint?.checkpoint_id ?? null;
     if (id !== threadId || running) return;
-    if (lastCheckpoint === undefined) lastCheckpoint = now; // the partial stays until there is news
-    else if (now !== lastCheckpoint) await load(id);
+    const isNew = lastCheckpoint !== undefined && now !== lastCheckpoint;
+    if (isNew) return await load(id, { isNews: true });
+    lastCheckpoint = now; // a lost run's partial stays until there is news
+    if (!news.endsWith("busy")) lastNews = news; // a run that has just begun is not in the state yet
   } catch {
     // the next look tells, or the next message does
   }
 }
 
-const checkpoint = async () => (await api.state(threadId)).checkpoint?.checkpoint_id ?? null;
-
 // ---- the page around it
 
-function show(node) {
+function show(node, isForced = true) {
   log.append(node);
   welcome();
-  stayAtEnd(true);
+  stayAtEnd(isForced);
 }
+
+// The button that was pressed is gone, or cannot be seen: whoever has no mouse is nowhere.
+const isLost = (node) => node === document.body || !node.checkVisibility({ visibilityProperty: true });
 
 function welcome() {
   byId("welcome").hidden = log.childElementCount > 0;
@@ -365,13 +414,28 @@ let isAtEnd = true;
 log.addEventListener("scroll", () => {
   isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
 });
-function stayAtEnd(force = false) {
-  if (force || isAtEnd) log.scrollTop = log.scrollHeight;
+function stayAtEnd(isForced = false) {
+  isAtEnd ||= isForced;
+  if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 
 function busy(isBusy) {
+  const focused = document.activeElement;
   byId("when-busy").hidden = !isBusy;
   byId("stop").hidden = !isBusy;
+  if (composer.contains(focused) && isLost(focused)) message.focus();
+}
+
+function openThreads(isOpen) {
+  document.body.classList.toggle("threads-open", isOpen);
+  byId("open-threads").setAttribute("aria-expanded", String(isOpen));
+}
+
+// True if they were open.
+function closeThreads() {
+  const wereOpen = document.body.classList.contains("threads-open");
+  openThreads(false);
+  return wereOpen;
 }
 
 let linkTimer = null;
@@ -415,7 +479,9 @@ function grow() {
   message.rows = Math.min(8, message.value.split("\n").length);
 }
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop();
+  if (event.key !== "Escape") return;
+  if (closeThreads()) byId("open-threads").focus();
+  else stop();
 });
 byId("stop").addEventListener("click", stop);
 byId("show-history").addEventListener("click", () => showHistory().catch(tell));
@@ -426,11 +492,10 @@ byId("open-inspector").addEventListener("click", () => {
   fold("open-inspector", "inspector", !inspector.isOpen);
   localStorage.setItem("inspector", inspector.isOpen ? "open" : "");
 });
-byId("open-threads").addEventListener("click", () => {
-  const isOpen = document.body.classList.toggle("threads-open");
-  byId("open-threads").setAttribute("aria-expanded", String(isOpen));
+byId("open-threads").addEventListener("click", () => closeThreads() || openThreads(true));
+byId("thread-list").addEventListener("click", ({ target }) => {
+  if (target.closest(".thread") && closeThreads()) log.focus();
 });
-byId("thread-list").addEventListener("click", () => document.body.classList.remove("threads-open"));
 byId("transport").value = localStorage.getItem("transport") ?? "sse";
 byId("transport").addEventListener("change", ({ target }) => localStorage.setItem("transport", target.value));
 byId("examples").append(
@@ -445,6 +510,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 addEventListener("hashchange", () => {
   const id = threadInAddress();
   if (id && id !== threadId) load(id);
+  if (!id && threadId) newThread(); // the browser's Back leads out of the thread
 });
 document.addEventListener("visibilitychange", lookAgain);
 addEventListener("focus", lookAgain);
