@@ -175,11 +175,13 @@ export class Turns {
 }
 
 let linkTimer = null;
-function link(state) {
+function link(state, told = null) {
   const place = byId("link");
-  if (place.dataset.state === state) return;
+  const lost = told ? `${told} Trying again…` : "Connection lost. Trying again…";
+  const words = { lost, back: "Connected again." }[state] ?? "";
+  if (place.dataset.state === state && (state !== "lost" || place.textContent === words)) return;
   place.dataset.state = state;
-  place.textContent = { lost: "Connection lost. Trying again…", back: "Connected again." }[state] ?? "";
+  place.textContent = words;
   clearTimeout(linkTimer);
   if (state === "back") linkTimer = setTimeout(() => (place.textContent = ""), 4000);
 }
