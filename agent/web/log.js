@@ -15,9 +15,14 @@ export function show(node, isForced = true) {
   stayAtEnd(isForced);
 }
 
+// In the next frame, after what is to be shown in it.
+let frame = null;
 export function stayAtEnd(isForced = false) {
   isAtEnd ||= isForced;
-  if (isAtEnd) log.scrollTop = log.scrollHeight;
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(() => {
+    if (isAtEnd) log.scrollTop = log.scrollHeight;
+  });
 }
 
 // Where the person reads, if that is not the end.
