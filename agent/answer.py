@@ -9,9 +9,9 @@ from typing import cast
 from langchain_core.messages import AIMessage, convert_to_messages
 
 from agent.bodies import ChatQuestion
-from agent.chain import chain
+from agent.chain import PROMPT
 from agent.chat import HEAD_SECONDS, ChatError, Placed, first_awaited
-from agent.model import ModelError
+from agent.model import ModelError, chat_model
 
 
 async def answered(question: ChatQuestion, limit_seconds: float) -> AsyncGenerator[Placed]:
@@ -24,7 +24,9 @@ async def _tokens(question: ChatQuestion, limit_seconds: float) -> AsyncGenerato
     end = time.monotonic() + limit_seconds
     history = convert_to_messages([said.model_dump() for said in question.history])
     asked = {"question": question.question, "history": history}
-    pieces = cast(AsyncGenerator[AIMessage], chain.astream(asked))
+    # not the chain's own `astream`, which keeps a copy of all pieces until the last
+    prompt = await PROMPT.ainvoke(asked)
+    pieces = cast(AsyncGenerator[AIMessage], chat_model().astream(prompt))
     try:
         async with aclosing(pieces):  # a reader who leaves ends the model's answer
             while (piece := await _next(pieces, end)) is not None:

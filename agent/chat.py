@@ -23,6 +23,7 @@ from client import (
     Reconnect,
     RejectedInput,
     Run,
+    RunError,
     SteadyError,
     TooMany,
     to_json,
@@ -215,7 +216,7 @@ async def undo(run: Run) -> None:
 async def begun(run: Run) -> AsyncGenerator[Placed]:
     """The run's events, once the first is there or is long in coming.
 
-    Raises ChatError if the run cannot be had; what fails later is told by events.
+    Raises ChatError if the run cannot be had; how it ends, and what fails later, is told by events.
     """
     with told():
         return _in_band(run, await first_awaited(_placed(run), HEAD_SECONDS))
@@ -223,9 +224,14 @@ async def begun(run: Run) -> AsyncGenerator[Placed]:
 
 async def _placed(run: Run) -> AsyncGenerator[Placed]:
     async with run:
-        async for event in run:
-            place = f"{run.thread_id}/{run.run_id}/{run.last_event_id}"
-            yield (place if run.last_event_id else None), to_json(event)
+        try:
+            async for event in run:
+                yield _place(run), to_json(event)
+        except RunError as error:
+            if error.code in _STATUS:
+                raise
+            for placed in _failure(run, error):
+                yield placed
 
 
 async def _in_band(run: Run, events: AsyncGenerator[Placed]) -> AsyncGenerator[Placed]:
@@ -234,8 +240,18 @@ async def _in_band(run: Run, events: AsyncGenerator[Placed]) -> AsyncGenerator[P
             async for placed in events:
                 yield placed
         except SteadyError as error:
-            for event in run.failure(error):
-                yield None, to_json(event)
+            for placed in _failure(run, error):
+                yield placed
+
+
+def _failure(run: Run, error: SteadyError) -> list[Placed]:
+    return [(_place(run), to_json(event)) for event in run.failure(error)]
+
+
+def _place(run: Run) -> str | None:
+    """Of the event just read. An end is no event of the server's: it has that of the one before,
+    and so has a failure, which whoever asks again is told again."""
+    return f"{run.thread_id}/{run.run_id}/{run.last_event_id}" if run.last_event_id else None
 
 
 async def first_awaited(items: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T]:

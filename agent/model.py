@@ -144,13 +144,17 @@ class Whole:
 
     def __init__(self) -> None:
         self._is_finished = False
-        self._pieces: list[BaseMessage] = []
+        self._first: BaseMessage | None = None
+        self._texts: list[str] = []
         self._calls: dict[Any, ToolCallChunk] = {}
 
     def add(self, made: ChatGenerationChunk) -> ChatGenerationChunk:
         """Takes note of a piece, and passes it on."""
         self._is_finished = self._is_finished or _is_finish(made)
-        self._pieces.append(made.message)
+        if self._first is None:
+            self._first = made.message
+        content = made.message.content  # `text` would make a copy of what is a text already
+        self._texts.append(content if isinstance(content, str) else made.message.text)
         for piece in getattr(made.message, "tool_call_chunks", ()):
             self._add_piece(piece)
         made.message.id = None  # the Responses API's is on some pieces only; LangChain's is on all
@@ -159,8 +163,7 @@ class Whole:
     @property
     def partial(self) -> AIMessage:
         """The text so far, under the id that LangChain gave the pieces when they were passed on."""
-        text = "".join(piece.text for piece in self._pieces)
-        return AIMessage(text, id=self._pieces[0].id if self._pieces else None)
+        return AIMessage("".join(self._texts), id=self._first.id if self._first else None)
 
     def _add_piece(self, piece: ToolCallChunk) -> None:
         call = self._calls.setdefault(piece.get("index"), {**piece, "args": ""})

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from functools import partial
+from itertools import chain
 from typing import Protocol
 from uuid import UUID
 
@@ -38,7 +39,7 @@ from agent.chat import Chat, ChatError, Run, begun, stop, undo
 from agent.settings import Settings
 
 PROTOCOL = "steady.v1"
-DONE = "[DONE]"
+DONE, ERROR, RETRY = "[DONE]", "[ERROR]", "[RETRY]"
 MOST_TURNS = 16  # that wait for their turn
 _TRY_LATER = 1013  # a close code of the WebSocket registry
 _CLOSE_SECONDS = 5.0
@@ -66,7 +67,14 @@ class Voice(Protocol):
 
 
 class PlainVoice:
-    """Text in, tokens out, `[DONE]` after each turn; failures as `[ERROR] ...`."""
+    """Text in, tokens out, `[DONE]` after each turn; failures as `[ERROR] ...`.
+
+    When the model is tried again, `[RETRY] ...` is said, and then what still holds of the turn's
+    text: whoever forgets the text at that line has it right in the end.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str | None, list[str]] = {}  # in this turn, by message
 
     def read(self, text: str) -> AnyFrame:
         if not text.strip():
@@ -75,16 +83,26 @@ class PlainVoice:
 
     def say(self, event_id: str | None, event: JSON) -> list[str]:
         match event:
-            case {"type": "token", "content": content}:
-                # a token that looks like the end of the turn is sent in two
-                return [content[:1], content[1:]] if content == DONE else [content]
+            case {"type": "token", "content": content, "message_id": message_id}:
+                self._said.setdefault(message_id, []).append(content)
+                return _as_text(content)
+            case {"type": "retry", "message_id": message_id, "reason": reason}:
+                if self._said.pop(message_id, None):
+                    kept = "".join(chain.from_iterable(self._said.values()))
+                    return [f"{RETRY} {reason}", *(_as_text(kept) if kept else ())]
             case {"type": "error" | "refused", "message": message}:
-                return [f"[ERROR] {message}"]
+                return [f"{ERROR} {message}"]
             case {"type": "interrupt"}:
-                return [f"[ERROR] A person has to decide before this goes on: use {PROTOCOL}."]
+                return [f"{ERROR} A person has to decide before this goes on: use {PROTOCOL}."]
             case {"type": "done"}:
+                self._said.clear()
                 return [DONE]
         return []
+
+
+def _as_text(content: str) -> list[str]:
+    """Text that looks like one of the lines that are none is sent in two."""
+    return [content[:1], content[1:]] if content.startswith((DONE, ERROR, RETRY)) else [content]
 
 
 class JsonVoice:

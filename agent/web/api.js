@@ -3,10 +3,14 @@
 import { askForToken, token } from "/page/token.js";
 
 export class Refused extends Error {
-  constructor(status, code, message) {
-    super(message);
+  // `told` is what the server said, as far as it said anything: { error or detail, code }.
+  constructor(status, told, retryAfterSeconds = 0) {
+    const words = told.error ?? told.detail;
+    super(words ?? `The server answered with status ${status}.`);
     this.status = status;
-    this.code = code;
+    this.code = told.code ?? String(status);
+    this.isTold = words !== undefined;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
@@ -24,9 +28,9 @@ export async function request(path, { method = "GET", body, more = {}, signal } 
   });
   if (response.ok) return response;
   const told = await response.json().catch(() => ({}));
-  const words = told.error ?? told.detail ?? `The server answered with status ${response.status}.`;
-  if (response.status === 401) askForToken(words);
-  throw new Refused(response.status, told.code ?? String(response.status), words);
+  const refused = new Refused(response.status, told, Number(response.headers.get("Retry-After")) || 0);
+  if (response.status === 401) askForToken(refused.message);
+  throw refused;
 }
 
 async function answer(path, options) {
@@ -45,6 +49,13 @@ export const threads = () =>
       extract: { title: "values.messages[0].content" },
     },
   });
+
+// What changes when the thread does, and is small however long the thread is.
+export async function news(threadId) {
+  const body = { ids: [threadId], limit: 1, select: ["updated_at", "status"] };
+  const [thread] = await answer("/threads/search", { method: "POST", body });
+  return `${thread?.updated_at} ${thread?.status}`;
+}
 
 export const state = (threadId) => answer(`/threads/${threadId}/state`);
 

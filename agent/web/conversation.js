@@ -12,17 +12,20 @@ export class Answer {
     this.onRetry = onRetry;
     this.onAgain = onAgain;
     this.onResume = onResume;
-    this.root = element("article", { class: "answer", "aria-label": "Answer", "aria-busy": "true" });
+    this.root = element("article", { class: "answer", tabindex: "-1", "aria-label": "Answer", "aria-busy": "true" });
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
     this.cards = new Map(cards); // tool call id -> ToolCard
+    this.isLive = true; // more of it is on its way
     this.begun = []; // what a retry may take back: [key, map, node], as it came
     this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
     this.root.append(this.waiting);
   }
 
-  // It comes from the thread's state: nothing more is on its way.
+  // It comes from the thread's state, or has ended: what is written is shown at once.
   settle() {
+    this.isLive = false;
+    for (const text of [...this.texts.values(), ...this.thoughts.values()]) text.show();
     this.waiting.remove();
     this.root.setAttribute("aria-busy", "false");
     return this;
@@ -34,8 +37,14 @@ export class Answer {
     this.root.after(again);
   }
 
-  get text() {
-    return [...this.texts.values()].map(({ root }) => root.textContent).join("\n");
+  // What a screen reader is told: the words, without buttons, and what is waited for.
+  get spoken() {
+    const texts = [...this.texts.values()].map(({ root }) => {
+      const copy = root.cloneNode(true);
+      for (const button of copy.querySelectorAll("button")) button.remove();
+      return copy.textContent;
+    });
+    return [...texts, ...(this.root.querySelector(".decision") ? ["The agent waits for your decision."] : [])].join("\n");
   }
 
   take(event) {
@@ -44,10 +53,10 @@ export class Answer {
         for (const card of this.cards.values()) card.goOn();
         break;
       case "token":
-        this.#text(event.message_id).append(event.content);
+        this.#write(this.#text(event.message_id), event.content);
         break;
       case "reasoning":
-        this.#thought(event.message_id).append(event.content);
+        this.#write(this.#thought(event.message_id), event.content);
         break;
       case "tool_call_delta":
         this.#card(event.id, event.tool).write(event.args_text);
@@ -101,6 +110,11 @@ export class Answer {
       this.#begin(id, this.texts, new Markdown(body), body);
     }
     return this.texts.get(id);
+  }
+
+  #write(text, content) {
+    text.append(content);
+    if (!this.isLive) text.show();
   }
 
   #thought(id) {

@@ -16,3 +16,6 @@ export const byId = (id) => document.getElementById(id);
 export function json(value) {
   return JSON.stringify(value, null, 2) ?? "";
 }
+
+// What the focus is on is gone, or cannot be seen: whoever has no mouse is nowhere.
+export const isLost = (node) => node === document.body || !node.checkVisibility({ visibilityProperty: true });

@@ -1,5 +1,5 @@
 // Markdown to DOM nodes. What a model says is hostile: nothing of it is parsed as HTML, links go
-// only to the web and to mail, and nothing is loaded. Blocks that are finished are built once.
+// only to the web and to mail, and nothing is loaded. What is written stays the node that it is.
 
 import { element } from "/page/dom.js";
 
@@ -16,32 +16,59 @@ export class Markdown {
   constructor(root) {
     this.root = root;
     this.rest = ""; // the source of blocks that may still change
-    this.finished = 0; // how many of the root's children will not
+    this.blocks = []; // those, as they are shown
+    this.frame = null;
   }
 
+  // To be shown with the next frame, with whatever else has come by then.
   append(text) {
     this.rest += text;
+    this.frame ??= requestAnimationFrame(() => this.show());
+  }
+
+  show() {
+    cancelAnimationFrame(this.frame);
+    this.frame = null;
     const lines = this.rest.split("\n");
     const blocks = blocksOf(lines);
-    while (this.root.childNodes.length > this.finished) this.root.lastChild.remove();
-    this.root.append(...blocks.map((block) => block.build()));
+    renew(this.root, this.blocks, blocks);
     // a block is finished when the next one begins with a line that is whole, and so is the line
     // after it, which may turn that one into the head of a table
     const last = blocks.findLastIndex((block) => block.start + 2 < lines.length);
-    if (last > 0) {
-      this.finished += last;
-      this.rest = lines.slice(blocks[last].start).join("\n");
-    }
+    this.blocks = blocks.slice(Math.max(0, last));
+    if (last > 0) this.rest = lines.slice(blocks[last].start).join("\n");
   }
 }
 
 export function markdown(text) {
   const root = element("div");
-  root.append(...blocksOf(text.split("\n")).map((block) => block.build()));
+  renew(root, [], blocksOf(text.split("\n")));
   return root;
 }
 
-// Each block: the line where it starts, and a function that builds it.
+// Makes the last nodes of `root`, which show the blocks `before`, show those of `after`. What has
+// the same source stays; what is of the same shell, as a list that got longer, is filled anew.
+function renew(root, before, after) {
+  after.forEach((block, at) => {
+    const old = before[at];
+    if (old?.source === block.source) {
+      block.node = old.node;
+      block.filled = old.filled;
+    } else if (old?.shell && old.shell === block.shell) {
+      block.node = old.node;
+      block.filled = block.fill(old.node, old.filled);
+    } else {
+      block.node = block.build();
+      block.filled = block.fill?.(block.node);
+      if (old) old.node.replaceWith(block.node);
+      else root.append(block.node);
+    }
+  });
+  for (const { node } of before.slice(after.length)) node.remove();
+}
+
+// Each block: the line where it starts, its source, and how it is built. A block with a `shell` is
+// built empty: `fill` is given its node, and what it gave the last time.
 function blocksOf(lines, depth = 0) {
   const blocks = [];
   let at = 0;
@@ -49,20 +76,27 @@ function blocksOf(lines, depth = 0) {
     if (!lines[at].trim()) at += 1;
     else {
       const start = at;
-      const [end, build] = blockAt(lines, at, depth);
-      blocks.push({ start, build });
+      const [end, block] = blockAt(lines, at, depth);
+      blocks.push({ start, source: lines.slice(start, end).join("\n"), ...block });
       at = end;
     }
   }
   return blocks;
 }
 
+// Fills a shell with parts that are blocks themselves.
+const partly = (partsOf, inside = (node) => node) => (node, before = []) => {
+  const parts = partsOf();
+  renew(inside(node), before, parts);
+  return parts;
+};
+
 function blockAt(lines, at, depth) {
   const line = lines[at];
   const heading = HEADING.exec(line);
-  if (heading) return [at + 1, () => element(`h${heading[1].length}`, {}, ...inline(heading[2]))];
+  if (heading) return [at + 1, { build: () => element(`h${heading[1].length}`, {}, ...inline(heading[2])) }];
   if (FENCE.test(line)) return fence(lines, at);
-  if (RULE.test(line)) return [at + 1, () => element("hr")];
+  if (RULE.test(line)) return [at + 1, { build: () => element("hr") }];
   if (depth < DEEPEST && /^\s{0,3}>/.test(line)) return quote(lines, at, depth);
   if (depth < DEEPEST && ITEM.test(line)) return list(lines, at, depth);
   if (isTable(lines, at)) return table(lines, at);
@@ -75,24 +109,34 @@ function fence(lines, at) {
   const closes = (line) => line.trim().startsWith(mark) && /^\s*[`~]+\s*$/.test(line);
   while (end < lines.length && !closes(lines[end])) end += 1;
   const code = lines.slice(at + 1, end).join("\n");
-  return [Math.min(end + 1, lines.length), () => codeBlock(code, language.trim())];
+  const name = language.trim() || "text";
+  const fill = (node, before) => written(node.querySelector("code"), code, before);
+  return [Math.min(end + 1, lines.length), { shell: `code ${name}`, build: () => codeBlock(name), fill }];
 }
 
-function codeBlock(code, language) {
+function codeBlock(language) {
+  const code = element("code");
   const copy = element("button", { type: "button", class: "copy", "aria-label": "Copy code" }, "Copy");
   copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(code);
+    await navigator.clipboard.writeText(code.textContent);
     copy.textContent = "Copied";
   });
-  const head = element("div", { class: "code-head" }, language || "text", copy);
-  return element("div", { class: "code" }, head, element("pre", {}, element("code", {}, code)));
+  const head = element("div", { class: "code-head" }, language, copy);
+  return element("div", { class: "code" }, head, element("pre", {}, code));
+}
+
+function written(node, text, before) {
+  if (before && text.startsWith(before)) node.firstChild.appendData(text.slice(before.length));
+  else node.textContent = text;
+  return text;
 }
 
 function quote(lines, at, depth) {
   let end = at;
   while (end < lines.length && /^\s{0,3}>/.test(lines[end])) end += 1;
   const inside = lines.slice(at, end).map((line) => line.replace(/^\s{0,3}>\s?/, ""));
-  return [end, () => element("blockquote", {}, ...built(inside, depth + 1))];
+  const fill = partly(() => blocksOf(inside, depth + 1));
+  return [end, { shell: "quote", build: () => element("blockquote"), fill }];
 }
 
 function list(lines, at, depth) {
@@ -113,15 +157,14 @@ function list(lines, at, depth) {
   }
   const start = isOrdered ? parseInt(mark, 10) : null;
   const options = start !== null && start !== 1 ? { start } : {};
-  return [
-    end,
-    () =>
-      element(
-        isOrdered ? "ol" : "ul",
-        options,
-        ...items.map((item) => element("li", {}, ...tight(built(item, depth + 1)))),
-      ),
-  ];
+  const name = isOrdered ? "ol" : "ul";
+  const fill = partly(() =>
+    items.map((item) => ({
+      source: item.join("\n"),
+      build: () => element("li", {}, ...tight(built(item, depth + 1))),
+    })),
+  );
+  return [end, { shell: `${name} ${start}`, build: () => element(name, options), fill }];
 }
 
 function goesOn(lines, at, indent, isOrdered) {
@@ -144,23 +187,20 @@ function isTable(lines, at) {
 function table(lines, at) {
   let end = at + 2;
   while (end < lines.length && lines[end].includes("|")) end += 1;
-  const [head, , ...rows] = lines.slice(at, end).map(cells);
-  const row = (kind) => (texts) =>
-    element("tr", {}, ...texts.map((text) => element(kind, {}, ...inline(text))));
-  return [
-    end,
-    () =>
-      element(
-        "div",
-        { class: "table", tabindex: "0", role: "region", "aria-label": "Table" },
-        element(
-          "table",
-          {},
-          element("thead", {}, row("th")(head)),
-          element("tbody", {}, ...rows.map(row("td"))),
-        ),
-      ),
-  ];
+  const [head, , ...rows] = lines.slice(at, end);
+  const row = (kind, line) =>
+    element("tr", {}, ...cells(line).map((text) => element(kind, {}, ...inline(text))));
+  const build = () =>
+    element(
+      "div",
+      { class: "table", tabindex: "0", role: "region", "aria-label": "Table" },
+      element("table", {}, element("thead", {}, row("th", head)), element("tbody")),
+    );
+  const fill = partly(
+    () => rows.map((source) => ({ source, build: () => row("td", source) })),
+    (node) => node.querySelector("tbody"),
+  );
+  return [end, { shell: `table ${head}`, build, fill }];
 }
 
 function cells(line) {
@@ -175,10 +215,14 @@ function paragraph(lines, at, depth) {
     /^\s{0,3}>/.test(line) || (ITEM.test(line) && depth < DEEPEST);
   while (end < lines.length && !ends(lines[end]) && !isTable(lines, end)) end += 1;
   const text = lines.slice(at, end).join("\n");
-  return [end, () => element("p", {}, ...inline(text.trim()))];
+  return [end, { build: () => element("p", {}, ...inline(text.trim())) }];
 }
 
-const built = (lines, depth) => blocksOf(lines, depth).map((block) => block.build());
+function built(lines, depth) {
+  const root = document.createDocumentFragment();
+  renew(root, [], blocksOf(lines, depth));
+  return [...root.childNodes];
+}
 
 const INLINE = [
   [/^\\([\\`*_{}[\]()#+\-.!|~>])/, ([, character]) => character],
@@ -192,24 +236,25 @@ const INLINE = [
   [/^_(?=\S)([^_]*?\S)_(?!\w)/, ([, text], depth) => element("em", {}, ...inline(text, depth))],
   [/^ {2,}\n/, () => element("br")],
 ];
-const PLAIN = /^[^\\`![<h*_~ ]+/;
+const PLAIN = /^(?:[^\\`![<h*_~ ]| (?! )|h(?!ttps?:\/\/))+/i;
 
 function inline(text, depth = 0) {
   if (depth > DEEPEST || text.length > LONGEST_INLINE) return [text];
   const nodes = [];
   let plain = "";
   while (text) {
-    const found = special(text, plain, depth);
+    let length = PLAIN.exec(text)?.[0].length;
+    const found = length ? null : special(text, plain, depth);
     if (found) {
       if (plain) nodes.push(plain);
       plain = "";
       nodes.push(found.node);
-      text = text.slice(found.length);
+      length = found.length;
     } else {
-      const length = PLAIN.exec(text)?.[0].length ?? 1;
+      length ??= 1;
       plain += text.slice(0, length);
-      text = text.slice(length);
     }
+    text = text.slice(length);
   }
   return plain ? [...nodes, plain] : nodes;
 }

@@ -10,12 +10,13 @@ const SILENT_MS = 45_000; // three heartbeats of the server: the connection is d
 const PING_MS = 15_000; // a WebSocket's own heartbeats are kept from the page: it asks for some
 
 // A way to ask for a run: `open(lastEventId, signal)` yields [id, event] until the connection ends.
-// `onLink` hears "open", "lost" and "back".
+// `onLink` hears "open", "lost" and "back"; "lost" with what the server said, where it refused.
 export async function* follow(open, { signal, onLink = () => {} }) {
   let last = null;
   let delay = FIRST_DELAY_MS;
   let lostAt = null;
   for (;;) {
+    let refused = null;
     try {
       for await (const [id, event] of open(last, signal)) {
         if (lostAt !== null || last === null) onLink(lostAt === null ? "open" : "back");
@@ -27,13 +28,17 @@ export async function* follow(open, { signal, onLink = () => {} }) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused && ![429, 502, 503, 504].includes(error.status)) throw error;
+      if (error instanceof Refused) refused = error;
+      if (refused && ![429, 502, 503, 504].includes(refused.status)) throw refused;
     }
     if (signal.aborted) return;
     lostAt ??= Date.now();
-    onLink("lost");
-    if (Date.now() - lostAt > GIVE_UP_MS) throw new Error("The server did not come back.");
-    await pause(delay * (0.5 + Math.random() / 2), signal);
+    const askedMs = 1000 * (refused?.retryAfterSeconds ?? 0);
+    // what has not begun, and is to wait for long, is the person's to ask for again
+    if (last === null && askedMs > LONGEST_DELAY_MS) throw refused;
+    if (Date.now() - lostAt > GIVE_UP_MS) throw refused ?? new Error("The server did not come back.");
+    onLink("lost", refused?.isTold ? refused.message : null);
+    await pause(Math.max(delay * (0.5 + Math.random() / 2), askedMs), signal);
     delay = Math.min(2 * delay, LONGEST_DELAY_MS);
   }
 }
@@ -101,7 +106,7 @@ export function overSocket(threadId, frame) {
     });
     try {
       for await (const { event_id: id = null, ...event } of received) {
-        if (event.type === "refused") throw new Refused(422, event.code, event.message);
+        if (event.type === "refused") throw new Refused(422, { code: event.code, error: event.message });
         if (event.type !== "pong") yield [id, event];
       }
     } finally {

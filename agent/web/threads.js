@@ -14,10 +14,23 @@ export class ThreadList {
 
   async refresh() {
     try {
-      this.root.replaceChildren(...(await threads()).map((thread) => this.#entry(thread)));
+      this.#arrange(await threads());
     } catch (error) {
       this.onFault(error);
     }
+  }
+
+  // Entries stay the same nodes, and whoever is on one stays there.
+  #arrange(threads) {
+    const focused = this.root.contains(document.activeElement) ? document.activeElement : null;
+    const known = new Map([...this.root.children].map((entry) => [entry.dataset.thread, entry]));
+    const entries = threads.map((thread) => this.#told(known.get(thread.thread_id) ?? this.#entry(thread.thread_id), thread));
+    for (const entry of known.values()) if (!entries.includes(entry)) entry.remove();
+    entries.forEach((entry, at) => {
+      if (this.root.children[at] !== entry) this.root.insertBefore(entry, this.root.children[at] ?? null);
+    });
+    if (!focused || document.activeElement === focused) return;
+    (focused.isConnected ? focused : byId("new-thread")).focus({ preventScroll: true });
   }
 
   mark(threadId) {
@@ -30,17 +43,19 @@ export class ThreadList {
     entry.firstChild.toggleAttribute("aria-current", isCurrent);
   }
 
-  #entry({ thread_id: id, extracted, status }) {
-    const title = titleOf(extracted?.title);
-    const open = element("button", { type: "button", class: "thread", onclick: () => this.onOpen(id) }, title);
-    if (status === "interrupted") open.append(element("span", { class: "badge" }, "waits"));
-    if (status === "busy") open.append(element("span", { class: "badge" }, "busy"));
-    const remove = element(
-      "button",
-      { type: "button", class: "quiet delete", "aria-label": `Delete ${title}`, onclick: () => this.#delete(id, title) },
-      "×",
-    );
+  #entry(id) {
+    const open = element("button", { type: "button", class: "thread", onclick: () => this.onOpen(id) });
+    const remove = element("button", { type: "button", class: "quiet delete", onclick: () => this.#delete(id, open.firstChild.data) }, "×");
     const entry = element("li", { "data-thread": id }, open, remove);
+    return entry;
+  }
+
+  #told(entry, { extracted, status }) {
+    const title = titleOf(extracted?.title);
+    const [open, remove] = entry.children;
+    const badge = { interrupted: "waits", busy: "busy" }[status];
+    open.replaceChildren(title, ...(badge ? [element("span", { class: "badge" }, badge)] : []));
+    remove.setAttribute("aria-label", `Delete ${title}`);
     this.#lit(entry);
     return entry;
   }

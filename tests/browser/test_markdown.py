@@ -70,6 +70,7 @@ async ({ whole, cuts }) => {
   let at = 0;
   for (const cut of [...cuts, whole.length]) {
     streamed.append(whole.slice(at, cut));
+    streamed.show();
     at = cut;
   }
   return [root.innerHTML, markdown(whole).innerHTML];
@@ -153,6 +154,59 @@ async def test_a_stream_renders_as_the_whole(page: Page, seed: int) -> None:
         cuts = sorted(chance.sample(places, k=min(len(places), chance.randint(0, 80))))
         streamed, at_once = await page.evaluate(COMPARE, {"whole": whole, "cuts": cuts})
         assert streamed == at_once, repr(whole)
+
+
+KEPT = """
+async ([before, after, kept]) => {
+  const { Markdown } = await import("/page/markdown.js");
+  const root = document.createElement("div");
+  const streamed = new Markdown(root);
+  streamed.append(before);
+  streamed.show();
+  const nodes = [...root.querySelectorAll(kept)];
+  for (const character of after) {
+    streamed.append(character);
+    streamed.show();
+  }
+  const now = [...root.querySelectorAll(kept)];
+  return [nodes.length, nodes.filter((node, at) => node === now[at]).length];
+}
+"""
+GROWS: dict[str, tuple[str, str, str, int]] = {
+    "paragraphs": ("One.\n\nTwo *em*.\n\nThr", "ee.\n\nFour.", "p:nth-child(-n+2)", 2),
+    "a list": ("- one\n- two *em*\n- thr", "ee\n- four\n\nEnd.", "li:nth-child(-n+2)", 2),
+    "a quoted list": ("> - one\n> - tw", "o\n> - three\n", "ul, li:first-child", 2),
+    "a table": ("|a|\n|-|\n|1|\n|2", "|\n|3|\n", "table, tbody tr:first-child", 2),
+    "code": ("```py\nx = 1\n", "y = 2\n```\n\nEnd.", ".code, button, code", 3),
+}
+
+
+@pytest.mark.parametrize("case", GROWS)
+async def test_what_is_written_stays(page: Page, case: str) -> None:
+    """The nodes of finished blocks, items, rows and code are the same while later text arrives."""
+    before, after, kept, count = GROWS[case]
+    assert await page.evaluate(KEPT, [before, after, kept]) == [count, count]
+
+
+async def test_pieces_are_shown_once_a_frame(page: Page) -> None:
+    """However many come between two frames, the document is built once, and with all of them."""
+    script = """async () => {
+      const { Markdown } = await import("/page/markdown.js");
+      const root = document.createElement("div");
+      let changes = 0;
+      new MutationObserver(() => (changes += 1)).observe(root, { childList: true, subtree: true });
+      const streamed = new Markdown(root);
+      for (let n = 0; n < 100; n += 1) {
+        streamed.append(`word${n} `);
+        await Promise.resolve();
+      }
+      const before = root.textContent;
+      await new Promise((resolve) => requestAnimationFrame(resolve));
+      return [before, root.textContent, changes]; }"""
+    before, after, changes = await page.evaluate(script)
+    assert before == ""
+    assert after == " ".join(f"word{n}" for n in range(100))
+    assert changes == 1
 
 
 @pytest.mark.parametrize("mark", ["*a", "_", "[", "`", "**a ", "~~", "![", "> ", "- ", "|", "a|\n"])

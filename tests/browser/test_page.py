@@ -169,14 +169,19 @@ async def test_threads_are_listed_and_deleted(page: Page) -> None:
 
 
 async def test_a_failure_is_told_and_can_be_tried_again(page: Page, model: ModelServer) -> None:
-    """An error is an alert with the reason, beside what was said; trying again asks again."""
+    """An error is an alert with the reason, beside what was said; trying again answers anew."""
     await ask(page, "stream 9 tokens then end after 3")
     await ended(page, "error")
     alert = answers(page).last.get_by_role("alert")
     await expect(alert).to_contain_text("broke off")
     await expect(answers(page).last).to_contain_text("word0 word1 word2")
+    asked = len(model.requests)
     await alert.get_by_role("button", name="Try again").click()
-    await expect(page.get_by_role("article", name="You")).to_have_count(2)
+    await asyncio.to_thread(model.wait_for, lambda m: len(m.requests) > asked)
+    await ended(page, "error")
+    await expect(questions(page)).to_have_count(1)
+    await page.reload()
+    await expect(questions(page)).to_have_count(1)
 
 
 async def test_the_websocket_says_the_same(page: Page) -> None:

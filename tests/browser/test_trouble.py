@@ -1,7 +1,10 @@
 """The page, when a request of its own fails beside an answer that is well."""
 
+import asyncio
+
 from playwright.async_api import Page, Route, expect
 
+from tests.browser.conftest import Open
 from tests.browser.test_page import answers, ask, ended, questions
 
 
@@ -16,6 +19,7 @@ async def test_a_thread_that_cannot_be_loaded(page: Page) -> None:
     async def refuse(route: Route) -> None:
         await route.abort()
 
+    await page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")  # no looks
     await page.route("**/threads/*/state", refuse)
     await page.get_by_role("button", name="Hello, first thread.").first.click()
     alert = page.get_by_role("alert").filter(has=page.get_by_role("button", name="Load again"))
@@ -41,3 +45,44 @@ async def test_a_finished_answer_stays_finished(page: Page) -> None:
     await expect(answers(page)).to_have_text("You said: Hello, finished.")
     await expect(page.get_by_role("alert")).to_have_count(0)
     assert asked
+
+
+async def test_a_message_before_the_thread_is_there(page: Page) -> None:
+    """It goes to that thread, and all of the thread is shown when it has been answered."""
+    await ask(page, "Hello, slow thread.")
+    await ended(page)
+    there = page.url
+    await page.get_by_role("button", name="New conversation", exact=True).click()
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/threads/*/state", hold)
+    await page.locator(f"[data-thread='{there.partition('#')[2]}'] .thread").click()
+    await expect(page).to_have_url(there)
+    await ask(page, "Quicker.")
+    await ended(page)
+    held.set()
+    await expect(questions(page)).to_have_text(["Hello, slow thread.", "Quicker."])
+    await expect(answers(page).last).to_have_text("You said: Quicker.")
+
+
+async def test_looking_again_is_cheap(page: Page, open_page: Open) -> None:
+    """A thread's whole state is fetched when there is news, and the reader's place is kept."""
+    model_text = "\n\n".join(f"Line {n}." for n in range(60))
+    await ask(page, model_text)
+    await ended(page)
+    other = await open_page(fragment=f"#{page.url.partition('#')[2]}")
+    await expect(answers(other)).to_contain_text("Line 59.")
+    await other.locator("#log").evaluate("(log) => { log.scrollTop = 40; }")
+    states = list[str]()
+    other.on("request", lambda r: states.append(r.url) if r.url.endswith("/state") else None)
+    for _ in range(2):
+        async with other.expect_response("**/threads/search"):
+            await other.evaluate("dispatchEvent(new Event('focus'))")
+    assert states == []
+    await ask(page, "News.")
+    await expect(answers(other).last).to_have_text("You said: News.")
+    assert await other.locator("#log").evaluate("(log) => log.scrollTop") == 40

@@ -261,3 +261,19 @@ async def test_a_model_that_fails_is_told_in_band(server: LocalServer, model: Mo
     assert [event["type"] for event in events[-2:]] == ["error", "done"]
     assert events[-2]["code"] == "model_failed"
     assert events[-1]["status"] == "error"
+
+
+async def test_a_failure_has_a_place_like_any_event(
+    server: LocalServer, model: ModelServer
+) -> None:
+    """Each event of a run that fails has an id, and after it the failure is told again."""
+    question = {"message": "Break off, with ids."}
+    words = Reply(("a", "b", "c"), fault=Fault("disconnect", after_tokens=2))
+    model.on(question["message"], words)
+    async with opened(server.url, AGENT, question) as stream:
+        lines = [line async for line in stream.response.aiter_lines()]
+    ids = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+    assert len(ids) == sum(line.startswith("data: ") for line in lines)
+    again = await ask(server.url, AGENT, question, {"Last-Event-ID": ids[-1]})
+    assert [event["type"] for event in again] == ["error", "done"]
+    assert again[0]["code"] == "model_failed"

@@ -3,21 +3,32 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from client import AgentClient
-from client.local import LocalServer
-from tests.model_server import ModelServer, Reply, ToolCall
+from client.local import LocalServer, find_config
+from tests.conftest import server_env
+from tests.model_server import Fault, ModelServer, Reply, ToolCall
 
 JSON = dict[str, Any]
 LONG = "stream 60 tokens at 120 per second"
 TEXT = " ".join(f"word{n}" for n in range(60))
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def patient(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server that asks its model a second time."""
+    env = server_env(model.url, STEADY_MODEL_RETRIES="1")
+    config = find_config(Path(__file__).parent)
+    with LocalServer(config, env=env, folder=tmp_path_factory.mktemp("patient")) as running:
+        yield running
 
 
 @asynccontextmanager
@@ -81,6 +92,27 @@ async def test_the_plain_form_tells_failures(server: LocalServer, model: ModelSe
         assert str(await socket.recv()) == "[ERROR] The message is empty: say something."
         await socket.send("Say done.")
         assert [await socket.recv() for _ in range(3)] == ["[", "DONE]", "[DONE]"]
+
+
+async def test_the_plain_form_tells_what_a_retry_takes_back(
+    patient: LocalServer, model: ModelServer
+) -> None:
+    """Whoever forgets the turn's text at `[RETRY]` has in the end what the thread has."""
+    call = ToolCall("calculate", {"expression": "6 * 7"})
+    breaks_off = Fault("disconnect", after_tokens=2)
+    whole = Reply(("It", " is", " 42."), fails=[breaks_off])
+    model.on("6 x 7, twice?", Reply("Hm. ", tool_calls=[call]), whole)
+    lines = list[str]()
+    async with connect(f"ws://127.0.0.1:{patient.port}/ws/chat", proxy=None) as socket:
+        await socket.send("6 x 7, twice?")
+        while "[DONE]" not in lines:
+            lines.append(str(await socket.recv()))
+        (at,) = [at for at, line in enumerate(lines) if line.startswith("[RETRY] The model")]
+        assert "".join(lines[:at]).startswith("Hm. It")
+        assert "".join(lines[at + 1 : -1]) == "Hm. It is 42."
+        model.on("Say retry.", Reply(("[RETRY] it",)))
+        await socket.send("Say retry.")
+        assert [await socket.recv() for _ in range(3)] == ["[", "RETRY] it", "[DONE]"]
 
 
 async def test_the_whole_vocabulary(server: LocalServer, model: ModelServer) -> None:

@@ -1,0 +1,99 @@
+// What the person writes: the message, what the next one is said instead of, and what has to wait.
+
+import { byId, element, isLost } from "/page/dom.js";
+
+export class Composer {
+  // `onSay` is told the words; `onCancel`, that they are to go on from the thread's present after all.
+  constructor({ onSay, onCancel }) {
+    this.root = byId("composer");
+    this.message = byId("message");
+    this.onCancel = onCancel;
+    this.waiting = []; // sent while an answer is written, to go when it has ended
+    this.notice();
+    this.message.addEventListener("input", () => this.#grow());
+    this.message.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.root.requestSubmit();
+    });
+    this.root.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const text = this.message.value;
+      if (!text.trim()) return;
+      this.write("");
+      onSay(text);
+    });
+  }
+
+  write(text) {
+    this.message.value = text;
+    this.#grow();
+  }
+
+  focus() {
+    this.message.focus();
+  }
+
+  #grow() {
+    this.message.rows = Math.min(8, this.message.value.split("\n").length);
+  }
+
+  // How a message goes that is sent while an answer is written.
+  get way() {
+    return byId("when-busy").value;
+  }
+
+  busy(isBusy) {
+    const focused = document.activeElement;
+    byId("when-busy").hidden = !isBusy;
+    byId("stop").hidden = !isBusy;
+    if (this.root.contains(focused) && isLost(focused)) this.focus();
+  }
+
+  // ---- what waits
+
+  wait(text) {
+    this.#await([...this.waiting, text]);
+  }
+
+  next() {
+    const [next, ...rest] = this.waiting;
+    this.#await(rest);
+    return next;
+  }
+
+  // What waited goes back to where it was written.
+  putBack() {
+    if (this.waiting.length) this.write([...this.waiting, this.message.value].filter(Boolean).join("\n"));
+    this.#await([]);
+  }
+
+  #await(texts) {
+    this.waiting = texts;
+    byId("waiting").hidden = !texts.length;
+    byId("waiting").textContent = `Goes next: ${texts.join(" · ")}`;
+  }
+
+  // ---- what the next message goes on from
+
+  // Where that is not the thread's present: an earlier state, or a message that it is said instead of.
+  // `before` makes room for it in the log, once it is sent.
+  notice(words = "", base = {}, before = () => {}) {
+    this.base = base;
+    this.before = before;
+    const onclick = () => {
+      this.onCancel();
+      this.focus();
+    };
+    const cancel = element("button", { type: "button", class: "small", onclick }, "Cancel");
+    byId("notice").replaceChildren(words, ...(words ? [cancel] : []));
+    byId("notice").hidden = !words;
+  }
+
+  takeBase() {
+    const { base, before } = this;
+    before();
+    this.notice();
+    return base;
+  }
+}

@@ -1,0 +1,202 @@
+// The thread that is shown: from its state, kept up with whoever else goes on with it, and its past.
+
+import * as api from "/page/api.js";
+import { editable, eventsOf, textOf } from "/page/conversation.js";
+import { byId, element } from "/page/dom.js";
+import { log, placeRead, readAt, show, tell, welcome } from "/page/log.js";
+import { join } from "/page/turn.js";
+import { Turns } from "/page/turns.js";
+
+export class Thread {
+  constructor({ composer, inspector, list }) {
+    this.composer = composer;
+    this.list = list;
+    this.turns = new Turns(this, composer, inspector);
+    this.tabs = new BroadcastChannel("steadystream");
+    this.tabs.addEventListener("message", ({ data }) => {
+      this.list.refresh();
+      if (data.threadId === this.id) this.lookAgain();
+    });
+    this.#begin(null);
+  }
+
+  // What is shown is the thread that the next message goes to.
+  #begin(id) {
+    this.id = id;
+    this.checkpoint = null; // of what is shown; undefined: it is more than the thread holds
+    this.news = null; // what the thread's entry in the list said when that was fetched
+    this.isWhole = id === null; // all of the thread is shown
+    log.replaceChildren();
+  }
+
+  startNew() {
+    this.turns.leave();
+    this.#begin(null);
+    this.#forget();
+    history.replaceState(null, "", location.pathname);
+    this.list.mark(null);
+    welcome();
+  }
+
+  open(id) {
+    this.turns.leave();
+    this.#begin(id);
+    return this.#load();
+  }
+
+  // From the thread's state; what a run that goes on has said so far comes from its stream.
+  async #load({ isNews = false } = {}) {
+    const { id, turns } = this;
+    const place = isNews ? placeRead() : null;
+    turns.leave();
+    welcome();
+    this.#forget();
+    this.list.mark(id);
+    try {
+      const [[news, state], active] = await Promise.all([withNews(id), api.activeRun(id)]);
+      if (this.id !== id || turns.running) return;
+      const last = this.#render(state, active);
+      readAt(place);
+      this.isWhole = true;
+      this.news = news;
+      this.checkpoint = checkpointOf(state);
+      if (active) await turns.listen(join(id, active.run_id), () => this.open(id), last?.cards);
+      else if (state.tasks?.length && !state.interrupts?.length) this.#offerToResume();
+    } catch (error) {
+      if (this.id === id && !isNews) tell(error, ["Load again", () => this.open(id)]);
+    }
+  }
+
+  #render(state, active) {
+    log.replaceChildren();
+    let messages = state.values?.messages ?? [];
+    const said = active?.kwargs?.input?.messages?.[0];
+    if (active) messages = before(messages, said);
+    let answer = null;
+    for (const each of messages) {
+      if (each.type === "human") {
+        answer = null;
+        const root = this.turns.question(textOf(each));
+        editable(root, each.id);
+        show(root);
+      } else if (each.type === "ai" || each.type === "tool") {
+        answer ??= this.#settled();
+        for (const event of eventsOf(each)) answer.take(event);
+      }
+    }
+    if (said) show(this.turns.question(textOf(said)));
+    if (active) return said ? null : answer; // what a run without words of its own goes on with
+    for (const { id, value } of state.interrupts ?? []) {
+      (answer ??= this.#settled()).take({ type: "interrupt", id, requests: value });
+    }
+    if (answer && !state.interrupts?.length) answer.offerAgain();
+    return answer;
+  }
+
+  #settled() {
+    const answer = this.turns.answer().settle();
+    show(answer.root);
+    return answer;
+  }
+
+  #offerToResume() {
+    this.#settled().take({ type: "error", code: "run_lost", message: "This was not finished." });
+  }
+
+  #forget() {
+    this.composer.notice();
+    byId("history").replaceChildren();
+  }
+
+  // ---- what its turns tell
+
+  began(id) {
+    if (this.id !== id) {
+      this.id = id;
+      history.replaceState(null, "", `#${id}`);
+    }
+    this.tabs.postMessage({ threadId: id });
+    this.list.mark(id);
+  }
+
+  async ended(answer, isLast) {
+    this.tabs.postMessage({ threadId: this.id });
+    const told = this.list.refresh();
+    // a message was quicker than the thread that it went to
+    if (isLast() && !this.isWhole) await this.#load({ isNews: true });
+    else if (isLast()) await this.#settle(answer, isLast);
+    await told;
+  }
+
+  // What is shown is now what the thread holds: it can be said differently, and answered anew.
+  async #settle(answer, isLast) {
+    const [news, state] = await withNews(this.id);
+    if (!isLast()) return;
+    this.news = news;
+    this.checkpoint = checkpointOf(state);
+    const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
+    const shown = [...log.querySelectorAll(".question")];
+    shown.forEach((root, at) => questions[at] && editable(root, questions[at].id));
+    if (!state.interrupts?.length) answer.offerAgain();
+  }
+
+  // A run that failed may have said more than the thread holds: it stays until there is news.
+  lost() {
+    this.checkpoint = undefined;
+  }
+
+  // Another tab, or another person's program, may have gone on with the thread.
+  async lookAgain() {
+    const { id, turns } = this;
+    if (!id || turns.running || document.hidden || Object.keys(this.composer.base).length) return;
+    try {
+      const news = await api.news(id);
+      if (news === this.news || id !== this.id || turns.running) return;
+      const now = checkpointOf(await api.state(id));
+      if (id !== this.id || turns.running) return;
+      const isNew = this.checkpoint !== undefined && now !== this.checkpoint;
+      if (isNew) return await this.#load({ isNews: true });
+      this.checkpoint = now;
+      if (!news.endsWith("busy")) this.news = news; // a run that has just begun is not in the state yet
+    } catch {
+      // the next look tells, or the next message does
+    }
+  }
+
+  // ---- its past
+
+  // Every state that the thread ever had, on any branch; the next message may go on from each.
+  async showHistory() {
+    if (!this.id) return;
+    const states = await api.history(this.id);
+    byId("history").replaceChildren(
+      ...states.map((state) => {
+        const messages = state.values?.messages ?? [];
+        const words = messages.length ? textOf(messages.at(-1)).slice(0, 60) || messages.at(-1).type : "empty";
+        const onclick = () => this.#lookBack(state);
+        return element("li", {}, element("button", { type: "button", onclick }, `${messages.length} · ${words}`));
+      }),
+    );
+  }
+
+  #lookBack(state) {
+    this.turns.leave();
+    this.#render(state, null);
+    const base = { checkpoint_id: checkpointOf(state) };
+    this.composer.notice("You look at an earlier state; your next message goes on from here.", base);
+  }
+}
+
+// The news first: what changes in between is news at the next look.
+async function withNews(id) {
+  const news = await api.news(id);
+  return [news, await api.state(id)];
+}
+
+const checkpointOf = (state) => state.checkpoint?.checkpoint_id ?? null;
+
+// The messages that were there before the run: its stream tells of all that came after.
+function before(messages, said) {
+  const at = messages.findIndex(({ id }) => said && id === said.id);
+  return at < 0 ? messages : messages.slice(0, at);
+}

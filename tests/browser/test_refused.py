@@ -1,0 +1,54 @@
+"""The page, when the server will not take a message now."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from client.local import LocalServer, find_config
+from tests.browser.test_page import SLOW, TEXT, answers, ask, ended
+from tests.conftest import server_env
+from tests.model_server import ModelServer
+from tests.users import KNOWS_TOKENS, token_of
+
+
+@pytest.fixture(scope="module")
+def scarce(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server of one answer at a time, and of one message a minute for each user."""
+    limits = {"STEADY_STREAMS": "2", "STEADY_MESSAGES_PER_MINUTE": "1"}
+    env = server_env(model.url, **KNOWS_TOKENS, **limits)
+    folder = tmp_path_factory.mktemp("scarce")
+    with LocalServer(find_config(Path(__file__)), env=env, folder=folder) as running:
+        yield running
+
+
+async def signed_in(browser: Browser, server: LocalServer, user: str) -> Page:
+    page = await (await browser.new_context()).new_page()
+    await page.goto(server.url)
+    await page.get_by_label("Your token").fill(token_of(user))
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    return page
+
+
+async def test_a_refusal_is_told_in_the_servers_words(
+    browser: Browser, scarce: LocalServer
+) -> None:
+    """What soon will do is waited for; what is refused for long is the person's to ask again."""
+    ada, ben = [await signed_in(browser, scarce, user) for user in ("ada", "ben")]
+    await ask(ada, SLOW)
+    await expect(answers(ada)).to_contain_text("word1")
+    await ask(ben, "Hello.")
+    await expect(ben.locator("#link")).to_contain_text("This server has 2 streams open")
+    await ended(ada)
+    await expect(answers(ada)).to_have_text(TEXT)
+    await ended(ben)
+    await expect(answers(ben)).to_have_text("You said: Hello.")
+    await ask(ben, "Hello again.")
+    await ended(ben, "error")
+    told = answers(ben).last.get_by_role("alert")
+    await expect(told).to_contain_text("More than 1 messages in a minute. Try again in")
+    await expect(told.get_by_role("button", name="Try again")).to_be_visible()
+    for page in (ada, ben):
+        await page.context.close()
