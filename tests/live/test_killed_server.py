@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -37,11 +38,31 @@ SLOW = Reply(TOKENS, tokens_per_second=50.0)
 SAVED = Reply(tool_calls=(ToolCall("save_note", {"title": "Kept", "text": "Still here."}),))
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mortal")
+
+
+@pytest.fixture(scope="module")
+def running(model: ModelServer, folder: Path) -> Iterator[LocalServer]:
+    env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
+    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as server:
+        yield server
+
+
 @pytest.fixture
-def mortal(model: ModelServer, tmp_path: Path) -> Iterator[LocalServer]:
-    env = server_env(model.url, STEADY_NOTES_DIR=str(tmp_path / "notes"))
-    with LocalServer(find_config(Path(__file__).parent), env=env, folder=tmp_path) as running:
-        yield running
+def mortal(running: LocalServer) -> LocalServer:
+    """The server that all tests here kill; one of them may have left it dead."""
+    if running.process is None:
+        running.start()
+    return running
+
+
+@pytest.fixture
+def notes(folder: Path) -> Path:
+    """Where notes are saved; none is there yet."""
+    shutil.rmtree(folder / "notes", ignore_errors=True)
+    return folder / "notes"
 
 
 @pytest.fixture
@@ -50,13 +71,17 @@ async def agent(mortal: LocalServer) -> AsyncIterator[AgentClient]:
         yield client
 
 
+def saved(notes: Path) -> list[str]:
+    return [path.read_text() for path in notes.iterdir()]
+
+
 async def kill_and_start(server: LocalServer) -> None:
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.start)
 
 
 async def test_a_decision_that_was_waited_for_is_made_after_it(
-    agent: AgentClient, mortal: LocalServer, model: ModelServer, tmp_path: Path
+    agent: AgentClient, mortal: LocalServer, model: ModelServer, notes: Path
 ) -> None:
     """An interrupt is seen and decided at the next server, and the tool runs once."""
     model.on("Keep this.", SAVED, Reply("Kept it."))
@@ -67,9 +92,8 @@ async def test_a_decision_that_was_waited_for_is_made_after_it(
     assert [waiting] == asked
     rest = agent.decide(str(run.thread_id), waiting.id, [{"type": "approve"}])
     assert await rest.text() == "Kept it."
-    notes = [path.read_text() for path in (tmp_path / "notes").iterdir()]
-    assert len(notes) == 1
-    assert "Still here." in notes[0]
+    (note,) = saved(notes)
+    assert "Still here." in note
 
 
 async def test_what_was_finished_is_there(agent: AgentClient, mortal: LocalServer) -> None:
@@ -80,8 +104,7 @@ async def test_what_was_finished_is_there(agent: AgentClient, mortal: LocalServe
     for question in ("Second.", "Third."):
         await agent.stream(question, thread_id=thread_id).text()
     await kill_and_start(mortal)
-    listed = await agent.threads.list()
-    assert [thread["thread_id"] for thread in listed] == [thread_id]
+    assert (await listed(agent)).count(thread_id) == 1
     await agent.stream("Fourth.", thread_id=thread_id).text()
     said = [message["content"] for message in await agent.threads.messages(thread_id)]
     assert said[::2] == ["First.", "Second.", "Third.", "Fourth."]
@@ -89,7 +112,7 @@ async def test_what_was_finished_is_there(agent: AgentClient, mortal: LocalServe
 
 
 async def test_what_was_deleted_stays_deleted(
-    agent: AgentClient, mortal: LocalServer, tmp_path: Path
+    agent: AgentClient, mortal: LocalServer, folder: Path
 ) -> None:
     """A thread's words and its row are gone, though the server's file had them to the last.
 
@@ -100,7 +123,7 @@ async def test_what_was_deleted_stays_deleted(
     gone, anew = str(run.thread_id), str(other.thread_id)
     new = await agent.threads.create({"topic": "herons"})
     await asyncio.to_thread(mortal.stop)  # it writes its file
-    file = tmp_path / ".langgraph_api" / ".langgraph_ops.pckl"
+    file = folder / ".langgraph_api" / ".langgraph_ops.pckl"
     written = file.read_bytes()
     assert b"Forget this." in written
     await asyncio.to_thread(mortal.start)
@@ -116,7 +139,7 @@ async def test_what_was_deleted_stays_deleted(
             await agent.threads.get(gone)
         assert (await agent.threads.get(new))["metadata"]["topic"] == "herons"
         assert await said(agent, anew) == ["New words.", "You said: New words."]
-        assert len(await agent.threads.list()) == 2
+        assert gone not in await listed(agent)
 
 
 async def test_a_thread_deleted_during_its_run_stays_deleted(
@@ -126,8 +149,15 @@ async def test_a_thread_deleted_during_its_run_stays_deleted(
     model.on("Tell me at length.", SLOW)
     run, _ = await half_an_answer(agent, "Tell me at length.", 3)
     await agent.threads.delete(str(run.thread_id))
-    await kill_and_start(mortal)
-    assert await agent.threads.list() == []
+    with pytest.raises(RunLost):
+        await run.text()
+    await asyncio.to_thread(mortal.stop)
+    await asyncio.to_thread(mortal.start)
+    assert str(run.thread_id) not in await listed(agent)
+
+
+async def listed(agent: AgentClient) -> list[str]:
+    return [thread["thread_id"] for thread in await agent.threads.list(limit=100)]
 
 
 async def half_an_answer(
@@ -202,13 +232,13 @@ async def test_the_routes_tell_of_a_lost_run(
 
 
 async def test_an_effect_is_not_repeated_in_silence(
-    agent: AgentClient, mortal: LocalServer, model: ModelServer, tmp_path: Path
+    agent: AgentClient, mortal: LocalServer, model: ModelServer, notes: Path
 ) -> None:
     """Killed when the note is there: the run goes on, and its result is told once, by either."""
     model.on("Note it.", SAVED, Reply("I see."))
     async with agent.stream("Note it.") as run:
         asked = [event async for event in run if isinstance(event, Interrupt)]
-    thread_id, notes = str(run.thread_id), tmp_path / "notes"
+    thread_id = str(run.thread_id)
     rest = agent.decide(thread_id, asked[0].id, [{"type": "approve"}])
     events: list[AgentEvent] = []
     reading = asyncio.create_task(read_into(events, rest))
@@ -218,7 +248,7 @@ async def test_an_effect_is_not_repeated_in_silence(
         await reading
     await read_into(events, agent.resume(thread_id))
     results = [event for event in events if isinstance(event, ToolResult)]
-    assert len(list(notes.iterdir())) == 1
+    assert len(saved(notes)) == 1
     assert len(results) == 1
     assert results[0].status == "ok" or "may or may not have taken effect" in results[0].content
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,20 @@ async def test_the_latest_metadata_of_each_thread() -> None:
         "a": "run 2",
         "b": "run 3",
     }
+
+
+async def test_a_deletion_is_noted() -> None:
+    """The thread is gone and its deletion is known to the next process, until it is forgotten."""
+    began = time.time()
+    async with checkpointer() as saver:
+        await say(saver, "a", "one", "run 1")
+        await say(saver, "b", "two", "run 2")
+        await saver.adelete_thread("a")
+        assert await texts(saver, "a") == []
+    async with checkpointer() as again:
+        noted = await again.deleted_threads()
+        assert noted.keys() == {"a"}
+        assert began <= noted["a"] <= time.time()
+        await again.forget_deleted(["a", "unknown"])
+        assert await again.deleted_threads() == {}
+        assert await texts(again, "b") == ["two", "heard two"]
