@@ -32,8 +32,9 @@ async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
 
 @auth.on.threads.create_run
 async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
-    """A run is made within what a user may have."""
-    await allow_run(str(ctx.user.identity), value, await _steps_of(value["assistant_id"]))
+    """A run is made within what a user may have; a command's, when it is known (`limits`)."""
+    if "assistant_id" in value:
+        await allow_run(str(ctx.user.identity), value, await _steps_of(value["assistant_id"]))
 
 
 async def _steps_of(assistant: Any) -> Any:

@@ -7,6 +7,7 @@ asking whether they are allowed; here it asks.
 
 from typing import Any
 
+import fastapi
 from aegra_api.api import crons, runs
 from aegra_api.core.orm import Run
 from aegra_api.services import cron_scheduler, run_preparation
@@ -14,6 +15,7 @@ from aegra_api.services.event_streaming import commands
 from aegra_api.services.run_status import ACTIVE_RUN_STATES
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.exceptions import HTTPException
 
 from agent.quota import allow_one_more
 
@@ -37,6 +39,13 @@ def apply() -> None:
         await runs._apply_create_run_auth(user, thread_id, request)
         return await make(session, thread_id, request, user, **kwargs)
 
+    async def make_or_tell(*args: Any, **kwargs: Any) -> Any:
+        """For who has no answer with a status: commands and crons know FastAPI's exception only."""
+        try:
+            return await make_if_allowed(*args, **kwargs)
+        except HTTPException as error:
+            raise fastapi.HTTPException(error.status_code, error.detail) from None
+
     run_preparation.update_thread_metadata = count_and_write
-    for module in (commands, crons, cron_scheduler):
-        module._prepare_run = make_if_allowed
+    crons._prepare_run = make_if_allowed
+    commands._prepare_run = cron_scheduler._prepare_run = make_or_tell

@@ -91,6 +91,7 @@ class Cluster:
         await asyncio.to_thread(self.postgres.start)
         await asyncio.to_thread(self.redis.start)
         for process in self.processes:
+            process.env["STEADY_LIMITS_STORAGE"] = self.redis.uri
             places = {"DATABASE_URI": self.postgres, "REDIS_URI": self.redis}
             for name, storage in places.items():
                 port = storage.port

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -19,9 +21,9 @@ async def known(
     cluster: Cluster, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Cluster]:
     assert not not_possible()
-    more = {"STEADY_MEMORY": "true", "STEADY_RUNS_PER_USER": "2"}
-    env = server_env(model.url, **KNOWS_TOKENS, **more)
-    async with running(tmp_path_factory.mktemp("users"), env, 1) as started:
+    more = {"STEADY_MEMORY": "true", "STEADY_RUNS_PER_USER": "2", "STEADY_MAX_STEPS": "7"}
+    env = server_env(model.url, **KNOWS_TOKENS, **more, STEADY_MESSAGES_PER_MINUTE="10")
+    async with running(tmp_path_factory.mktemp("users"), env, 2) as started:
         yield started
 
 
@@ -93,6 +95,77 @@ async def test_limits_hold(known: Cluster, model: ModelServer) -> None:
         assert refused.headers["retry-after"]
         for run in runs:
             await run.stop()
+
+
+def asked(words: str, **more: Any) -> dict[str, Any]:
+    """What makes a run."""
+    message = {"role": "user", "content": words}
+    return {"assistant_id": "agent", "input": {"messages": [message]}, **more}
+
+
+@pytest.fixture
+async def each(
+    known: Cluster, request: pytest.FixtureRequest
+) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """Each process, as a user of the test's own sees it."""
+    headers = bearer(token_of(request.node.name))
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30)
+            )
+            for process in known.processes
+        ]
+
+
+async def test_runs_asked_for_at_once(each: list[httpx.AsyncClient], model: ModelServer) -> None:
+    """Of many that several processes are asked for in the same instant, two are made."""
+    model.on("At once.", Reply("a b c d e f", tokens_per_second=1.0))
+    asking = [http.post("/runs", json=asked("At once.")) for http in each * 4]
+    answers = await asyncio.gather(*asking)
+    assert sorted(answer.status_code for answer in answers) == [200] * 2 + [429] * 6
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+
+
+async def test_runs_by_other_ways(each: list[httpx.AsyncClient], model: ModelServer) -> None:
+    """A cron's run and a command's are held to the limits like any other."""
+    model.on("A way.", Reply("a b c d e f", tokens_per_second=1.0))
+    http = each[0]
+    thread = (await http.post("/threads", json={})).json()["thread_id"]
+    begin = {"id": 1, "method": "run.start", "params": asked("A way.")}
+    made = await http.post(f"/threads/{thread}/commands", json=begin)
+    assert made.json().get("type") == "success", made.text
+    run = (await http.get(f"/threads/{thread}/runs")).json()[0]
+    assert run["config"]["recursion_limit"] == 7
+    cron = asked("A way.", schedule="0 0 1 1 *")
+    assert (await http.post("/runs/crons", json=cron)).status_code == 200
+    refused = await http.post("/runs/crons", json=cron)
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"]
+    again = await http.post(f"/threads/{thread}/commands", json=begin)
+    assert "runs of yours" in again.text
+
+
+async def test_messages_are_counted_over_all_processes(each: list[httpx.AsyncClient]) -> None:
+    """Ten a minute are ten, whichever processes they were asked of."""
+    for number in range(10):
+        http = each[number % len(each)]
+        assert (await http.post("/chat/stream", json={"question": "Hi."})).status_code == 200
+    for http in each:
+        refused = await http.post("/chat/stream", json={"question": "Hi."})
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+
+
+async def test_an_assistants_own_limit_of_steps(each: list[httpx.AsyncClient]) -> None:
+    """The lower of it and the server's holds."""
+    http = each[0]
+    for own in (5, 10_000):
+        body = {"graph_id": "agent", "name": str(own), "config": {"recursion_limit": own}}
+        assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
+        made = (await http.post("/runs", json=asked("Hi.", assistant_id=assistant))).json()
+        assert made["config"]["recursion_limit"] == min(own, 7)
 
 
 async def test_nobody_gets_in_without_a_token(known: Cluster) -> None:
