@@ -176,13 +176,17 @@ class Answer:
             if rest := text[len(told) :]:
                 yield self.tell(message_id, rest, said.node)
 
-    def unheard(self, state: Any) -> Iterator[Token]:
-        """The message that a stopped run ended with, where nothing of it had arrived."""
-        last = (_messages(state) or [{}])[-1]
-        message_id, mark = str(last.get("id")), last.get("response_metadata") or {}
-        if mark.get("finish_reason") == "stopped" and message_id not in self._said:
-            self.read_message(last)
-            yield self.tell(message_id, text_of(last), "model")
+    def unheard(self, state: Any, question_id: str | None) -> Iterator[Token]:
+        """What a stopped run had said, and kept, before anything of it had arrived.
+
+        Where the question is not known, that is a last message that is marked as stopped.
+        """
+        for message in _messages_after(state, question_id):
+            message_id, text = str(message.get("id")), text_of(message)
+            is_model = message.get("type") == "ai" and message_id not in self._noticed
+            if is_model and text and message_id not in self._said:
+                self.read_message(message)
+                yield self.tell(message_id, text, "model")
 
     def _of(self, message_id: str) -> _Said:
         return self._said.setdefault(message_id, _Said())
@@ -193,6 +197,21 @@ def _messages(state: Any) -> list[JSON]:
     if isinstance(messages, dict):
         messages = [messages]
     return [m for m in messages or () if isinstance(m, dict)]
+
+
+def _messages_after(state: Any, question_id: str | None) -> Iterator[JSON]:
+    """The answer to a question; another run may have begun meanwhile, with one of its own."""
+    messages = _messages(state)
+    if question_id is None:
+        mark = (messages[-1].get("response_metadata") or {}) if messages else {}
+        yield from messages[-1:] if mark.get("finish_reason") == "stopped" else ()
+        return
+    is_own = False
+    for message in messages:
+        if message.get("type") == "human":
+            is_own = message.get("id") == question_id
+        elif is_own:
+            yield message
 
 
 def _object(text: str) -> JSON | None:

@@ -264,8 +264,8 @@ class Run:
         return list(self._decoder.answer.put_right(values, self._decoder.attempt))
 
     def _stopped_words(self, values: JSON) -> list[AgentEvent]:
-        """The same; and a message that was begun, and stopped before anything of it went out."""
-        unheard = list(self._decoder.answer.unheard(values))
+        """The same; and what was said and kept, but stopped before anything of it went out."""
+        unheard = list(self._decoder.answer.unheard(values, self._question_id))
         return [*self._last_words(values), *(unheard if self._tells_tokens else ())]
 
     async def _in_full(self, failure: SteadyError) -> SteadyError:
