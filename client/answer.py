@@ -142,14 +142,9 @@ class Answer:
         The run's own are those after the one with the id `since`, until a person speaks again.
         Where that is not known, only messages that have begun are looked at.
         """
-        found, is_own = set(), False
-        for message in _messages(state):
-            message_id = str(message.get("id"))
-            if message_id == since or message.get("type") == "human":
-                is_own = message_id == since
-            elif message_id in self._said or is_own:
-                found |= set() if self._has(message_id) else {message_id}
-        return found
+        own = {str(message.get("id")) for message in _messages_after(state, since)}
+        said = {str(m.get("id")) for m in _messages(state) if m.get("type") != "human"}
+        return {at for at in said & (own | self._said.keys()) if not self._has(at)}
 
     def has_begun(self, message_ids: set[str]) -> bool:
         """Whether anything of one of these messages has arrived."""
@@ -177,13 +172,18 @@ class Answer:
             if rest := text[len(told) :]:
                 yield self.tell(message_id, rest, said.node)
 
-    def unheard(self, state: Any) -> Iterator[Token]:
-        """The message that a stopped run ended with, where nothing of it had arrived."""
-        last = (_messages(state) or [{}])[-1]
-        message_id, mark = str(last.get("id")), last.get("response_metadata") or {}
-        if mark.get("finish_reason") == "stopped" and message_id not in self._said:
-            self.read_message(last)
-            yield self.tell(message_id, text_of(last), "model")
+    def unheard(self, state: Any, since: str | None) -> Iterator[Token]:
+        """What a stopped run had said, and kept, before anything of it had arrived.
+
+        Where `since` is not known, that is a last message that is marked as stopped.
+        """
+        own = _stopped_last(state) if since is None else _messages_after(state, since)
+        for message in own:
+            message_id, text = str(message.get("id")), text_of(message)
+            is_model = message.get("type") == "ai" and message_id not in self._noticed
+            if is_model and text and message_id not in self._said:
+                self.read_message(message)
+                yield self.tell(message_id, text, "model")
 
     def _of(self, message_id: str) -> _Said:
         return self._said.setdefault(message_id, _Said())
@@ -194,6 +194,22 @@ def _messages(state: Any) -> list[JSON]:
     if isinstance(messages, dict):
         messages = [messages]
     return [m for m in messages or () if isinstance(m, dict)]
+
+
+def _messages_after(state: Any, since: str | None) -> Iterator[JSON]:
+    """Those after the one with this id, until a person speaks again."""
+    is_own = False
+    for message in _messages(state):
+        if message.get("id") == since or message.get("type") == "human":
+            is_own = since is not None and message.get("id") == since
+        elif is_own:
+            yield message
+
+
+def _stopped_last(state: Any) -> Iterator[JSON]:
+    for message in _messages(state)[-1:]:
+        if (message.get("response_metadata") or {}).get("finish_reason") == "stopped":
+            yield message
 
 
 def _object(text: str) -> JSON | None:

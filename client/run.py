@@ -264,9 +264,10 @@ class Run:
         return list(self._decoder.answer.put_right(values, self._decoder.attempt))
 
     def _stopped_words(self, values: JSON) -> list[AgentEvent]:
-        """The same; and a message that was begun, and stopped before anything of it went out."""
-        unheard = list(self._decoder.answer.unheard(values))
-        return [*self._last_words(values), *(unheard if self._delivery.asked.tells_tokens else ())]
+        """The same; and what was said and kept, but stopped before anything of it went out."""
+        asked = self._delivery.asked
+        unheard = list(self._decoder.answer.unheard(values, asked.since))
+        return [*self._last_words(values), *(unheard if asked.tells_tokens else ())]
 
     async def _in_full(self, failure: SteadyError) -> SteadyError:
         """Some servers tell of an error's kind alone; the thread's state has its words."""

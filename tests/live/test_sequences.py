@@ -148,6 +148,7 @@ class Conversation(RuleBasedStateMachine):
         async def made() -> None:
             self.agent = AgentClient(self.server.url)
             self.thread_id = await self.agent.threads.create()
+            print(self.thread_id)  # of all sequences: a failing one seldom fails again the same way
 
         self.does(made())
 
@@ -233,6 +234,7 @@ class Conversation(RuleBasedStateMachine):
         question, run = asked
         heard = Listener()
         status = self.does(self.ended(run, heard, stop_after, leaves))
+        print(f"  {question}: {status}, {stop_after=}, {leaves=}, from {len(before)} messages")
         self.does(self.note([*before, *self.said(question, heard)], heard, status))
 
     async def both(
@@ -249,6 +251,7 @@ class Conversation(RuleBasedStateMachine):
         turns = asyncio.gather(self.ended(first[1], heard), next_turn())
         status, next_status = await turns
         assert undoes or status != "lost"
+        print(f"  {first[0]}: {status}, meanwhile {second[0]}: {next_status}, {undoes=}")
         told = list(self.told)
         if not (undoes and status in ("stopped", "lost")):
             told += self.said(first[0], heard)
@@ -370,14 +373,29 @@ def _plain_told(told: Sequence[JSON]) -> list[JSON]:
 
 
 def _as_far_as_kept(told: Sequence[JSON], stored: Sequence[JSON]) -> list[JSON]:
-    """Calls whose message the stop came before were not kept: the text of it was."""
+    """What a stop leaves of it: it can come before a call was kept, or its kept result was told."""
     kept = {call["id"] for message in stored for call in message.get("tool_calls") or ()}
-    made = []
+    results = {message["call"]: message for message in told if message["type"] == "tool"}
+    made: list[JSON] = []
     for message in told:
-        calls = [call for call in message.get("calls", ()) if call[0] in kept]
-        if message["type"] != "ai" or message["text"] or calls:
-            made.append({**message, **({"calls": calls} if message["type"] == "ai" else {})})
-    return tuple(made)
+        if message["type"] == "human":
+            made.append(message)
+        if message["type"] != "ai":
+            continue
+        calls = [call for call in message["calls"] if call[0] in kept]
+        if message["text"] or calls:
+            made.append({**message, "calls": calls})
+        for result in _results_of(calls, stored):
+            made.append(results.pop(result["call"], result))
+    return [*made, *results.values()]
+
+
+def _results_of(calls: Sequence[Any], stored: Sequence[JSON]) -> Iterator[JSON]:
+    own = {call[0] for call in calls}
+    for message in stored:
+        if message["type"] == "tool" and message["tool_call_id"] in own:
+            call, text = message["tool_call_id"], text_of(message)
+            yield {"type": "tool", "call": call, "text": text}
 
 
 def assert_valid(stored: Sequence[JSON], *, may_wait: bool) -> None:

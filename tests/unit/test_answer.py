@@ -120,3 +120,20 @@ def test_what_arrives_together_is_told_together(events: list[Any]) -> None:
 
 def _text(event: Any) -> str:
     return getattr(event, "content", "") or getattr(event, "args_text", "")
+
+
+def test_a_stopped_run_tells_what_was_kept_and_never_arrived() -> None:
+    """A message that was whole when the stop came is told, and none of the runs before or after."""
+    after = [{**QUESTION, "id": "q2"}, ai("Another's.", "m3")]
+    state = {"messages": [ai("Earlier.", "m0"), QUESTION, ai("So.", "m1"), ai("Kept."), *after]}
+    state["messages"][3]["id"] = "m2"
+    (token,) = told("So.").unheard(state, "q")
+    assert (token.content, token.message_id) == ("Kept.", "m2")
+
+
+def test_without_a_question_only_a_stopped_message_is_told() -> None:
+    """Whoever joins a run does not know which messages are its own: the mark says it."""
+    marked = {**ai("Half"), "response_metadata": {"finish_reason": "stopped"}}
+    assert list(Answer().unheard({"messages": [QUESTION, ai("Whole.")]}, None)) == []
+    (token,) = Answer().unheard({"messages": [QUESTION, marked]}, None)
+    assert token.content == "Half"
