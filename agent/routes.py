@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 from fastapi import Depends, FastAPI, Header, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -192,10 +192,22 @@ async def chat_socket(
     await converse(socket, chat, settings(), thread_id, last_event_id)
 
 
+class PageFiles(StaticFiles):
+    """Asked for anew each time, so that no page is of two versions; sent where it has changed."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+_files = PageFiles(directory=WEB)
+
+
 @app.get("/", include_in_schema=False)
-async def page() -> Response:
+async def page(request: Request) -> Response:
     """The chat page."""
-    return FileResponse(WEB / "index.html")
+    return await _files.get_response("index.html", request.scope)
 
 
-app.mount("/page", StaticFiles(directory=WEB), name="page")
+app.mount("/page", _files, name="page")

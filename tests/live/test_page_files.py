@@ -1,0 +1,17 @@
+"""The page's files, as a browser's cache sees them."""
+
+import httpx
+import pytest
+
+from client.local import LocalServer
+
+
+@pytest.mark.parametrize("path", ["/", "/page/main.js", "/page/page.css"])
+async def test_a_page_is_never_stale(server: LocalServer, path: str) -> None:
+    """A browser asks for each file anew after an upgrade, and is sent none that it has already."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        fresh = await http.get(path)
+        known = await http.get(path, headers={"If-None-Match": fresh.headers["etag"]})
+    assert fresh.headers["cache-control"] == known.headers["cache-control"] == "no-cache"
+    assert (fresh.status_code, known.status_code) == (200, 304)
+    assert known.content == b""
