@@ -218,7 +218,7 @@ class Run:
         elif self._delivery.status == "error":
             raise from_state(_error_in(state))
         else:
-            self.interrupts = waiting(state)
+            self.interrupts = self._own_interrupts
             status = "interrupted" if self.interrupts else "success"
             last_words = self._put_right(state["values"])
             for event in self._after_the_parts([*last_words, *self.interrupts]):
@@ -238,8 +238,15 @@ class Run:
     @property
     def _is_stopped(self) -> bool:
         """Some servers call a run interrupted, too, that waits for a person."""
-        was_ended = self._delivery.status == "interrupted" and not waiting(self._delivery.state)
+        was_ended = self._delivery.status == "interrupted" and not self._own_interrupts
         return self._decoder.stopped or was_ended
+
+    @property
+    def _own_interrupts(self) -> list[Interrupt]:
+        """What waits in the state, unless another run has come there meanwhile."""
+        state = self._delivery.state
+        its_run = (state.get("metadata") or {}).get("run_id")
+        return waiting(state) if its_run in (None, self.run_id) else []
 
     def _missing(self, state: JSON) -> set[str]:
         return self._decoder.answer.missing(state["values"], self._delivery.asked.since)

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from client import AgentClient, Done, Interrupt, NotFound, RejectedInput, Run, SteadyError
+from client import (
+    AgentClient,
+    Done,
+    Interrupt,
+    NotFound,
+    RejectedInput,
+    Run,
+    SteadyError,
+    Token,
+)
 from client.events import JSON, AgentEvent
 from client.local import LocalServer, find_config
 from tests.conftest import server_env
@@ -270,6 +279,23 @@ async def test_a_person_may_say_something_else_instead(
     stored = await keeper.threads.messages(thread_id)
     assert [m["type"] for m in stored] == ["human", "ai", "tool", "human", "ai"]
     assert await keeper.threads.interrupts(thread_id) == []
+
+
+async def test_a_request_is_of_the_run_that_made_it(keeper: AgentClient, note: Note) -> None:
+    """A run that was stopped for another one does not take that one's request for its own."""
+    async with keeper.stream("stream 900 tokens at 60 per second") as stopped:
+        async for event in stopped:
+            if isinstance(event, Token):
+                break
+        asking = keeper.stream(
+            note.question, thread_id=stopped.thread_id, multitask_strategy="interrupt"
+        )
+        await read(asking)
+        assert asking.interrupts
+        assert await stopped.text()
+    assert stopped.done
+    assert stopped.done.status == "stopped"
+    assert stopped.interrupts == []
 
 
 async def test_over_sse(keeping: LocalServer, note: Note) -> None:
