@@ -176,7 +176,7 @@ class Bench:
         last = _size(self.journal)
         for _ in range(writes):
             with suppress(TimeoutError):
-                _until(lambda at=last: _size(self.journal) != at, 2.0)  # type: ignore[misc]
+                _until(lambda at=last: _size(self.journal) != at, 1.0)  # type: ignore[misc]
             last = _size(self.journal)
         self.server.kill()
         self.server.start()

@@ -11,6 +11,7 @@ from client import (
     AgentClient,
     CannotConnect,
     Done,
+    Limits,
     ModelFailed,
     RejectedInput,
     Run,
@@ -352,7 +353,7 @@ async def test_a_server_killed_in_the_middle_is_no_end(model: ModelServer, tmp_p
     """When the server dies, the stream raises a typed error in time, with the text so far."""
     server = LocalServer(CONFIG, env=server_env(model.url), folder=tmp_path).start()
     seen: list[str] = []
-    async with AgentClient(server.url) as agent:
+    async with AgentClient(server.url, limits=Limits(reconnect_seconds=2.0)) as agent:
         run = agent.stream("stream 5000 tokens at 50 per second")
         with pytest.raises((ServerError, StreamLost)) as caught:
             await asyncio.wait_for(read_and_kill(run, server, seen), 45)
