@@ -2,13 +2,15 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from client.local import LocalServer
+from client.local import LocalServer, find_config
+from tests.conftest import server_env
+from tests.model_server import ModelServer
 
 PATIENCE_MS = 15_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -24,6 +26,15 @@ def chromium() -> str:
         told = "There is no Chromium: install Debian's `chromium`, or name one in STEADY_CHROMIUM."
         (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
     return found
+
+
+@pytest.fixture(scope="module")
+def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server of each file's own: its list has no conversations of other tests."""
+    folder = tmp_path_factory.mktemp("page")
+    env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
+    with LocalServer(find_config(Path(__file__)), env=env, folder=folder) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
