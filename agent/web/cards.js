@@ -90,8 +90,10 @@ export class DecisionCard {
   }
 
   #action({ name, args, description }, at, kinds) {
-    const words = element("textarea", { rows: "3", "aria-label": `Arguments of ${name}`, spellcheck: "false" });
-    words.value = json(args);
+    const written = json(args);
+    const rows = Math.min(10, written.split("\n").length);
+    const words = element("textarea", { rows, "aria-label": `Arguments of ${name}`, spellcheck: "false" });
+    words.value = written;
     words.readOnly = !kinds.includes("edit");
     const reason = element("input", { type: "text", placeholder: "Reason or answer", "aria-label": `Reason, about ${name}` });
     const fault = element("p", { class: "fault", role: "alert" });

@@ -1,7 +1,7 @@
 // The graph, drawn from the server's description of it, with the active node lit.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 116;
+const WIDTH = 156; // the longest name of the agent's nodes fits
 const HEIGHT = 34;
 const GAP_X = 24;
 const GAP_Y = 38;

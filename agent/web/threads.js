@@ -45,7 +45,7 @@ export class ThreadList {
 
   #entry(id) {
     const open = element("button", { type: "button", class: "thread", onclick: () => this.onOpen(id) });
-    const remove = element("button", { type: "button", class: "quiet delete", onclick: () => this.#delete(id, open.firstChild.data) }, "×");
+    const remove = element("button", { type: "button", class: "quiet delete", onclick: () => this.#delete(id, open.firstChild.textContent) }, "×");
     const entry = element("li", { "data-thread": id }, open, remove);
     return entry;
   }
@@ -54,7 +54,7 @@ export class ThreadList {
     const title = titleOf(extracted?.title);
     const [open, remove] = entry.children;
     const badge = { interrupted: "waits", busy: "busy" }[status];
-    open.replaceChildren(title, ...(badge ? [element("span", { class: "badge" }, badge)] : []));
+    open.replaceChildren(element("span", { class: "title" }, title), ...(badge ? [element("span", { class: "badge" }, badge)] : []));
     remove.setAttribute("aria-label", `Delete ${title}`);
     this.#lit(entry);
     return entry;

@@ -72,3 +72,29 @@ async def test_a_decision_that_is_not_taken(page: Page, model: ModelServer, tran
     await expect(answers(page)).to_have_count(2)
     await expect(page.get_by_role("group", name="Tool save_note")).to_have_count(1)
     await expect(answers(page).last).to_contain_text("So it is.")
+
+
+async def test_two_requests_in_one_step(page: Page, model: ModelServer) -> None:
+    """Each has its own controls; nothing goes on until both are decided, and then both do."""
+    calls = [ToolCall("save_note", {"title": f"page {n}", "text": "Hi."}) for n in ("one", "two")]
+    model.on("Save both, page.", Reply(tool_calls=calls), Reply("One of them."))
+    await ask(page, "Save both, page.")
+    await ended(page, "interrupted")
+    card = waiting(page)
+    first, second = (card.get_by_role("group", name="save_note").nth(at) for at in (0, 1))
+    asked = len(model.requests)
+    await first.get_by_role("textbox", name="Reason, about save_note").fill("I have it.")
+    await first.get_by_role("button", name="Respond").click()
+    await expect(first).to_have_text("save_note Answered: I have it.", use_inner_text=True)
+    await expect(second.get_by_role("button", name="Approve", exact=True)).to_be_focused()
+    assert len(model.requests) == asked
+    await second.get_by_role("button", name="Approve", exact=True).click()
+    await ended(page)
+    await expect(answers(page).last).to_contain_text("One of them.")
+    tools = page.get_by_role("group", name="Tool save_note")
+    await expect(tools).to_have_count(2)
+    await expect(tools.nth(0)).to_contain_text("I have it.")
+    await expect(tools.nth(1)).to_contain_text("Saved as")
+    told = [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "tool"]
+    assert told[0] == "I have it."
+    assert len(told) == 2

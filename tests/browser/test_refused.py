@@ -12,6 +12,8 @@ from tests.conftest import server_env
 from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, token_of
 
+LOW_PIXELS = 80
+
 
 @pytest.fixture(scope="module")
 def scarce(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
@@ -41,6 +43,10 @@ async def test_a_refusal_is_told_in_the_servers_words(
     await expect(answers(ada)).to_contain_text("word1")
     await ask(ben, "Hello.")
     await expect(ben.locator("#link")).to_contain_text("This server has 2 streams open")
+    await ben.set_viewport_size({"width": 360, "height": 740})
+    header = await ben.locator("header").bounding_box()
+    assert header
+    assert header["height"] < LOW_PIXELS
     await ended(ada)
     await expect(answers(ada)).to_have_text(TEXT)
     await ended(ben)
