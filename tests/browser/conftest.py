@@ -38,15 +38,6 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A server whose list of conversations holds those of these tests alone."""
-    folder = tmp_path_factory.mktemp("page")
-    env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
-    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     program = chromium()
     async with async_playwright() as playwright:
