@@ -49,8 +49,9 @@ demo: model
 dev: $(READY)
 	$(BIN)/langgraph dev --port $(PORT) --n-jobs-per-worker 10 --no-browser
 
+# Each worker has servers of its own; a file's tests stay together.
 test: model
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # FLAGS are those of `python -m tests.faults --help`: --stock, --frames-off, --url, --markdown...
 faults: $(READY)
