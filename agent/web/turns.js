@@ -13,7 +13,7 @@ export class Turns {
     this.thread = thread;
     this.composer = composer;
     this.inspector = inspector;
-    this.running = null; // { controller, runId, isOver }
+    this.running = null; // { controller, runId, isOver, isToStop }
   }
 
   // Not what is only asked about an answer that has ended: its buttons are there already.
@@ -44,10 +44,13 @@ export class Turns {
     }
   }
 
+  // At once, or as soon as the run is known.
   async stop() {
-    if (!this.running?.runId) return;
+    const turn = this.running;
+    if (!turn) return;
+    turn.isToStop = true;
     try {
-      await api.stop(this.thread.id, this.running.runId);
+      if (turn.runId) await api.stop(this.thread.id, turn.runId);
     } catch (error) {
       tell(error);
     }
@@ -109,7 +112,7 @@ export class Turns {
 
   // To a run, through `open`; `again` asks for it anew.
   async listen(open, again, cards) {
-    const turn = { controller: new AbortController(), runId: null, isOver: false };
+    const turn = { controller: new AbortController(), runId: null, isOver: false, isToStop: false };
     this.running = turn;
     this.composer.busy(true);
     this.inspector.begin();
@@ -151,6 +154,7 @@ export class Turns {
   #began(turn, event) {
     turn.runId = event.run_id;
     this.thread.began(event.thread_id);
+    if (turn.isToStop && this.running === turn) this.stop();
   }
 
   async #ended(turn, answer) {

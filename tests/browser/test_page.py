@@ -111,6 +111,20 @@ async def test_stop_keeps_what_was_said(page: Page, model: ModelServer) -> None:
     await expect(answers(page).last).to_have_text("You said: Still there?")
 
 
+async def test_a_stop_holds_before_the_run_is_known(
+    server: LocalServer, open_page: Open, model: ModelServer
+) -> None:
+    """Pressed while nothing has come of the answer, Stop ends the run as soon as it is known."""
+    held = (NetFault("stall", 0, seconds=1.0),)
+    async with Proxy(server.url, Plan(streams=held)) as proxy:
+        page = await open_page(proxy.url)
+        await ask(page, "stream 900 tokens at 30 per second")
+        await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 1)
+        await page.get_by_role("button", name="Stop").click()
+        await ended(page, "stopped")
+    await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 0)
+
+
 @pytest.mark.parametrize("kind", ["rst", "fin", "end", "end_mid"])
 async def test_a_cut_connection_recovers(server: LocalServer, open_page: Open, kind: str) -> None:
     """The page says that the connection dropped and that it is back; the text is exact."""
