@@ -1,6 +1,7 @@
 """Fixtures that every kind of test shares: a scripted model, and a real server in front of it."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ hypothesis_settings.register_profile("default", max_examples=200, deadline=None)
 hypothesis_settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # who starts us may ignore it: not our programs
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["STEADY_ENV_FILE"] = ""  # a developer's .env must not reach the tests
 
 

@@ -395,6 +395,7 @@ async def test_a_server_that_wants_a_token(
     await expect(page.get_by_role("form", name="Sign in")).to_be_visible()
     await page.get_by_label("Your token").fill(token_of("ada"))
     await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     await page.get_by_label("Stream over").select_option(transport)
     await ask(page, "Hello, as Ada.")
     await ended(page)

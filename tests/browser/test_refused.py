@@ -18,7 +18,7 @@ LOW_PIXELS = 80
 @pytest.fixture(scope="module")
 def scarce(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A server of one answer at a time, and of one message a minute for each user."""
-    limits = {"STEADY_STREAMS": "2", "STEADY_MESSAGES_PER_MINUTE": "1"}
+    limits = {"STEADY_STREAMS": "1", "STEADY_MESSAGES_PER_MINUTE": "1"}
     env = server_env(model.url, **KNOWS_TOKENS, **limits)
     folder = tmp_path_factory.mktemp("scarce")
     with LocalServer(find_config(Path(__file__)), env=env, folder=folder) as running:
@@ -42,7 +42,7 @@ async def test_a_refusal_is_told_in_the_servers_words(
     await ask(ada, SLOW)
     await expect(answers(ada)).to_contain_text("word1")
     await ask(ben, "Hello.")
-    await expect(ben.locator("#link")).to_contain_text("This server has 2 streams open")
+    await expect(ben.locator("#link")).to_contain_text("This server has 1 streams open")
     await ben.set_viewport_size({"width": 360, "height": 740})
     header = await ben.locator("header").bounding_box()
     assert header

@@ -11,7 +11,7 @@ from tests.faults.judge import judge
 from tests.faults.model_wire import ModelWire, model_wire
 from tests.faults.outcome import Outcome
 from tests.faults.plan import NetFault, Plan
-from tests.faults.scenarios import MODEL_FAILED, Scenario, scenario
+from tests.faults.scenarios import Scenario, scenario
 from tests.faults.series import run_all, server_for
 from tests.faults.stock import judge_stock
 from tests.faults.truth import Server
@@ -64,7 +64,7 @@ async def test_the_same_holds_without_frames(frameless: LocalServer, wire: Model
 
 async def test_every_model_failure_is_told(server: Server, wire: ModelWire) -> None:
     """A model that fails in the middle ends each stream in ModelFailed with the text so far."""
-    failing = [made for made in map(scenario, range(1000, 1200)) if made.allowed == MODEL_FAILED]
+    failing = [made for made in map(scenario, range(1000, 1200)) if made.must_fail]
     outcomes = await run_all(failing[:10], lambda made: judge(made, server, wire))
     assert [str(o) for o in outcomes if o.verdict != "told"] == []
 
