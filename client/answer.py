@@ -1,12 +1,15 @@
 """What a run has said and called so far, gathered from whichever stream modes it has."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from client.events import JSON, Retry, Token
 from client.messages import text_of
+
+_ENDING = frozenset({"updates", "events"})  # modes that tell of a message's end beside others
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Answer:
     _before: set[str] | None = None
     _noticed: set[str] = field(default_factory=set)
     _last_state: set[str] | None = None
+    _ends: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     @property
     def text(self) -> str:
@@ -105,6 +109,7 @@ class Answer:
         """Takes what a node changed."""
         for message in _messages(delta):
             self.read_message(message)
+            self._ends[str(message.get("id"))].add("updates")
 
     def read_state(self, state: Any) -> None:
         """Takes a full state; what the first one holds was there before the run."""
@@ -116,18 +121,17 @@ class Answer:
             if str(message.get("id")) not in self._before:
                 self.read_message(message)
 
-    def read_event(self, event: JSON) -> None:
+    def read_event(self, event: JSON, is_for_the_person: bool = True) -> None:
         """Takes a LangChain event: the pieces and ends of chat model calls."""
-        data = event.get("data") or {}
-        if event["event"] == "on_chat_model_stream":
+        kind, data = event["event"], event.get("data") or {}
+        for message in _ended_by(kind, data.get("output")):
+            self._ends[str(message.get("id"))].add("events")
+            if is_for_the_person:
+                (self.read_message if kind == "on_chat_model_end" else self.notice)(message)
+        if kind == "on_chat_model_stream" and is_for_the_person:
             chunk = data["chunk"]
             if text := text_of(chunk):
                 self.add_text(str(chunk.get("id")), text, "events")
-        elif event["event"] == "on_chat_model_end":
-            self.read_message(data["output"])
-        elif event["event"] == "on_chain_end":
-            for message in _messages(data.get("output")):
-                self.notice(message)
 
     def begin_again(self, attempt: int, reason: str) -> Iterator[Retry]:
         """Drops the messages that are not whole, and says so: the run tries again."""
@@ -136,25 +140,29 @@ class Answer:
             if self._writing.pop(message_id, None) or dropped.told:
                 yield Retry(attempt, message_id, reason)
 
-    def missing(self, state: Any, since: str | None) -> set[str]:
+    def missing(
+        self, state: Any, since: str | None, modes: frozenset[str] = frozenset()
+    ) -> set[str]:
         """The messages of this run that the state holds and that have not arrived to their end.
 
         The run's own are those after the one with the id `since`, until a person speaks again.
-        Where that is not known, only messages that have begun are looked at.
+        Where that is not known, only messages that have begun are looked at. What the model said
+        has its end in each of `modes` that tells of it: one can be cut off behind another.
         """
         own = {str(message.get("id")) for message in _messages_after(state, since)}
         said = {str(m.get("id")) for m in _messages(state) if m.get("type") != "human"}
-        return {at for at in said & (own | self._said.keys()) if not self._has(at)}
+        return {at for at in said & (own | self._said.keys()) if not self._has(at, modes & _ENDING)}
 
     def has_begun(self, message_ids: set[str]) -> bool:
         """Whether anything of one of these messages has arrived."""
         return bool(message_ids & self._said.keys())
 
-    def _has(self, message_id: str) -> bool:
+    def _has(self, message_id: str, modes: frozenset[str]) -> bool:
         if self._last_state is not None and message_id not in self._last_state:
             return False
-        said = self._said.get(message_id)
-        return said.is_whole if said else message_id in self._noticed
+        if said := self._said.get(message_id):
+            return said.is_whole and modes <= self._ends[message_id]
+        return message_id in self._noticed
 
     def put_right(self, state: Any, attempt: int) -> Iterator[Retry | Token]:
         """What is missing or wrong in the tokens, by the state after the run: the last word."""
@@ -189,7 +197,16 @@ class Answer:
         return self._said.setdefault(message_id, _Said())
 
 
+def _ended_by(kind: str, output: Any) -> list[JSON]:
+    """The messages that a LangChain event brings whole."""
+    if kind == "on_chat_model_end":
+        return [output]
+    return _messages(output) if kind == "on_chain_end" else []
+
+
 def _messages(state: Any) -> list[JSON]:
+    if isinstance(state, list):  # several changes of one node
+        return [message for each in state if isinstance(each, dict) for message in _messages(each)]
     messages = state.get("messages") if isinstance(state, dict) else None
     if isinstance(messages, dict):
         messages = [messages]

@@ -71,8 +71,8 @@ class Decoder:
                 self.answer.read_state(data)
                 yield Values(data)
             case "events":
-                if self._is_for_the_person(data.get("metadata") or {}):
-                    self.answer.read_event(data)
+                is_for_the_person = self._is_for_the_person(data.get("metadata") or {})
+                self.answer.read_event(data, is_for_the_person)
                 yield _event(data)
             case "custom" if _tells_of_retry(data):
                 self.answer.discard(str(data["message_id"]))

@@ -249,7 +249,8 @@ class Run:
         return waiting(state) if its_run in (None, self.run_id) else []
 
     def _missing(self, state: JSON) -> set[str]:
-        return self._decoder.answer.missing(state["values"], self._delivery.asked.since)
+        asked = self._delivery.asked
+        return self._decoder.answer.missing(state["values"], asked.since, asked.modes)
 
     def _put_right(self, values: JSON) -> list[AgentEvent]:
         """The last word is the state's; what never arrived of it cannot be put right.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,19 @@ def test_what_has_not_arrived_to_its_end_is_missing() -> None:
     assert Answer().missing({"messages": [ai("Call.", "m0"), *state["messages"][2:]]}, "m0") == {
         "m1"
     }
+
+
+@pytest.mark.parametrize("mode", ["updates", "events"])
+def test_each_mode_must_tell_the_end(mode: str) -> None:
+    """Tokens can be whole where the update, or the event, that comes after them was cut off."""
+    answer, state = told("It is 42."), {"messages": [QUESTION, ai("It is 42.")]}
+    assert answer.missing(state, "q", frozenset({mode})) == {"m1"}
+    if mode == "updates":
+        answer.read_delta([{"messages": [ai("It is 42.")]}])
+    else:
+        end = {"event": "on_chat_model_end", "data": {"output": ai("It is 42.")}}
+        answer.read_event(end, is_for_the_person=False)
+    assert answer.missing(state, "q", frozenset({mode})) == set()
 
 
 def test_the_last_values_must_hold_all() -> None:
