@@ -51,7 +51,7 @@ dev: $(READY)
 
 # Each worker has servers of its own; a file's tests stay together.
 test: model
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # FLAGS are those of `python -m tests.faults --help`: --stock, --frames-off, --url, --markdown...
 faults: $(READY)
