@@ -126,8 +126,9 @@ class Answer:
         kind, data = event["event"], event.get("data") or {}
         for message in _ended_by(kind, data.get("output")):
             self._ends[str(message.get("id"))].add("events")
-            if is_for_the_person:
-                (self.read_message if kind == "on_chat_model_end" else self.notice)(message)
+            self.notice(message)
+            if kind == "on_chat_model_end" and is_for_the_person:
+                self.read_message(message)
         if kind == "on_chat_model_stream" and is_for_the_person:
             chunk = data["chunk"]
             if text := text_of(chunk):

@@ -26,7 +26,8 @@ class Asked:
 
     @property
     def tells_state(self) -> bool:
-        return not self.modes.isdisjoint({"values", "updates"})
+        """Whether every message of the run comes by in its stream, whoever made it."""
+        return not self.modes.isdisjoint({"values", "updates", "events"})
 
     def notes(self, body: JSON) -> JSON:
         """The metadata for whoever joins: what not every server tells of a run with this body.
