@@ -152,7 +152,7 @@ def inside(size: Size, env: dict[str, str]) -> dict[str, dict[str, list[float]]]
     }
     for name, (graph, its_env) in graphs.items():
         full, paced = ask_worker(
-            "tests.bench.inside", graph, str(2 * size.rounds), *questions, env=its_env
+            "tests.bench.inside", graph, str(size.rounds + 2), *questions, env=its_env
         )
         found[name] = {
             "cpu_us": [1e6 * seconds / size.tokens for seconds in full["cpu_seconds"]],
