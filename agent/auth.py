@@ -88,7 +88,8 @@ async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """A run is made for its user, within what a user may have."""
     own_steps = await _steps_of(value["assistant_id"])
     await allow_run(_user(ctx), value.setdefault("kwargs", {}), own_steps)
-    allow_one_more(await _going_on(_user(ctx)))
+    if tokens().are_configured:
+        allow_one_more(await _going_on(_user(ctx)))
     return _own(ctx, value)
 
 
@@ -127,12 +128,13 @@ async def _steps_of(assistant_id: Any) -> Any:
 
 
 async def _in_memory(kind: str) -> list[Any] | None:
-    """The in-memory server's own list; None on another server."""
+    """The in-memory server's own list, to be read at once; None on another server."""
     database = sys.modules.get("langgraph_runtime_inmem.database")
     if database is None:
         return None
     async with database.connect() as connection:
-        return list(connection.store[kind])
+        found: list[Any] = connection.store[kind]
+        return found
 
 
 def _own(ctx: Auth.types.AuthContext, value: Any) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Every route of the scaled-out server, asked by everybody, about their own and others' things."""
 
 import json
-import os
 import subprocess
 import uuid
 from collections.abc import AsyncIterator
@@ -28,7 +27,7 @@ from tests.live.test_matrix import (
     unknown,
 )
 from tests.model_server import ModelServer
-from tests.scale.cluster import PYTHON, Cluster, not_possible, running
+from tests.scale.cluster import PYTHON, Cluster, running
 from tests.users import KNOWS_TOKENS, NO_LIMITS, bad_tokens, token_of
 
 BAD = ("no token", "broken", "expired")
@@ -143,11 +142,8 @@ class ScaleWalker(Walker):
 
 @pytest.fixture(scope="module")
 async def crowded(
-    model: ModelServer, tmp_path_factory: pytest.TempPathFactory
+    installed: None, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Cluster]:
-    if reason := not_possible():
-        assert "CI" not in os.environ, reason
-        pytest.skip(reason)
     env = server_env(model.url, **KNOWS_TOKENS, **NO_LIMITS)
     async with running(tmp_path_factory.mktemp("matrix"), env, 1) as started:
         yield started
