@@ -36,6 +36,12 @@ def model() -> Iterator[ModelServer]:
         yield running
 
 
+@pytest.fixture
+def quiet_model(model: ModelServer) -> None:
+    """The model speaks to nobody: what an earlier test left running has ended."""
+    model.wait_for(lambda it: it.open_streams == 0, 100.0)
+
+
 @pytest.fixture(scope="session")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A `langgraph dev` of this project, in a folder of its own, for the whole session."""

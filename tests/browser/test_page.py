@@ -59,6 +59,7 @@ async def ended(page: Page, status: str = "success") -> None:
     await expect(answers(page).last).to_have_attribute("data-status", status)
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_tokens_appear_over_time(page: Page, model: ModelServer) -> None:
     """The first words are there while the model still speaks; at the end the text is whole."""
     await ask(page, SLOW)
@@ -97,6 +98,7 @@ async def test_arguments_are_seen_while_they_are_written(page: Page, model: Mode
     await expect(card).to_have_attribute("data-status", "ok")
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_stop_keeps_what_was_said(page: Page, model: ModelServer) -> None:
     """After a stop the text stays, the state says so, and the next question is answered."""
     await ask(page, "stream 900 tokens at 30 per second")
@@ -111,6 +113,7 @@ async def test_stop_keeps_what_was_said(page: Page, model: ModelServer) -> None:
     await expect(answers(page).last).to_have_text("You said: Still there?")
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_a_stop_holds_before_the_run_is_known(
     server: LocalServer, open_page: Open, model: ModelServer
 ) -> None:

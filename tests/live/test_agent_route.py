@@ -207,6 +207,7 @@ async def test_a_busy_thread(server: LocalServer) -> None:
         assert text_of(await waiting) == "You said: Me too!"
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_a_run_is_stopped(server: LocalServer, model: ModelServer) -> None:
     """The stop is accepted, the stream ends as stopped, and the model is left."""
     async with opened(server.url, AGENT, {"message": "stream 900 tokens at 30 per second"}) as run:

@@ -33,6 +33,7 @@ def strict(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield running
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_tokens_arrive_while_the_model_still_speaks(
     server: LocalServer, model: ModelServer
 ) -> None:
@@ -138,6 +139,7 @@ async def test_a_model_that_stalls_is_told_in_band(strict: LocalServer) -> None:
     assert "STEADY_MODEL_SILENCE_SECONDS" in events[-1]["error"]
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_the_whole_answer_has_a_time_limit(strict: LocalServer, model: ModelServer) -> None:
     """An answer that takes too long ends with an error, and the model is left."""
     question = {"question": "stream 1000 tokens at 20 per second"}

@@ -76,6 +76,7 @@ async def test_the_model_is_left_at_once(agent: AgentClient, model: ModelServer)
         await asyncio.to_thread(model.wait_for, lambda m: m.disconnects == before + 1, 2.0)
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_a_stop_before_the_first_word(agent: AgentClient, model: ModelServer) -> None:
     """Nothing was said, nothing is kept, and the thread goes on."""
     model.on("Think long.", Reply("Late.", first_token_seconds=30))

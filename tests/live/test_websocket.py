@@ -141,6 +141,7 @@ async def test_a_ping_is_answered_while_an_answer_runs(server: LocalServer) -> N
     assert "token" in {event["type"] for event in events[at:]}
 
 
+@pytest.mark.usefixtures("quiet_model")
 async def test_stop_ends_the_answer(server: LocalServer, model: ModelServer) -> None:
     """The turn ends as stopped, the model is left, and the next turn is answered."""
     async with talking(server) as socket:
