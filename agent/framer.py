@@ -132,7 +132,7 @@ class Framer:
         unseen = max(len(self._rest) - 3, 0)  # no blank line ends before it
         buffer = self._rest + data
         events: Iterable[tuple[bytes, bytes]]
-        if not _BLANK_LINE.search(buffer, unseen):
+        if not _has_blank_line(buffer, unseen):
             events, self._rest = (), buffer
         elif b"\r" in buffer:
             parts = _BLANK_LINE.split(buffer)
@@ -195,6 +195,13 @@ class Framer:
         run.texts.append(text)
         run.per_event = shape.per_event
         self._held_bytes += len(block) + len(end)
+
+
+def _has_blank_line(buffer: bytes, start: int) -> bool:
+    """The pattern looks at each byte in turn, which would cost more than all the rest."""
+    if buffer.find(b"\n\n", start) >= 0:
+        return True
+    return buffer.find(b"\r", start) >= 0 and _BLANK_LINE.search(buffer, start) is not None
 
 
 def _parse(block: bytes) -> tuple[_Shape, str] | None:
