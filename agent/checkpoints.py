@@ -22,8 +22,12 @@ from agent.unpacking import StoredMessages
 if TYPE_CHECKING:
     from agent.postgres import ThreadDatabase
 
-# In WAL mode, NORMAL survives a killed process, and may lose the last steps with the power.
-_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
+# In WAL mode, NORMAL survives a killed process, and may lose the last steps with the power. The log
+# never shrinks: at SQLite's default it would be a third of what 400 turns need.
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
+    "PRAGMA wal_autocheckpoint=500;"
+)
 _DELETED = "CREATE TABLE IF NOT EXISTS deleted_threads (thread_id TEXT PRIMARY KEY, at REAL);"
 
 

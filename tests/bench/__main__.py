@@ -16,6 +16,7 @@ from client.events import Mode
 from tests.bench import deaf, measure, threads
 from tests.bench.contestants import (
     MANY_JOBS,
+    OURS,
     ROOT,
     STOCK,
     Contestant,
@@ -26,8 +27,8 @@ from tests.bench.contestants import (
     tutorial,
 )
 from tests.bench.measure import FULL, QUICK, Size
-from tests.bench.table import OURS, Results, tables, write
 from tests.bench.table import STOCK as STOCK_NAME
+from tests.bench.table import Results, tables, write
 from tests.model_server import ModelServer
 
 STARTED = time.monotonic()

@@ -22,6 +22,7 @@ from client.wire import Part
 
 ROOT = find_config(Path(__file__).parent).parent
 STOCK = Path(__file__).parent / "stock" / "langgraph.json"
+OURS = "steadystream"
 MANY_JOBS = 250
 
 
@@ -132,7 +133,7 @@ def all_servers(model_url: str) -> Iterator[dict[str, Contestant]]:
             stack.enter_context(tutorial(env)),
             stack.enter_context(langgraph_dev("stock, 1 job", STOCK, env, 1)),
             stack.enter_context(langgraph_dev("stock, 10 jobs", STOCK, env, 10)),
-            stack.enter_context(langgraph_dev("steadystream", ours, env, 10)),
+            stack.enter_context(langgraph_dev(OURS, ours, env, 10)),
         ]
         yield {contestant.name: contestant for contestant in made}
 
@@ -141,7 +142,7 @@ def ask_worker(module: str, *arguments: str, env: dict[str, str]) -> Any:
     """What a measuring process of its own prints."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, check=False, timeout=200
+        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, check=False, timeout=300
     )
     if done.returncode:
         raise RuntimeError(f"{module} failed: {done.stderr.decode()[-500:]}")

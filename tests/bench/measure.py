@@ -34,7 +34,7 @@ class Size:
 
 
 FULL = Size(
-    rounds=4, tokens=5000, levels=(10, 25, 50, 100, 150, 200), level_seconds=5, turns=400, stops=20
+    rounds=4, tokens=5000, levels=(25, 50, 100, 150, 200), level_seconds=5, turns=400, stops=20
 )
 QUICK = Size(rounds=1, tokens=300, levels=(2,), level_seconds=1, turns=20, stops=3)
 
@@ -42,7 +42,7 @@ QUICK = Size(rounds=1, tokens=300, levels=(2,), level_seconds=1, turns=20, stops
 async def first_texts(contestants: Iterable[Contestant], rounds: int) -> Series:
     """Milliseconds to the first text, one stream at a time."""
     found: Series = defaultdict(list)
-    for number in range(3 * rounds + 1):
+    for number in range(2 * rounds + 1):
         for contestant in contestants:
             async with httpx.AsyncClient(base_url=contestant.url) as http:
                 await http.get("/ok")
@@ -70,7 +70,8 @@ async def costs(contestants: Iterable[Contestant], mode: Mode, size: Size) -> di
         for contestant in contestants:
             async with httpx.AsyncClient(base_url=contestant.url) as http:
                 before = contestant.cpu_seconds()
-                stream = await contestant.ask(http, f"stream {size.tokens} tokens", mode)
+                tokens = size.tokens if number else QUICK.tokens  # the first warms up
+                stream = await contestant.ask(http, f"stream {tokens} tokens", mode)
             if number and not stream.error:
                 spent = contestant.cpu_seconds() - before
                 cpu[contestant.name].append(1e6 * spent / max(stream.tokens, 1))
@@ -152,7 +153,7 @@ def inside(size: Size, env: dict[str, str]) -> dict[str, dict[str, list[float]]]
     }
     for name, (graph, its_env) in graphs.items():
         full, paced = ask_worker(
-            "tests.bench.inside", graph, str(size.rounds + 2), *questions, env=its_env
+            "tests.bench.inside", graph, str(size.rounds), *questions, env=its_env
         )
         found[name] = {
             "cpu_us": [1e6 * seconds / size.tokens for seconds in full["cpu_seconds"]],

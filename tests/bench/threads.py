@@ -9,7 +9,9 @@ import os
 import statistics
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -25,30 +27,41 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from client import AgentClient, Token
 from client.local import LocalServer, find_config
-from tests.bench.contestants import ROOT, ask_worker, environment
+from tests.bench.contestants import OURS, ROOT, ask_worker, environment
 from tests.model_server import ModelServer
 
 SIDE = "x" * 480  # a question; the answer repeats it, so that a turn has about 1 kB
-EARLY = range(5, 16)
+BEFORE_EARLY, TURNS_AT_A_TIME = 8, 3  # several: a process's CPU time is told in hundredths
+PAIRS = 7
 
 
 @dataclass(frozen=True)
 class Grown:
-    """A thread in SQLite after some turns; what a turn cost about turn 10, and at the end."""
+    """A thread in SQLite after its turns, and what further turns of it cost.
+
+    Turns of the long thread and those about the tenth of a new one are measured in pairs, one after
+    the other: medians of both, and of their ratios.
+    """
 
     megabytes: float
     early_ms: float
     late_ms: float
+    ratio: float
 
 
 def growth(turns: int, model: ModelServer) -> dict[str, Grown]:
-    """The graphs in process, with SQLite; and our server, with all that it keeps on disk."""
+    """The graphs in process, with SQLite; and our server, with all that it keeps on disk.
+
+    All at once: CPU time is that of each one's own processes.
+    """
     env = environment(model.url)
-    found = {
-        name: Grown(**ask_worker("tests.bench.threads", kind, str(turns), env=env))
-        for name, kind in [("LangGraph in process", "stock"), ("ours in process", "ours")]
-    }
-    return {**found, "steadystream": asyncio.run(_server(turns, model))}
+    with ThreadPoolExecutor() as pool:
+        inside = {
+            name: pool.submit(ask_worker, "tests.bench.threads", kind, str(turns), env=env)
+            for name, kind in [("LangGraph in process", "stock"), ("ours in process", "ours")]
+        }
+        served = asyncio.run(_server(turns, model))
+        return {**{name: Grown(**it.result()) for name, it in inside.items()}, OURS: served}
 
 
 async def _server(turns: int, model: ModelServer) -> Grown:
@@ -63,13 +76,11 @@ async def _server(turns: int, model: ModelServer) -> Grown:
                 return sum(t.user + t.system for t in times)
 
             async with AgentClient(server.url) as agent:
-                thread_id = await agent.threads.create()
 
-                async def say(text: str) -> None:
-                    await agent.stream(text, thread_id=thread_id).text()
+                async def say(thread_id: str) -> None:
+                    await agent.stream(SIDE, thread_id=thread_id).text()
 
-                costs = await _costs(turns, say, cpu)
-            return _grown(Path(folder), costs)
+                return await _grown(turns, agent.threads.create, say, cpu, Path(folder))
 
 
 @asynccontextmanager
@@ -91,30 +102,46 @@ async def _inside(kind: str, turns: int) -> Grown:
         made = {"stock": _stock_graph, "ours": _our_graph}[kind]
         async with made(Path(folder) / "threads.sqlite") as graph:
 
-            async def say(text: str) -> None:
-                asked = {"messages": [HumanMessage(text)]}
-                await graph.ainvoke(asked, {"configurable": {"thread_id": "1"}})
+            async def begin() -> str:
+                return str(uuid.uuid4())
 
-            costs = await _costs(turns, say, time.process_time)
-            return _grown(Path(folder), costs)
+            async def say(thread_id: str) -> None:
+                asked = {"messages": [HumanMessage(SIDE)]}
+                await graph.ainvoke(asked, {"configurable": {"thread_id": thread_id}})
+
+            return await _grown(turns, begin, say, time.process_time, Path(folder))
 
 
-async def _costs(
-    turns: int, say: Callable[[str], Awaitable[None]], cpu: Callable[[], float]
-) -> list[float]:
-    """CPU milliseconds of each turn."""
-    costs = []
-    for number in range(turns):
+async def _grown(
+    turns: int,
+    begin: Callable[[], Awaitable[str]],
+    say: Callable[[str], Awaitable[None]],
+    cpu: Callable[[], float],
+    folder: Path,
+) -> Grown:
+    async def cost_ms(thread_id: str) -> float:
         before = cpu()
-        await say(f"{SIDE} {number}")
-        costs.append(1000 * (cpu() - before))
-    return costs
+        for _ in range(TURNS_AT_A_TIME):
+            await say(thread_id)
+        return 1000 * (cpu() - before) / TURNS_AT_A_TIME
+
+    long = await begin()
+    for _ in range(turns):
+        await say(long)
+    megabytes = _megabytes(folder)
+    pairs = []
+    for _ in range(PAIRS):
+        new = await begin()
+        for _ in range(BEFORE_EARLY):
+            await say(new)
+        pairs.append((await cost_ms(new), await cost_ms(long)))
+    early, late = zip(*pairs, strict=True)
+    ratio = statistics.median(after / before for before, after in pairs)
+    return Grown(megabytes, statistics.median(early), statistics.median(late), ratio)
 
 
-def _grown(folder: Path, costs: list[float]) -> Grown:
-    kept = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    late = costs[-max(len(costs) // 16, 1) :]
-    return Grown(kept / 1e6, statistics.mean(costs[EARLY[0] : EARLY[-1]]), statistics.mean(late))
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
 def stops_ms(times: int, model: ModelServer) -> list[float]:
