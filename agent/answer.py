@@ -11,7 +11,8 @@ from langchain_core.messages import AIMessage, convert_to_messages
 from agent.bodies import ChatQuestion
 from agent.chain import PROMPT
 from agent.chat import HEAD_SECONDS, ChatError, Placed, first_awaited
-from agent.model import ModelError, chat_model
+from agent.model import chat_model
+from agent.model_errors import ModelError
 
 
 async def answered(question: ChatQuestion, limit_seconds: float) -> AsyncGenerator[Placed]:

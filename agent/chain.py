@@ -16,7 +16,8 @@ import sys
 from langchain_core.messages import AIMessageChunk
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
-from agent.model import ModelError, chat_model
+from agent.model import chat_model
+from agent.model_errors import ModelError
 
 SYSTEM_PROMPT = "You are a helpful assistant. Answer directly and briefly."
 

@@ -5,16 +5,18 @@ A thread keeps every message, but each checkpoint only what is new since the one
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Annotated, Any, Required
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import AgentState
-from langchain_core.messages import AnyMessage, HumanMessage, RemoveMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import PendingWrite
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, _messages_delta_reducer
+
+_ROLES = {"human": len("user"), "ai": len("assistant")}
 
 
 class MessagesChannel(DeltaChannel[list[AnyMessage]]):
@@ -74,15 +76,33 @@ class LatestTurns(AgentMiddleware[AgentState[Any], Any]):
 
 def latest_turns(messages: Sequence[AnyMessage], tokens: int) -> list[AnyMessage]:
     """The messages from the first turn on that is sent; a turn begins with a person's message."""
-    total, block = count_tokens_approximately(messages), max(tokens // 2, 1)
+    total, block = _tokens(messages), max(tokens // 2, 1)
     turns = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
     if total <= tokens or not turns:
         return list(messages)
     room = total - math.ceil((total - tokens) / block) * block
     first, kept = len(messages), 0
     for begin in reversed(turns):  # what is left out is the longer part
-        kept += count_tokens_approximately(messages[begin:first])
+        kept += _tokens(messages[begin:first])
         if kept > room and first < len(messages):
             break
         first = begin
     return list(messages[first:])
+
+
+def _tokens(messages: Iterable[AnyMessage]) -> int:
+    """As LangChain counts, who takes ten times as long for messages of mere text."""
+    return sum(
+        math.ceil((len(message.content) + len(message.name or "") + _ROLES[message.type]) / 4) + 3
+        if _is_mere_text(message)
+        else count_tokens_approximately([message])
+        for message in messages
+    )
+
+
+def _is_mere_text(message: AnyMessage) -> bool:
+    return (
+        message.type in _ROLES
+        and isinstance(message.content, str)
+        and not (isinstance(message, AIMessage) and message.tool_calls)
+    )

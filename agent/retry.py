@@ -15,7 +15,8 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain.agents.middleware.types import AgentState
 from langgraph.config import get_stream_writer
 
-from agent.model import ModelError, partial_answer
+from agent.model_errors import ModelError
+from agent.partial import partial_answer
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+OPENAI_URL = "https://api.openai.com/v1"
 _SHORTEST_SECRET_BYTES = 32  # of an HMAC with SHA-256
 
 

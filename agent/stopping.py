@@ -46,7 +46,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from agent.approval import check_answer
-from agent.model import partial_answer
+from agent.partial import partial_answer
 from agent.resuming import from_there, is_of_this_run, latest_of, may_be_unfinished
 
 log = structlog.stdlib.get_logger(__name__)
@@ -179,15 +179,16 @@ def _closed(messages: Sequence[AnyMessage]) -> Iterator[AnyMessage]:
         yield message
 
 
-def _calls_open_before(messages: Iterable[AnyMessage]) -> Iterator[list[ToolCall]]:
+def _calls_open_before(messages: Iterable[AnyMessage]) -> Iterator[Sequence[ToolCall]]:
     calls: dict[str | None, ToolCall] = {}
     for message in messages:
-        yield list(calls.values())
+        yield list(calls.values()) if calls else ()
         if isinstance(message, ToolMessage):
             calls.pop(message.tool_call_id, None)
-        else:
-            made = message.tool_calls if isinstance(message, AIMessage) else ()
-            calls = {call["id"]: call for call in made}
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            calls = {call["id"]: call for call in message.tool_calls}
+        elif calls:
+            calls = {}
 
 
 def _results(calls: Iterable[ToolCall], words: str) -> list[ToolMessage]:

@@ -19,6 +19,9 @@ _KNOWN: dict[tuple[str, str], tuple[type[BaseMessage], frozenset[str]]] = {
     for kind in (HumanMessage, AIMessage, ToolMessage, SystemMessage)
 }
 
+_NAMES = {kind: set(names) for kind, names in _KNOWN.values()}
+_new, _set = object.__new__, object.__setattr__
+
 
 class StoredMessages(JsonPlusSerializer):
     """LangGraph's serializer, but for messages that were written with just the fields of today."""
@@ -43,14 +46,14 @@ class StoredMessages(JsonPlusSerializer):
 
 
 def _restored(kind: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
-    """As pickle makes it again: pydantic's `model_construct` looks at each field in turn."""
-    message = kind.__new__(kind)
-    message.__setstate__(
-        {
-            "__dict__": fields,
-            "__pydantic_fields_set__": set(fields),
-            "__pydantic_extra__": {},
-            "__pydantic_private__": None,
-        }
-    )
+    """As pickle makes it again: pydantic's `model_construct` looks at each field in turn.
+
+    Messages share the set of their fields' names: pydantic adds to it what is assigned to, and all
+    of them are in it.
+    """
+    message = _new(kind)
+    _set(message, "__dict__", fields)
+    _set(message, "__pydantic_fields_set__", _NAMES[kind])
+    _set(message, "__pydantic_extra__", {})
+    _set(message, "__pydantic_private__", None)
     return message

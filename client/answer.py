@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from client.events import JSON, Retry, Token
-from client.messages import text_of
+from client.events import JSON, Retry, Token, ToolCall, ToolResult
+from client.messages import text_of, tool_result
 
 _ENDING = frozenset({"updates", "events"})  # modes that tell of a message's end beside others
 
@@ -181,18 +181,25 @@ class Answer:
             if rest := text[len(told) :]:
                 yield self.tell(message_id, rest, said.node)
 
-    def unheard(self, state: Any, since: str | None) -> Iterator[Token]:
-        """What a stopped run had said, and kept, before anything of it had arrived.
+    def unheard(self, state: Any, since: str | None) -> Iterator[Token | ToolCall | ToolResult]:
+        """What a stopped run had said or done, and kept, before anything of it had arrived.
 
         Where `since` is not known, that is a last message that is marked as stopped.
         """
         own = _stopped_last(state) if since is None else _messages_after(state, since)
         for message in own:
             message_id, text = str(message.get("id")), text_of(message)
-            is_model = message.get("type") == "ai" and message_id not in self._noticed
-            if is_model and text and message_id not in self._said:
+            if message_id in self._noticed or message_id in self._said:
+                continue
+            if message.get("type") == "tool":
+                self.notice(message)
+                yield tool_result(message)
+            elif message.get("type") == "ai":
                 self.read_message(message)
-                yield self.tell(message_id, text, "model")
+                if text:
+                    yield self.tell(message_id, text, "model")
+                for call in self._said[message_id].calls:
+                    yield ToolCall(call["id"], call["name"], call["args"], "model")
 
     def _of(self, message_id: str) -> _Said:
         return self._said.setdefault(message_id, _Said())

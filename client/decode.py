@@ -23,12 +23,11 @@ from client.events import (
     RunStarted,
     ToolCall,
     ToolCallDelta,
-    ToolResult,
     Update,
     Usage,
     Values,
 )
-from client.messages import reasoning_of, text_of
+from client.messages import reasoning_of, text_of, tool_result
 
 WIRE_MODES: dict[Mode, StreamMode] = {
     "values": "values",
@@ -178,14 +177,4 @@ def _event(data: JSON) -> Event:
         data=data.get("data") or {},
         tags=data.get("tags") or [],
         metadata=data.get("metadata") or {},
-    )
-
-
-def tool_result(message: JSON) -> ToolResult:
-    """A tool message, as the event that tells of it."""
-    return ToolResult(
-        id=str(message.get("tool_call_id")),
-        tool=str(message.get("name") or ""),
-        status="error" if message.get("status") == "error" else "ok",
-        content=text_of(message),
     )

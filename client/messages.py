@@ -1,6 +1,6 @@
 """Reading messages in the JSON form that LangChain and the server give them. Pure."""
 
-from client.events import JSON
+from client.events import JSON, ToolResult
 
 
 def text_of(message: JSON) -> str:
@@ -25,4 +25,14 @@ def reasoning_of(message: JSON) -> str:
         block.get("reasoning") or "".join(s.get("text", "") for s in block.get("summary") or ())
         for block in blocks
         if isinstance(block, dict) and block.get("type") == "reasoning"
+    )
+
+
+def tool_result(message: JSON) -> ToolResult:
+    """A tool message, as the event that tells of it."""
+    return ToolResult(
+        id=str(message.get("tool_call_id")),
+        tool=str(message.get("name") or ""),
+        status="error" if message.get("status") == "error" else "ok",
+        content=text_of(message),
     )

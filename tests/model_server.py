@@ -45,12 +45,13 @@ __all__ = ["Fault", "ModelServer", "RecordedRequest", "Reply", "ToolCall", "Usag
 
 
 class RecordedRequest(dict[str, Any]):
-    """A request's JSON body, and the path and `Authorization` header that it came with."""
+    """A request's JSON body, and its path, `Authorization` header and client's port."""
 
-    def __init__(self, body: JSON, path: str, authorization: str | None) -> None:
+    def __init__(self, body: JSON, request: Request) -> None:
         super().__init__(body)
-        self.path = path
-        self.authorization = authorization
+        self.path = request.url.path
+        self.authorization = request.headers.get("authorization")
+        self.client_port = request.client.port if request.client else 0
 
 
 class ModelServer:
@@ -144,12 +145,11 @@ class ModelServer:
         return JSONResponse({"object": "list", "data": data})
 
     async def _answer(self, request: Request) -> Response:
-        authorization = request.headers.get("authorization")
-        body = RecordedRequest(await request.json(), request.url.path, authorization)
+        body = RecordedRequest(await request.json(), request)
         with self._changed:
             self.requests.append(body)
             self._changed.notify_all()
-        if refusal := self._refuse(authorization, body.get("model", "")):
+        if refusal := self._refuse(body.authorization, body.get("model", "")):
             return refusal
         question, step = place(body.get("messages") or body.get("input") or "")
         replies = self._scripts.get(question)

@@ -32,7 +32,6 @@ from tests.model_server import ModelServer
 
 SIDE = "x" * 480  # a question; the answer repeats it, so that a turn has about 1 kB
 BEFORE_EARLY, TURNS_AT_A_TIME = 8, 3  # several: a process's CPU time is told in hundredths
-PAIRS = 7
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,17 @@ class Grown:
 def growth(turns: int, model: ModelServer) -> dict[str, Grown]:
     """The graphs in process, with SQLite; and our server, with all that it keeps on disk.
 
-    All at once: CPU time is that of each one's own processes.
+    Two at once: CPU time is that of each one's own processes.
     """
     env = environment(model.url)
+
+    def inside(kind: str) -> Grown:
+        return Grown(**ask_worker("tests.bench.threads", kind, str(turns), env=env))
+
     with ThreadPoolExecutor() as pool:
-        inside = {
-            name: pool.submit(ask_worker, "tests.bench.threads", kind, str(turns), env=env)
-            for name, kind in [("LangGraph in process", "stock"), ("ours in process", "ours")]
-        }
-        served = asyncio.run(_server(turns, model))
-        return {**{name: Grown(**it.result()) for name, it in inside.items()}, OURS: served}
+        stock = pool.submit(inside, "stock")
+        ours = {"ours in process": inside("ours"), OURS: asyncio.run(_server(turns, model))}
+        return {"LangGraph in process": stock.result(), **ours}
 
 
 async def _server(turns: int, model: ModelServer) -> Grown:
@@ -130,7 +130,7 @@ async def _grown(
         await say(long)
     megabytes = _megabytes(folder)
     pairs = []
-    for _ in range(PAIRS):
+    for _ in range(max(turns // 50, 1)):
         new = await begin()
         for _ in range(BEFORE_EARLY):
             await say(new)

@@ -11,7 +11,8 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable
 
 from agent.chain import PROMPT
-from agent.model import ModelError, make_chat_model
+from agent.model import make_chat_model
+from agent.model_errors import ModelError
 from agent.settings import Settings
 from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import Reasoning, Retry, Token, ToolCallDelta, Usage
+from client import Reasoning, Retry, Token, ToolCall, ToolCallDelta, ToolResult, Usage
 from client.answer import Answer
 from client.coalesce import coalesced
 
@@ -143,6 +143,25 @@ def test_a_stopped_run_tells_what_was_kept_and_never_arrived() -> None:
     state["messages"][3]["id"] = "m2"
     (token,) = told("So.").unheard(state, "q")
     assert (token.content, token.message_id) == ("Kept.", "m2")
+
+
+def test_a_stopped_run_tells_of_the_tools_it_had_called() -> None:
+    """A call and its result that were kept as the stop came are told; what arrived is not."""
+    calls = [{"id": "c2", "name": "note", "args": {"text": "x"}}]
+    results = [
+        {"type": "tool", "id": f"t{n}", "tool_call_id": f"c{n}", "name": "note", "content": "ok"}
+        for n in (1, 2)
+    ]
+    called = {**ai("So.", "m1"), "tool_calls": calls}
+    answer = Answer()
+    answer.notice(results[0])
+    found = list(answer.unheard({"messages": [QUESTION, results[0], called, results[1]]}, "q"))
+    assert found == [
+        Token("So.", "m1", "model"),
+        ToolCall("c2", "note", {"text": "x"}, "model"),
+        ToolResult("c2", "note", "ok", "ok"),
+    ]
+    assert list(answer.unheard({"messages": [QUESTION, called, results[1]]}, "q")) == []
 
 
 def test_without_a_question_only_a_stopped_message_is_told() -> None:

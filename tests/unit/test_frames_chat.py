@@ -14,7 +14,8 @@ import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessageChunk
 
-from agent.model import ChatModel, make_chat_model, partial_answer
+from agent.model import ChatModel, make_chat_model
+from agent.partial import partial_answer
 from agent.settings import Settings
 from tests.model_server import ModelServer, Reply, ToolCall, Usage
 from tests.model_wire import chat_stream
@@ -70,18 +71,12 @@ async def test_messages_are_the_same_with_frames(reply: Reply, responses_api: bo
 @pytest.mark.parametrize("frame_seconds", [0.04, 0])
 async def test_model_calls_share_a_connection(frame_seconds: float) -> None:
     """The OpenAI SDK reads on to the end after `[DONE]`, so that the next call uses it again."""
-    ports = list[Any]()
-
-    async def note(response: httpx.Response) -> None:
-        ports.append(response.extensions["network_stream"].get_extra_info("client_addr"))
-
     with ModelServer() as model:
-        async with chatting(model.url, frame_seconds) as (chat, client):
-            client.event_hooks = {"response": [note]}
+        async with chatting(model.url, frame_seconds) as (chat, _):
             for _ in range(3):
                 await chat.ainvoke("stream 5 tokens at 200 per second")
-    assert len(ports) == 3
-    assert len(set(ports)) == 1
+    assert len(model.requests) == 3
+    assert len({request.client_port for request in model.requests}) == 1
 
 
 async def test_endpoint_that_never_ends_its_response() -> None:

@@ -31,11 +31,13 @@ def size(messages: list[AnyMessage]) -> int:
 
 @st.composite
 def turns(draw: st.DrawFn) -> list[list[AnyMessage]]:
-    """Turns with and without tool calls, short and long."""
+    """Turns with and without tool calls, short and long, of texts and blocks, with names."""
     made: list[list[AnyMessage]] = []
     for n in range(draw(st.integers(1, 12))):
-        words = st.integers(1, 400).map("word ".__mul__)
-        turn: list[AnyMessage] = [HumanMessage(draw(words))]
+        words = st.integers(1, 2000).map("x".__mul__)
+        blocks = words.map(lambda text: [{"type": "text", "text": text}])
+        name = draw(st.sampled_from([None, "ann"]))
+        turn: list[AnyMessage] = [HumanMessage(draw(words | blocks), name=name)]
         for call in range(draw(st.integers(0, 3))):
             at = f"{n}-{call}"
             turn.append(AIMessage("", tool_calls=[{"id": at, "name": "calculate", "args": {}}]))
