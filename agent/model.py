@@ -14,6 +14,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from agent import embedded
+from agent.chunks import merging_transport
 from agent.frames import FrameTransport
 from agent.model_errors import explain
 from agent.partial import Whole, note
@@ -115,9 +116,7 @@ def make_chat_model(config: Settings) -> ChatModel:
             transport=embedded.Transport(config.steady_gguf), timeout=_TIMEOUT
         )
     else:
-        from agent.upstream import ModelTransport  # the embedded model needs no aiohttp
-
-        inner = ModelTransport(url, _proxy_for(url))
+        inner = merging_transport(proxy=_proxy_for(url), limits=_LIMITS)
         sync_client = None
     client = httpx.AsyncClient(
         transport=FrameTransport(inner, config.steady_frame_seconds),
@@ -143,6 +142,8 @@ def _silent_after(seconds: float | None) -> httpx.Timeout:
 
 
 _TIMEOUT = _silent_after(600)
+# Few: with each request httpcore looks at every idle connection once for each connection it has.
+_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=10)
 
 
 def _model_name(config: Settings) -> str:

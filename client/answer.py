@@ -189,16 +189,16 @@ class Answer:
         own = _stopped_last(state) if since is None else _messages_after(state, since)
         for message in own:
             message_id, text = str(message.get("id")), text_of(message)
-            if message_id in self._noticed or message_id in self._said:
+            if message_id in self._noticed:
                 continue
             if message.get("type") == "tool":
                 self.notice(message)
                 yield tool_result(message)
-            elif message.get("type") == "ai":
+            elif message.get("type") == "ai" and not (said := self._of(message_id)).is_whole:
                 self.read_message(message)
-                if text:
+                if text and not said.told:  # else `put_right` tells the rest
                     yield self.tell(message_id, text, "model")
-                for call in self._said[message_id].calls:
+                for call in said.calls:
                     yield ToolCall(call["id"], call["name"], call["args"], "model")
 
     def _of(self, message_id: str) -> _Said:

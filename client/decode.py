@@ -110,9 +110,13 @@ class Decoder:
             case _:
                 self.answer.notice(message)
 
+    def hears(self, node: str) -> bool:
+        """Whether this node may speak to the person."""
+        return self.nodes is None or node in self.nodes
+
     def _is_for_the_person(self, metadata: JSON) -> bool:
         if self.nodes is not None:
-            return metadata.get("langgraph_node") in self.nodes
+            return self.hears(str(metadata.get("langgraph_node")))
         return not is_internal(metadata)
 
     def _chunk(self, message: JSON, node: str) -> Iterator[AgentEvent]:

@@ -273,9 +273,10 @@ class Run:
 
     def _stopped_words(self, values: JSON) -> list[AgentEvent]:
         """The same; and what was said and kept, but stopped before anything of it went out."""
-        asked = self._delivery.asked
+        asked, is_heard = self._delivery.asked, self._decoder.hears("model")
         unheard = list(self._decoder.answer.unheard(values, asked.since))
-        return [*self._last_words(values), *(unheard if asked.tells_tokens else ())]
+        tells = asked.tells_tokens and is_heard
+        return [*self._last_words(values), *(unheard if tells else ())]
 
     async def _in_full(self, failure: SteadyError) -> SteadyError:
         """Some servers tell of an error's kind alone; the thread's state has its words."""

@@ -29,7 +29,8 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.AsyncClient(base_url=url, timeout=30.0)
+        new_ones = httpx.Limits(max_keepalive_connections=0)  # the server closes those that wait
+        self._http = httpx.AsyncClient(base_url=url, timeout=30.0, limits=new_ones)
 
     async def __aenter__(self) -> Self:
         return self

@@ -164,6 +164,24 @@ def test_a_stopped_run_tells_of_the_tools_it_had_called() -> None:
     assert list(answer.unheard({"messages": [QUESTION, called, results[1]]}, "q")) == []
 
 
+def test_a_stopped_run_tells_the_rest_of_what_had_begun() -> None:
+    """A message that had begun: its text once, and its call before the call's result."""
+    call = {"id": "c1", "name": "note", "args": {}}
+    result = {"type": "tool", "id": "t1", "tool_call_id": "c1", "name": "note", "content": "ok"}
+    state = {"messages": [QUESTION, {**ai("So."), "tool_calls": [call]}, result]}
+    for told in ("", "S", "So."):
+        answer = Answer()
+        answer.begin("m1")
+        if told:
+            answer.add_text("m1", told)
+            answer.tell("m1", told, "model")
+        found = list(answer.unheard(state, "q"))
+        events = [*answer.put_right(state, 1), *found]
+        assert told + "".join(e.content for e in events if isinstance(e, Token)) == "So."
+        assert [type(e) for e in events if not isinstance(e, Token)] == [ToolCall, ToolResult]
+        assert answer.tool_calls == [call]
+
+
 def test_without_a_question_only_a_stopped_message_is_told() -> None:
     """Whoever joins a run does not know which messages are its own: the mark says it."""
     marked = {**ai("Half"), "response_metadata": {"finish_reason": "stopped"}}

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.chunks import merging_transport
 from agent.frames import PENDING_BYTES, FrameTransport
-from agent.upstream import ModelTransport
 from tests.model_server import Fault, ModelServer, Reply
 
 NEVER_SECONDS = 30.0  # an interval that no test waits for
@@ -27,7 +27,7 @@ def a_model_of_its_own() -> Iterator[ModelServer]:
 
 
 def framed(frame_seconds: float = 0.04, **options: Any) -> httpx.AsyncClient:
-    inner = ModelTransport("http://127.0.0.1")
+    inner = merging_transport()
     return httpx.AsyncClient(transport=FrameTransport(inner, frame_seconds), **options)
 
 
