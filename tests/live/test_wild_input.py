@@ -147,7 +147,9 @@ async def _talk(server: LocalServer, rng: random.Random, frames: int) -> int:
     while sent < frames:
         protocols: Any = rng.choices([None, ["steady.v1"]], [1, 15])[0]  # plain: each is a message
         url = socket_url(server, "/ws/chat")
-        async with connect(url, additional_headers=headers, subprotocols=protocols) as socket:
+        options: Any = {"additional_headers": headers, "subprotocols": protocols}
+        # Without a limit to what waits unread, a close is seen at once behind what came before.
+        async with connect(url, max_queue=None, **options) as socket:
             for _ in range(rng.randint(1, 10)):
                 lot = [_junk(rng) for _ in range(rng.randint(1, 100))]
                 sent += len(lot)
