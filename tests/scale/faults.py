@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from client import AgentClient, Done, Limits, Retry, Run, Token
+from client import AgentClient, CannotConnect, Done, Limits, Retry, Run, ServerGone, Token
 from client.events import AgentEvent
 from tests.conftest import server_env
 from tests.model_script import Reply, ToolCall
@@ -118,14 +118,14 @@ class Series:
         question = f"Seed {seed}, long"
         self._model.on(question, *[Reply(WORDS, tokens_per_second=50.0)] * 5)
         thread_id, _ = await _whole(agent, agent.stream(question), ANSWER)
-        _check(await agent.threads.messages(thread_id), [question], ANSWER)
+        _check(await _kept(agent, thread_id), [question], ANSWER)
 
     async def _tool(self, agent: AgentClient, seed: int) -> None:
         question = f"Seed {seed}, tool"
         asking = Reply(tool_calls=(ToolCall("calculate", {"expression": f"{seed} + 1"}),))
         self._model.on(question, asking, Reply(WORDS, tokens_per_second=100.0))
         thread_id, _ = await _whole(agent, agent.stream(question), ANSWER)
-        said = await agent.threads.messages(thread_id)
+        said = await _kept(agent, thread_id)
         _check(said, [question], ANSWER)
         if [m["content"] for m in said if m["type"] == "tool"] != [f"{seed} + 1 = {seed + 1}"]:
             raise Damage(f"tool result: {said}")
@@ -140,7 +140,7 @@ class Series:
                 pass
         rest = agent.decide(str(run.thread_id), run.interrupts[0].id, APPROVED)
         thread_id, _ = await _whole(agent, rest, "Seen.")
-        said = await agent.threads.messages(thread_id)
+        said = await _kept(agent, thread_id)
         _check(said, [question], "Seen.")
         notes = list((self._cluster.folder / "notes").glob(f"scale-seed-{seed}*.md"))
         notes = [note for note in notes if note.stem.split("-")[2] == str(seed)]
@@ -164,6 +164,15 @@ async def _whole(agent: AgentClient, run: Run, answer: str) -> tuple[str, Heard]
     if "".join(heard.text.values()) != answer or await run.text() != answer:
         raise Damage(f"text: {''.join(heard.text.values())[-200:]!r}")
     return str(run.thread_id), heard
+
+
+async def _kept(agent: AgentClient, thread_id: str) -> list[Any]:
+    """The thread's messages: a single request, which the fault may hit too, is asked again."""
+    while True:
+        try:
+            return await agent.threads.messages(thread_id)
+        except (CannotConnect, ServerGone):
+            await asyncio.sleep(0.2)
 
 
 def _check(said: list[Any], questions: list[str], answer: str) -> None:
