@@ -48,8 +48,8 @@ class StoredMessages(JsonPlusSerializer):
 def _restored(kind: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
     """As pickle makes it again: pydantic's `model_construct` looks at each field in turn.
 
-    Messages share the set of their fields' names: pydantic adds to it what is assigned to, and all
-    of them are in it.
+    Messages share the set of their fields' names. Pydantic adds what is assigned to: that could only
+    be the name of an extra field, and nobody asks the set for those.
     """
     message = _new(kind)
     _set(message, "__dict__", fields)
