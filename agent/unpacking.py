@@ -48,8 +48,8 @@ class StoredMessages(JsonPlusSerializer):
 def _restored(kind: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
     """As pickle makes it again: pydantic's `model_construct` looks at each field in turn.
 
-    Messages share the set of their fields' names. Pydantic adds what is assigned to: that could only
-    be the name of an extra field, and nobody asks the set for those.
+    Messages share the set of their fields' names. Pydantic adds what is assigned to: only the name
+    of an extra field would be new there, and nobody asks the set for those.
     """
     message = _new(kind)
     _set(message, "__dict__", fields)
