@@ -5,7 +5,7 @@ A thread keeps every message, but each checkpoint only what is new since the one
 """
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Required
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -76,28 +76,27 @@ class LatestTurns(AgentMiddleware[AgentState[Any], Any]):
 
 def latest_turns(messages: Sequence[AnyMessage], tokens: int) -> list[AnyMessage]:
     """The messages from the first turn on that is sent; a turn begins with a person's message."""
-    total, block = _tokens(messages), max(tokens // 2, 1)
+    sizes = [_tokens(message) for message in messages]
+    total, block = sum(sizes), max(tokens // 2, 1)
     turns = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
     if total <= tokens or not turns:
         return list(messages)
     room = total - math.ceil((total - tokens) / block) * block
     first, kept = len(messages), 0
     for begin in reversed(turns):  # what is left out is the longer part
-        kept += _tokens(messages[begin:first])
+        kept += sum(sizes[begin:first])
         if kept > room and first < len(messages):
             break
         first = begin
     return list(messages[first:])
 
 
-def _tokens(messages: Iterable[AnyMessage]) -> int:
-    """As LangChain counts, who takes ten times as long for messages of mere text."""
-    return sum(
-        math.ceil((len(message.content) + len(message.name or "") + _ROLES[message.type]) / 4) + 3
-        if _is_mere_text(message)
-        else count_tokens_approximately([message])
-        for message in messages
-    )
+def _tokens(message: AnyMessage) -> int:
+    """As LangChain counts, who takes ten times as long for a message of mere text."""
+    if not _is_mere_text(message):
+        return count_tokens_approximately([message])
+    characters = len(message.content) + len(message.name or "") + _ROLES[message.type]
+    return math.ceil(characters / 4) + 3
 
 
 def _is_mere_text(message: AnyMessage) -> bool:

@@ -188,18 +188,24 @@ class Answer:
         """
         own = _stopped_last(state) if since is None else _messages_after(state, since)
         for message in own:
-            message_id, text = str(message.get("id")), text_of(message)
+            message_id = str(message.get("id"))
             if message_id in self._noticed:
                 continue
             if message.get("type") == "tool":
                 self.notice(message)
                 yield tool_result(message)
-            elif message.get("type") == "ai" and not (said := self._of(message_id)).is_whole:
-                self.read_message(message)
-                if text and not said.told:  # else `put_right` tells the rest
-                    yield self.tell(message_id, text, "model")
-                for call in said.calls:
-                    yield ToolCall(call["id"], call["name"], call["args"], "model")
+            elif message.get("type") == "ai" and not self._of(message_id).is_whole:
+                yield from self.tell_whole(message, "model")
+
+    def tell_whole(self, message: JSON, node: str) -> Iterator[Token | ToolCall]:
+        """Takes a complete message; tells its text, unless any of it went out, and its calls."""
+        self.read_message(message)
+        message_id, text = str(message.get("id")), text_of(message)
+        said = self._of(message_id)
+        if text and not said.told:  # else `put_right` tells the rest
+            yield self.tell(message_id, text, node)
+        for call in said.calls:
+            yield ToolCall(call["id"], call["name"], call["args"], node)
 
     def _of(self, message_id: str) -> _Said:
         return self._said.setdefault(message_id, _Said())

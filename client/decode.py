@@ -148,14 +148,10 @@ class Decoder:
 
     def _whole(self, message: JSON, node: str) -> Iterator[AgentEvent]:
         """A message that no model streamed: a node wrote it whole."""
-        known = self.answer.knows(message)
-        self.answer.read_message(message)
-        if known:
-            return
-        if text := text_of(message):
-            yield self.answer.tell(str(message.get("id")), text, node)
-        for call in message.get("tool_calls") or ():
-            yield ToolCall(call["id"], call["name"], call["args"], node)
+        if self.answer.knows(message):
+            self.answer.read_message(message)
+        else:
+            yield from self.answer.tell_whole(message, node)
 
 
 def _tells_of_retry(data: Any) -> bool:

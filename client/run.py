@@ -273,9 +273,9 @@ class Run:
 
     def _stopped_words(self, values: JSON) -> list[AgentEvent]:
         """The same; and what was said and kept, but stopped before anything of it went out."""
-        asked, is_heard = self._delivery.asked, self._decoder.hears("model")
+        asked = self._delivery.asked
         unheard = list(self._decoder.answer.unheard(values, asked.since))
-        tells = asked.tells_tokens and is_heard
+        tells = asked.tells_tokens and self._decoder.hears("model")
         return [*self._last_words(values), *(unheard if tells else ())]
 
     async def _in_full(self, failure: SteadyError) -> SteadyError:
