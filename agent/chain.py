@@ -5,7 +5,7 @@
     chain.astream_events({"question": "Why?"}, version="v2")                 # what happens inside
 
 The pieces are LangChain's AIMessageChunk; `.text` is their text. A model that fails raises
-`agent.model.ModelError`, whose message is one line for the person.
+`agent.model.chat_model.ModelError`, whose message is one line for the person.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import sys
 from langchain_core.messages import AIMessageChunk
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
-from agent.model import chat_model
-from agent.model_errors import ModelError
+from agent.model.chat_model import chat_model
+from agent.model.errors import ModelError
 
 SYSTEM_PROMPT = "You are a helpful assistant. Answer directly and briefly."
 

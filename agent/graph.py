@@ -19,15 +19,15 @@ from langchain_core.tools import ToolException
 from langgraph.types import Command
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.approval import Approval
-from agent.history import LatestTurns, ThreadState
-from agent.memory import MEMORY_TOOLS
-from agent.model import chat_model
-from agent.once import OnceOnly
-from agent.retry import TryAgain
+from agent.middleware.approval import Approval
+from agent.middleware.history import LatestTurns, ThreadState
+from agent.middleware.once import OnceOnly
+from agent.middleware.retry import TryAgain
+from agent.middleware.stopping import KeepWhatWasSaid, StoppableGraph
+from agent.model.chat_model import chat_model
 from agent.settings import settings
-from agent.stopping import KeepWhatWasSaid, StoppableGraph
 from agent.tools import NEEDS_APPROVAL, TOOLS
+from agent.tools.memory import MEMORY_TOOLS
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from client.client import AgentClient
-    from client.errors import (
+    from .client import AgentClient
+    from .errors import (
         CannotConnect,
         Conflict,
         FirstEventTimedOut,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         TooMany,
         Unauthorized,
     )
-    from client.events import (
+    from .events import (
         AgentEvent,
         Done,
         Error,
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
         Values,
         to_json,
     )
-    from client.limits import Limits
-    from client.memories import Memory
-    from client.reconnect import Reconnect
-    from client.run import Run
+    from .limits import Limits
+    from .memories import Memory
+    from .reconnect import Reconnect
+    from .run import Run
 
 __all__ = [
     "AgentClient",
@@ -106,7 +106,7 @@ _HOMES = ("events", "errors", "limits", "reconnect", "run", "memories", "client"
 def __getattr__(name: str) -> Any:
     if name in __all__:
         for home in _HOMES:
-            module = import_module(f"client.{home}")
+            module = import_module(f".{home}", __name__)
             if hasattr(module, name):
                 return getattr(module, name)
     raise AttributeError(f"module 'client' has no attribute {name!r}")

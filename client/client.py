@@ -21,8 +21,18 @@ import httpx
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import MultitaskStrategy
 
-from client.asked import Asked
-from client.branches import (
+from .decoding.decoder import PART_NAMES, WIRE_MODES
+from .delivery.asked import Asked
+from .delivery.delivery import Delivery
+from .delivery.wire import Wire
+from .errors import NotFound, RejectedInput, translated
+from .events import JSON, Mode
+from .limits import Limits
+from .memories import Memories
+from .reconnect import Reconnect
+from .run import Run
+from .runs import Runs
+from .state.branches import (
     History,
     before_answer,
     before_message,
@@ -31,18 +41,8 @@ from client.branches import (
     is_unfinished,
     last_message_id,
 )
-from client.decisions import check_fit
-from client.decode import PART_NAMES, WIRE_MODES
-from client.delivery import Delivery
-from client.errors import NotFound, RejectedInput, translated
-from client.events import JSON, Mode
-from client.limits import Limits
-from client.memories import Memories
-from client.reconnect import Reconnect
-from client.run import Run
-from client.runs import Runs
-from client.threads import Threads, checked_id
-from client.wire import Wire
+from .state.decisions import check_fit
+from .threads import Threads, checked_id
 
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 LOOKS_BACK = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages

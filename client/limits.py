@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from client.errors import FirstEventTimedOut, RunTimedOut, SilenceTimedOut, SteadyError
+from .errors import FirstEventTimedOut, RunTimedOut, SilenceTimedOut, SteadyError
 
 T = TypeVar("T")
 

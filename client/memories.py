@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from langgraph_sdk.client import LangGraphClient
 
-from client.errors import NotFound, translated
+from .errors import NotFound, translated
 
 _NAMESPACE = ("memories",)  # a server that knows users puts each one's name before it
 _MOST = 500

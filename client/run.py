@@ -10,14 +10,14 @@ from typing import Self
 
 from langgraph_sdk.schema import CancelAction
 
-from client.coalesce import coalesced
-from client.cursor import Cursor
-from client.decisions import waiting
-from client.decode import Decoder
-from client.delivery import Delivery, Fresh
-from client.errors import GO_ON, RejectedInput, RunTimedOut, SteadyError, StreamLost, from_state
-from client.events import JSON, AgentEvent, Done, Error, Interrupt, Status
-from client.wire import Wire
+from .decoding.coalesce import coalesced
+from .decoding.decoder import Decoder
+from .delivery.cursor import Cursor
+from .delivery.delivery import Delivery, Fresh
+from .delivery.wire import Wire
+from .errors import GO_ON, RejectedInput, RunTimedOut, SteadyError, StreamLost, from_state
+from .events import JSON, AgentEvent, Done, Error, Interrupt, Status
+from .state.decisions import waiting
 
 Placed = tuple[Cursor | None, AgentEvent]
 _leaving: set[asyncio.Task[None]] = set()

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from client.decode import PART_NAMES
-from client.delivery import Delivery
-from client.errors import translated
-from client.events import JSON
-from client.limits import Limits
-from client.reconnect import Reconnect
-from client.run import Run
-from client.threads import checked_id
-from client.wire import Wire
+from .decoding.decoder import PART_NAMES
+from .delivery.delivery import Delivery
+from .delivery.wire import Wire
+from .errors import translated
+from .events import JSON
+from .limits import Limits
+from .reconnect import Reconnect
+from .run import Run
+from .threads import checked_id
 
 Found = list[Any]
 

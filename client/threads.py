@@ -5,9 +5,9 @@ from uuid import UUID
 
 from langgraph_sdk.client import LangGraphClient
 
-from client.decisions import waiting
-from client.errors import RejectedInput, translated
-from client.events import JSON, Interrupt
+from .errors import RejectedInput, translated
+from .events import JSON, Interrupt
+from .state.decisions import waiting
 
 Messages = list[JSON]
 Found = list[Any]

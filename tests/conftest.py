@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from client import AgentClient
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, NO_LIMITS
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jwt
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 
 SECRET = "a secret that only the tests know, long enough"
 AUDIENCE = "steadystream-tests"

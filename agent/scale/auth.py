@@ -13,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.datastructures import Headers
 
-from agent.auth import user_by
-from agent.memory import store_name
-from agent.quota import allow_run
-from agent.tokens import Unauthorized
+from agent.access.ownership import user_by
+from agent.access.quota import allow_run
+from agent.access.tokens import Unauthorized
+from agent.storage.namespaces import store_name
 
 auth = Auth()
 

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 
-from agent.quota import allow_one_more
+from agent.access.quota import allow_one_more
 
 
 def apply() -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import psutil
 
-from client.bench import Heard, post_stream, run_stream
+from client.cli.bench import Heard, post_stream, run_stream
+from client.cli.local_server import LocalServer, find_config, free_port
+from client.delivery.wire import Part
 from client.events import Mode
-from client.local import LocalServer, find_config, free_port
-from client.wire import Part
 
 ROOT = find_config(Path(__file__).parent).parent
 STOCK = Path(__file__).parent / "stock" / "langgraph.json"

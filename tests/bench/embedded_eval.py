@@ -24,7 +24,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agent import embedded
 from agent.graph import SYSTEM_PROMPT
-from agent.model import chat_model
+from agent.model.chat_model import chat_model
 from agent.settings import settings
 from agent.tools import TOOLS, calculate
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from client.bench import Heard, figures, percentile
+from client.cli.bench import Heard, figures, percentile
 from client.events import Mode
 from tests.bench.contestants import ROOT, Contestant, ask_worker
 
@@ -169,7 +169,7 @@ def starts(size: Size, env: dict[str, str]) -> dict[str, list[float]]:
     commands = {
         "import agent.graph": [sys.executable, "-c", "import agent.graph"],
         "import client": [sys.executable, "-c", "import client"],
-        "steady --help": [sys.executable, "-m", "client.cli", "--help"],
+        "steady --help": [sys.executable, "-m", "client.cli.main", "--help"],
     }
     for _ in range(size.rounds):
         for name, command in commands.items():

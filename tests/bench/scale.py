@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from agent.framer import DEFAULT_FRAME_SECONDS, LONGEST_FRAME_SECONDS
+from agent.model.framer import DEFAULT_FRAME_SECONDS, LONGEST_FRAME_SECONDS
 from client import AgentClient, Limits, Token
 from tests.bench.contestants import ROOT, scripted_model
 from tests.conftest import server_env

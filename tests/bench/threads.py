@@ -26,7 +26,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from client import AgentClient, Token
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.bench.contestants import OURS, ROOT, ask_worker, environment
 from tests.model_server import ModelServer
 
@@ -92,7 +92,7 @@ async def _stock_graph(file: Path) -> AsyncIterator[Any]:
 @asynccontextmanager
 async def _our_graph(file: Path) -> AsyncIterator[Any]:
     os.environ["STEADY_THREADS_FILE"] = str(file)
-    graph, checkpoints = import_module("agent.graph"), import_module("agent.checkpoints")
+    graph, checkpoints = import_module("agent.graph"), import_module("agent.storage.checkpointer")
     async with checkpoints.checkpointer() as saver:
         yield graph.graph.copy({"checkpointer": saver})
 

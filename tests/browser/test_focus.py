@@ -2,7 +2,7 @@
 
 from playwright.async_api import Browser, Page, expect
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.browser.test_page import answers, ask, ended
 from tests.model_server import ModelServer, Reply, ToolCall
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.async_api import Locator, Page, expect
 
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.browser.conftest import Open
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open, picture
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from client import AgentClient, SteadyError, to_json
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.browser.test_page import answers, ask, ended
 from tests.live.test_websocket import say, talking, turn
 from tests.model_server import Fault, ModelServer, Reply, ToolCall

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.browser.test_page import SLOW, TEXT, answers, ask, ended
 from tests.conftest import server_env
 from tests.model_server import ModelServer

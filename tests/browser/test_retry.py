@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.browser.conftest import Open
 from tests.browser.test_page import answers, ask, ended
 from tests.conftest import server_env

@@ -4,7 +4,7 @@ import time
 
 from playwright.async_api import BrowserContext, WebSocketRoute, expect
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open
 from tests.browser.test_page import SLOW, TEXT, answers, ask, ended
 from tests.users import token_of

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from client import AgentClient, Limits, Mode, SteadyError
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.faults import outcome as verdicts
 from tests.faults.heard import Heard
 from tests.faults.outcome import Outcome

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from client import AgentClient, Limits, Run, SteadyError, Token
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_script import Reply, ToolCall
 from tests.model_server import ModelServer

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome
 from tests.faults.scenarios import MODEL_RETRIES

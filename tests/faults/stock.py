@@ -12,7 +12,7 @@ from typing import Any
 
 from langgraph_sdk import get_client
 
-from client.decode import WIRE_MODES
+from client.decoding.decoder import WIRE_MODES
 from tests.faults import outcome as verdicts
 from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome

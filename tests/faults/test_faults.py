@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.faults.deaths import death, judge_death
 from tests.faults.judge import judge
 from tests.faults.model_wire import ModelWire, model_wire

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from client import AgentClient, to_json
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy
 from tests.model_server import Fault, ModelServer, Reply, ToolCall

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from client import AgentClient, Mode, Reasoning, RejectedInput, Token, ToolCall, ToolResult, Usage
+from client.cli.local_server import LocalServer, find_config
 from client.events import AgentEvent
-from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call

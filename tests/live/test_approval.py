@@ -20,8 +20,8 @@ from client import (
     SteadyError,
     Token,
 )
+from client.cli.local_server import LocalServer, find_config
 from client.events import JSON, AgentEvent
-from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.live.test_websocket import say, talking, turn
 from tests.model_server import ModelServer, Reply

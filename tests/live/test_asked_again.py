@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from client import AgentClient
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.live.test_agent_route import without_times
 from tests.live.test_websocket import heard, say, talking, turn
 from tests.model_server import ModelServer, Reply, ToolCall

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client import AgentClient, Event, Mode, Token, ToolCall, ToolCallDelta
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from client.bench import Heard, figures, percentile
-from client.bench_show import histogram
-from client.local import LocalServer
+from client.cli.bench import Heard, figures, percentile
+from client.cli.bench_table import histogram
+from client.cli.local_server import LocalServer
 from tests.model_server import ModelServer
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ async def test_any_server_can_be_measured(server: LocalServer) -> None:
     """`steady bench --url` prints figures of each mode that was asked for."""
     question = "stream 60 tokens at 300 per second"
     code, told = await printed(
-        *("client.cli", "bench", "--url", server.url, "--runs", "3", "--streams", "2"),
+        *("client.cli.main", "bench", "--url", server.url, "--runs", "3", "--streams", "2"),
         *("--question", question, "--mode", "messages", "--mode", "events"),
     )
     assert code == 0, told
@@ -55,7 +55,7 @@ async def test_runs_begin_at_a_rate(server: LocalServer, model: ModelServer) -> 
         asyncio.to_thread(model.wait_for, lambda model: model.open_streams >= 4, 60)
     )
     code, told = await printed(
-        *("client.cli", "bench", "--url", server.url, "--runs", "4", "--rate", "20"),
+        *("client.cli.main", "bench", "--url", server.url, "--runs", "4", "--rate", "20"),
         *("--question", question),
     )
     await all_open
@@ -66,7 +66,7 @@ async def test_runs_begin_at_a_rate(server: LocalServer, model: ModelServer) -> 
 async def test_a_server_that_fails_is_told_so(server: LocalServer) -> None:
     """Runs that fail are counted, with the server's words, and the exit code says so."""
     code, told = await printed(
-        "client.cli", "bench", "--url", server.url, "--runs", "2", "--question", "fail 503"
+        "client.cli.main", "bench", "--url", server.url, "--runs", "2", "--question", "fail 503"
     )
     assert code == 1
     assert "2 of 2 runs failed" in told

@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable
 
 from agent.chain import PROMPT
-from agent.model import make_chat_model
-from agent.model_errors import ModelError
+from agent.model.chat_model import make_chat_model
+from agent.model.errors import ModelError
 from agent.settings import Settings
 from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply
@@ -96,7 +96,7 @@ ENDLESS = "stream 100000 tokens at 50 per second"
 
 def steady_chain(model: ModelServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "client.cli", "chain", *arguments],
+        [sys.executable, "-m", "client.cli.main", "chain", *arguments],
         env={"PATH": "", **server_env(model.url)},
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply
 from tests.sse_reader import ask, opened

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from client import AgentClient, Token
-from client.local import LocalServer, free_port
+from client.cli.local_server import LocalServer, free_port
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
 
@@ -27,7 +27,7 @@ def steady(
     given = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", **(env or {})}
     given.pop("LANGGRAPH_URL", None)
     return subprocess.run(
-        [sys.executable, "-m", "client.cli", *words],
+        [sys.executable, "-m", "client.cli.main", *words],
         env=given, input=typed, capture_output=True, text=True, timeout=110, cwd=cwd or root,
     )  # fmt: skip
 
@@ -152,7 +152,9 @@ async def test_without_a_url_a_local_server_lives_as_long_as_the_command(
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert json.loads(ended.stdout.splitlines()[-1])["status"] == "success"
     running = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
-    assert not [words for words in running if "client.serve" in words and str(tmp_path) in words]
+    assert not [
+        words for words in running if "client.cli.serve" in words and str(tmp_path) in words
+    ]
 
 
 def test_chat_asks_for_approval(model: ModelServer, server: LocalServer) -> None:
@@ -243,7 +245,7 @@ def started(*words: str, stdin: int | None = None) -> subprocess.Popen[str]:
     root = str(Path(__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": root, "COLUMNS": "100", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "client.cli", *words],
+        [sys.executable, "-m", "client.cli.main", *words],
         cwd=root,
         env=env,
         text=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import client
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 
 PAGE = Path(client.__file__).with_name("README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

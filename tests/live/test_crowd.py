@@ -16,7 +16,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.users import bearer, socket_url, token_of
 
 USERS = int(os.environ.get("STEADY_CROWD_USERS", "40"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.live.test_websocket import say, talking, turn
 from tests.model_server import ModelServer, Reply, ToolCall
 from tests.sse_reader import JSON, ask, text_of

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from client import AgentClient, Token, Unauthorized
-from client.local import free_port
+from client.cli.local_server import free_port
 from tests.model_server import ModelServer, Reply
 from tests.scale.storage import Postgres, Redis, missing
 

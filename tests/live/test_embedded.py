@@ -8,7 +8,7 @@ import pytest
 
 from agent.embedded import EmbeddedError, weights
 from client import AgentClient, Done, Token, ToolResult
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 
 pytestmark = pytest.mark.timeout(300)
 

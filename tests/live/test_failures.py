@@ -21,7 +21,7 @@ from client import (
     Token,
     ToolResult,
 )
-from client.local import LocalServer, find_config, free_port
+from client.cli.local_server import LocalServer, find_config, free_port
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from client import AgentClient, NotFound, RejectedInput
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.live.test_cli import steady
 from tests.live.test_websocket import say, talking, turn
 from tests.model_server import ModelServer, Reply

@@ -13,7 +13,7 @@ from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 from websockets.asyncio.client import connect
 
 from client import AgentClient, NotFound
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
 from tests.sse_reader import ask

@@ -26,8 +26,8 @@ from client import (
     Token,
     ToolResult,
 )
+from client.cli.local_server import LocalServer, find_config
 from client.events import AgentEvent
-from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
 from tests.users import socket_url

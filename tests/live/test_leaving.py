@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from client import AgentClient, ModelFailed, StreamLost, Token
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.model_server import Fault, ModelServer, Reply
 
 LONG = "stream 120 tokens at 60 per second"

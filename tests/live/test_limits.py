@@ -17,7 +17,7 @@ from client import (
     SteadyError,
     Token,
 )
-from client.local import LocalServer, free_port
+from client.cli.local_server import LocalServer, free_port
 
 THREAD = "00000000-0000-4000-8000-000000000002"
 RUN = "/threads/t/runs/00000000-0000-4000-8000-000000000001"

@@ -13,8 +13,8 @@ from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from agent.routes import app
-from client.local import LocalServer
+from agent.http.app import app
+from client.cli.local_server import LocalServer
 from tests.users import bad_tokens, bearer, socket_url, token_of
 
 JSON = dict[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from client import AgentClient, NotFound, ToolResult
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.live.test_cli import steady
 from tests.model_server import ModelServer, Reply, ToolCall
 

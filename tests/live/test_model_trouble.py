@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from client import AgentClient, ModelFailed, Retry, Run, RunFailed, Token, ToolResult
+from client.cli.local_server import LocalServer, find_config
 from client.events import AgentEvent, Mode
-from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.live.test_stopping import silent_service
 from tests.live.test_websocket import say, talking, turn

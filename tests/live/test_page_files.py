@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/page/page.css"])

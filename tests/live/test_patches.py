@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agent import patches
+from agent.dev_server import patches
 from client import AgentClient
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import queue_wake
+from agent.dev_server import queue_wake
 from client import AgentClient, RunStarted
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer
 

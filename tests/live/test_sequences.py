@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent.stopping import OPEN_CALL, STOPPED_CALL
+from agent.middleware.stopping import OPEN_CALL, STOPPED_CALL
 from client import (
     AgentClient,
     Conflict,
@@ -37,9 +37,9 @@ from client import (
     ToolCall,
     ToolResult,
 )
+from client.cli.local_server import LocalServer, find_config
+from client.decoding.messages import text_of
 from client.events import JSON, AgentEvent
-from client.local import LocalServer, find_config
-from client.messages import text_of
 from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply
 from tests.model_server import ToolCall as Call

@@ -18,8 +18,8 @@ from client import (
     ToolCallDelta,
     ToolResult,
 )
+from client.cli.local_server import LocalServer, find_config
 from client.events import AgentEvent
-from client.local import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call

@@ -10,7 +10,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from client import AgentClient, Event
-from client.local import LocalServer
+from client.cli.local_server import LocalServer
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
 

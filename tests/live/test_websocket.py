@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from client import AgentClient
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from websockets.asyncio.client import ClientConnection, connect
 
-from client.local import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, NO_LIMITS, bearer, socket_url, token_of
@@ -132,7 +132,7 @@ async def test_any_frames(sturdy: LocalServer) -> None:
     print(f"{sent} frames, {grown / 1e6:.1f} MB more")
     assert grown < MOST_GROWTH_BYTES
     log = sturdy.log.read_text()
-    assert "agent/websocket.py" not in log, "a frame was more than the conversation could take"
+    assert "agent/http/websocket.py" not in log, "a frame was more than the conversation could take"
 
 
 async def _fuzz(server: LocalServer, *, seed: int, frames: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from client.local import free_port
+from client.cli.local_server import free_port
 from tests.scale.balancer import Balancer
 from tests.scale.storage import Postgres, Redis, missing
 

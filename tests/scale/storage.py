@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from client.local import free_port
+from client.cli.local_server import free_port
 
 START_SECONDS = 30.0
 

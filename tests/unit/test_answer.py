@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client import Reasoning, Retry, Token, ToolCall, ToolCallDelta, ToolResult, Usage
-from client.answer import Answer
-from client.coalesce import coalesced
+from client.decoding.answer import Answer
+from client.decoding.coalesce import coalesced
 
 JSON = dict[str, Any]
 QUESTION = {"type": "human", "id": "q", "content": "?"}

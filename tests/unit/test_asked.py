@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from client.asked import Asked
+from client.delivery.asked import Asked
 
 USUAL = ["messages-tuple", "custom"]
 QUESTION = {"messages": [{"role": "user", "content": "6 x 7?", "id": "q"}]}

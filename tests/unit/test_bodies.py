@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from agent.bodies import AgentMessage
+from agent.http.schemas import AgentMessage
 
 
 def test_modes_are_each_named_once() -> None:

@@ -13,10 +13,10 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import START, StateGraph
 
-from agent.checkpoints import ThreadFile, checkpointer
-from agent.history import ThreadState
-from agent.postgres import ThreadDatabase
+from agent.middleware.history import ThreadState
 from agent.settings import settings
+from agent.storage.checkpointer import ThreadFile, checkpointer
+from agent.storage.postgres import ThreadDatabase
 from tests.scale.storage import Postgres, missing
 
 Saver = ThreadFile | ThreadDatabase

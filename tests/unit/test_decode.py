@@ -19,7 +19,7 @@ from client import (
     Usage,
     Values,
 )
-from client.decode import WIRE_MODES, Decoder
+from client.decoding.decoder import WIRE_MODES, Decoder
 from client.events import AgentEvent, Mode
 
 JSON = dict[str, Any]

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.chunks import merging_transport
-from agent.frames import PENDING_BYTES, FrameTransport
+from agent.model.frames import PENDING_BYTES, FrameTransport
+from agent.model.http_chunks import merging_transport
 from tests.model_server import Fault, ModelServer, Reply
 
 NEVER_SECONDS = 30.0  # an interval that no test waits for

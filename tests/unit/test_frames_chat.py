@@ -14,8 +14,8 @@ import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessageChunk
 
-from agent.model import ChatModel, make_chat_model
-from agent.partial import partial_answer
+from agent.model.chat_model import ChatModel, make_chat_model
+from agent.model.partial import partial_answer
 from agent.settings import Settings
 from tests.model_server import ModelServer, Reply, ToolCall, Usage
 from tests.model_wire import chat_stream

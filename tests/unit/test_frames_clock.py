@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.framer import LONGEST_EVENT_BYTES, LONGEST_FRAME_SECONDS, Framer
+from agent.model.framer import LONGEST_EVENT_BYTES, LONGEST_FRAME_SECONDS, Framer
 
 FRAME_SECONDS = 0.04
 OPENING = (

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.framer import Framer
+from agent.model.framer import Framer
 
 JSON = dict[str, Any]
 FRAME_SECONDS = 0.04

@@ -22,7 +22,7 @@ from langgraph.graph.message import (
     add_messages,
 )
 
-from agent.history import MessagesChannel, ThreadState, latest_turns
+from agent.middleware.history import MessagesChannel, ThreadState, latest_turns
 
 
 def size(messages: list[AnyMessage]) -> int:

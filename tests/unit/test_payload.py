@@ -13,7 +13,7 @@ from langchain_core.messages import (
 )
 from langchain_openai import ChatOpenAI
 
-from agent.model import make_chat_model
+from agent.model.chat_model import make_chat_model
 from agent.settings import Settings
 
 CALL = {"name": "calculate", "args": {"expression": "6 * 7"}, "id": "call-1", "type": "tool_call"}

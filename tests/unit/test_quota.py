@@ -5,7 +5,7 @@ import sys
 import pytest
 from starlette.exceptions import HTTPException
 
-from agent import quota
+from agent.access import quota
 from agent.settings import Settings
 
 

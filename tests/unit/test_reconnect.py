@@ -6,10 +6,11 @@ from itertools import islice, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.cursor import Cursor
+from client.delivery.cursor import Cursor
+from client.delivery.place import Place
+from client.delivery.wire import Part
 from client.errors import CannotConnect, Conflict, NotFound, Refused, ServerGone, Unauthorized
-from client.reconnect import Place, delays, is_transient
-from client.wire import Part
+from client.reconnect import delays, is_transient
 
 STORED = frozenset({"messages"})
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from agent.access.tokens import Tokens, Unauthorized, hash_of
 from agent.settings import Settings
-from agent.tokens import Tokens, Unauthorized, hash_of
+from client.cli.dev_tokens import new_api_key, new_jwt
 from client.errors import RejectedInput
-from client.tokens import new_api_key, new_jwt
 
 SECRET = "s" * 32
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -19,7 +19,7 @@ from langchain_core.tools import ToolException
 
 from agent import settings as settings_module
 from agent.tools import TOOLS, calculate, current_time, get_weather, save_note
-from client.local import free_port
+from client.cli.local_server import free_port
 
 integers = st.integers(min_value=-(10**9), max_value=10**9)
 

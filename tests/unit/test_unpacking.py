@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from pydantic import BaseModel
 
-from agent.unpacking import StoredMessages
+from agent.storage.serializer import StoredMessages
 
 CALL = {"name": "calculate", "args": {"expression": "6 * 7"}, "id": "call-1", "type": "tool_call"}
 USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.delivery.wire import Part, read_parts
 from client.errors import ServerGone
-from client.wire import Part, read_parts
 
 WIRE = (
     b'event: metadata\r\ndata: {"run_id":"r"}\r\nid: 1-0\r\n\r\n'

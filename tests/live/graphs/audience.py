@@ -9,7 +9,7 @@ from langchain_core.tools import tool
 from langgraph.graph import MessagesState, StateGraph
 from pydantic import BaseModel
 
-from agent.model import chat_model
+from agent.model.chat_model import chat_model
 
 
 @tool

@@ -1,0 +1,208 @@
+"""Before anything is served: who may come in at all. An ASGI middleware around every route.
+
+A server that knows no tokens serves this machine alone: nothing that comes from elsewhere, through
+a proxy, or from another site's page in this machine's browser.
+"""
+
+import hmac
+import ipaddress
+import secrets
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.access.ownership import PUBLIC, identify, let_in
+from agent.access.quota import Streams
+from agent.access.tokens import Unauthorized, tokens
+from agent.settings import settings
+
+HOW_TO_OPEN = (
+    "This server knows no tokens, and so serves its own machine only. To serve others, set "
+    "STEADY_JWT_SECRET, STEADY_JWT_KEYS_FILE or STEADY_API_KEYS_FILE, and start it again."
+)
+_FORWARDED = (
+    *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via"),
+    *("x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"),
+)
+_OWN, _OWN_KEY = "steady-own", secrets.token_hex(16)
+_TOO_BIG = 1009  # a close code of RFC 6455
+_CHAT = ("/agent/", "/chat/", "/ws/")
+_CODES = {  # the client's
+    400: "rejected_input",
+    401: "unauthorized",
+    403: "unauthorized",
+    404: "not_found",
+    413: "rejected_input",
+    422: "rejected_input",
+    429: "too_many",
+    503: "refused",
+}
+# In a path: what is answered for as long as a run goes on.
+_HELD_OPEN = {"stream", "join", "wait", "a2a"}
+_DEVELOPER_ONLY = ("/deploy", "/internal")  # what `langgraph dev` adds for its developer
+_PAGE_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "connect")),
+        *(f"{kind} 'none'" for kind in ("base-uri", "form-action", "frame-ancestors")),
+    ]
+)
+
+
+class Door:
+    """Lets a request in as its user, or answers it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._streams = Streams()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_own_call = scope.get("root_path", "").startswith("/noauth")  # in process, never a socket
+        if scope["type"] not in ("http", "websocket") or is_own_call:
+            await self._app(scope, receive, send)
+            return
+        send = _with_headers(scope, send)
+        is_counted = _takes_own_key(scope)
+        if scope["type"] == "websocket":
+            receive = _within_size(receive, send)
+        try:
+            with ExitStack() as stack:
+                user = _admitted(scope)
+                if _is_stream(scope) and not is_counted:
+                    stack.enter_context(self._streams.one_of(user))
+                let_in(scope, user)
+                await self._app(scope, receive, send)
+        except HTTPException as error:
+            await refusal(error, scope)(scope, receive, send)
+        except ExceptionGroup as group:  # the server's own middleware packs a 413 of ours in one
+            refused: BaseException = group
+            while isinstance(refused, ExceptionGroup):
+                refused = refused.exceptions[0]
+            if not isinstance(refused, HTTPException):
+                raise
+            await refusal(refused, scope)(scope, receive, send)
+
+
+def refusal(error: HTTPException, scope: Scope) -> JSONResponse:
+    """As the LangGraph server words it; on the chat routes also as they do."""
+    body = {"detail": error.detail}
+    if scope["path"].startswith(_CHAT):
+        body |= {"error": error.detail, "code": _CODES.get(error.status_code, "error")}
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+def _admitted(scope: Scope) -> str:
+    """The user. Raises HTTPException."""
+    headers = Headers(scope=scope)
+    if not tokens().are_configured and not _is_from_here(scope, headers):
+        raise HTTPException(403, HOW_TO_OPEN)
+    if not _may_ask_from(headers.get("origin"), headers):
+        raise HTTPException(403, "This origin is not one that may ask: see STEADY_ALLOWED_ORIGINS.")
+    if int(headers.get("content-length", "0")) > (most := settings().steady_largest_body_bytes):
+        raise HTTPException(413, f"The body has more than {most} bytes.")
+    if _is_public(scope):
+        return PUBLIC
+    if tokens().are_configured and scope["path"].startswith(_DEVELOPER_ONLY):
+        raise HTTPException(404, "Not Found")
+    try:
+        return identify(scope)
+    except Unauthorized as error:
+        raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
+
+
+def _is_from_here(scope: Scope, headers: Headers) -> bool:
+    """From a program of this machine that asked for this machine; not handed on by a proxy."""
+    client: Any = scope.get("client")
+    asked = _parts(f"//{headers.get('host', '')}").hostname or ""
+    is_direct = not any(name in headers for name in _FORWARDED)
+    return bool(client) and is_direct and _is_loopback(client[0]) and _is_loopback(asked)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _may_ask_from(origin: str | None, headers: Headers) -> bool:
+    """Programs send no origin; a browser always tells whose page asks."""
+    if origin is None or origin in settings().allowed_origins:
+        return True
+    return _parts(origin).netloc == (headers.get("host") or None)
+
+
+def _parts(url: str) -> SplitResult:
+    """Of what is no URL, those of an empty one."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def _is_public(scope: Scope) -> bool:
+    is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+    return is_read and (scope["path"] in ("/", "/ok") or scope["path"].startswith("/page/"))
+
+
+def _is_stream(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return (
+        scope["type"] == "websocket"
+        or not _HELD_OPEN.isdisjoint(path.split("/"))
+        or (path.startswith("/agent/") and path != "/agent/stop")
+    )
+
+
+def own_header() -> dict[str, str]:
+    """Marks what this process asks of itself for a stream that has been counted already."""
+    return {_OWN: _OWN_KEY}
+
+
+def _takes_own_key(scope: Scope) -> bool:
+    """Whether the request is this process's own; nobody behind the door sees the key."""
+    headers = MutableHeaders(scope=scope)
+    key = headers.get(_OWN, "")
+    del headers[_OWN]
+    return hmac.compare_digest(key.encode(), _OWN_KEY.encode())
+
+
+def _within_size(receive: Receive, send: Send) -> Receive:
+    """Holds frames to the size of a body: a larger one ends the connection."""
+    most = settings().steady_largest_body_bytes
+
+    async def receive_within_size() -> Message:
+        message = await receive()
+        text, data = message.get("text") or "", message.get("bytes") or b""
+        if max(len(text.encode()), len(data)) <= most:
+            return message
+        told = f"The frame has more than {most} bytes."
+        await send({"type": "websocket.close", "code": _TOO_BIG, "reason": told})
+        return {"type": "websocket.disconnect", "code": _TOO_BIG, "reason": told}
+
+    return receive_within_size
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    is_page = scope["path"] == "/" or scope["path"].startswith("/page/")
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"
+            headers["X-Frame-Options"] = "DENY"
+            if is_page:
+                headers["Content-Security-Policy"] = _PAGE_POLICY
+        await send(message)
+
+    return send_with_headers

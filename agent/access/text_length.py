@@ -1,0 +1,38 @@
+"""No text that is sent is longer than a message may be: neither in a run nor in a state."""
+
+from contextlib import suppress
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.access.gate import refusal
+from agent.access.quota import check_length
+
+
+class Lengths:
+    """An ASGI middleware, inside of the one that holds whole bodies to their size."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await Request(scope, receive).body()
+            with suppress(orjson.JSONDecodeError):  # the route says what it makes of it
+                check_length(orjson.loads(body))
+        except ClientDisconnect:
+            return
+        except HTTPException as error:
+            await refusal(error, scope)(scope, receive, send)
+            return
+        first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_again() -> Message:
+            return first.pop() if first else await receive()
+
+        await self._app(scope, receive_again, send)

@@ -1,0 +1,72 @@
+"""A model that breaks off is tried again, then another one; the reader is told what to discard.
+
+The OpenAI SDK tries again what fails before an answer begins: no connection, 429 (it minds
+`Retry-After`), 5xx. What it cannot mend is an answer that breaks off, falls silent or cannot be
+read: that is done here. Before each new try a `retry` event goes out, in the stream's custom data.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import structlog
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import AgentState
+from langgraph.config import get_stream_writer
+
+from agent.model.errors import ModelError
+from agent.model.partial import partial_answer
+
+log = structlog.stdlib.get_logger(__name__)
+
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 8.0
+
+
+class TryAgain(AgentMiddleware[AgentState[Any], Any]):
+    """Tries a model call up to `retries` times more, then once with the model named `fallback`."""
+
+    def __init__(self, retries: int, fallback: str | None = None) -> None:
+        super().__init__()
+        self._retries = retries
+        self._fallback = fallback
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        with partial_answer() as said:
+            for number, (delay_seconds, asked) in enumerate(self._tries(request), 2):
+                try:
+                    return await handler(asked)
+                except ModelError as error:
+                    if not (error.is_broken_off or (error.is_transient and self._fallback)):
+                        raise
+                    await self._announce(number, said[-1].partial.id if said else None, error)
+                    said.clear()  # a stop from here on must not keep it
+                    if not error.is_broken_off:
+                        break  # the SDK has asked this model as often as it may
+                    await asyncio.sleep(delay_seconds)
+            return await handler(self._last(request))
+
+    def _tries(self, request: ModelRequest[Any]) -> Iterator[tuple[float, ModelRequest[Any]]]:
+        """All but the last: how long to wait after each, and what to ask."""
+        delay = FIRST_DELAY_SECONDS
+        for _ in range(self._retries):
+            yield delay * random.uniform(0.5, 1.0), request  # noqa: S311 - spreads load, no secret
+            delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+        if self._fallback:
+            yield 0.0, request
+
+    def _last(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        if not self._fallback:
+            return request
+        settings = {**request.model_settings, "model": self._fallback}
+        return request.override(model_settings=settings)
+
+    async def _announce(self, attempt: int, message_id: str | None, error: ModelError) -> None:
+        await log.awarning(f"The model is tried again ({attempt}): {error}")
+        told = {"type": "retry", "attempt": attempt, "message_id": message_id, "reason": str(error)}
+        get_stream_writer()(told)

@@ -1,0 +1,117 @@
+"""Threads in PostgreSQL, by LangGraph's own checkpointer, in place of the SQLite file."""
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from agent.storage.serializer import StoredMessages
+
+_MOST_CONNECTIONS = 20
+_WAIT_SECONDS = 30.0  # for a free connection, and so for a database that restarts
+_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+_DELETED = (
+    "CREATE TABLE IF NOT EXISTS deleted_threads (thread_id text PRIMARY KEY, at double precision)"
+)
+
+
+class ThreadDatabase(AsyncPostgresSaver):
+    """With copies of threads, and runs that are rolled back."""
+
+    async def setup(self) -> None:
+        await super().setup()
+        async with self._work() as cursor:
+            await cursor.execute(_DELETED)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Deletes the thread, and notes that it was deleted: the server's list may not know yet."""
+        note = (
+            "INSERT INTO deleted_threads VALUES (%s, %s)"
+            " ON CONFLICT (thread_id) DO UPDATE SET at = excluded.at"
+        )
+        async with self._work() as cursor:
+            await cursor.execute(note, (str(thread_id), time.time()))
+            for table in _TABLES:
+                await cursor.execute(f"DELETE FROM {table} WHERE thread_id = %s", (str(thread_id),))  # noqa: S608
+
+    async def deleted_threads(self) -> dict[str, float]:
+        """When each thread that is noted was deleted, in seconds since 1970, by its id."""
+        async with self._work() as cursor:
+            await cursor.execute("SELECT thread_id, at FROM deleted_threads")
+            return {row["thread_id"]: row["at"] async for row in cursor}
+
+    async def forget_deleted(self, thread_ids: Iterable[str]) -> None:
+        """Removes these notes."""
+        remove = "DELETE FROM deleted_threads WHERE thread_id = ANY(%s)"
+        async with self._work() as cursor:
+            await cursor.execute(remove, (list(thread_ids),))
+
+    async def adelete_for_runs(self, run_ids: Iterable[str]) -> None:
+        """Deletes what these runs have added to their threads."""
+        runs = list(map(str, run_ids))
+        async with self._work() as cursor:
+            await cursor.execute(
+                "DELETE FROM checkpoint_writes w USING checkpoints c WHERE"
+                " (w.thread_id, w.checkpoint_ns, w.checkpoint_id)"
+                " = (c.thread_id, c.checkpoint_ns, c.checkpoint_id)"
+                " AND c.metadata->>'run_id' = ANY(%s)",
+                (runs,),
+            )
+            await cursor.execute(
+                "DELETE FROM checkpoints WHERE metadata->>'run_id' = ANY(%s)", (runs,)
+            )
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copies all of a thread's checkpoints to another one."""
+        async with self._work() as cursor:
+            for table in _TABLES:
+                await cursor.execute(f"SELECT * FROM {table} LIMIT 0")  # noqa: S608
+                columns = [column.name for column in cursor.description or ()]
+                taken = [sql.Identifier(c) if c != "thread_id" else sql.SQL("%s") for c in columns]
+                await cursor.execute(
+                    sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} WHERE thread_id = %s").format(
+                        sql.Identifier(table),
+                        sql.SQL(", ").join(map(sql.Identifier, columns)),
+                        sql.SQL(", ").join(taken),
+                        sql.Identifier(table),
+                    ),
+                    (target_thread_id, source_thread_id),
+                )
+
+    async def threads(self) -> dict[str, dict[str, Any]]:
+        """The metadata of each thread's latest checkpoint, by the thread's id."""
+        latest = (
+            "SELECT DISTINCT ON (thread_id) thread_id, metadata FROM checkpoints"
+            " WHERE checkpoint_ns = ''"
+            " ORDER BY thread_id, metadata->'owner' IS NULL, checkpoint_id DESC"
+        )
+        async with self._work() as cursor:
+            await cursor.execute(latest)
+            return {row["thread_id"]: row["metadata"] or {} async for row in cursor}
+
+    @asynccontextmanager
+    async def _work(self) -> AsyncIterator[AsyncCursor[DictRow]]:
+        async with self._cursor() as cursor, cursor.connection.transaction():
+            yield cursor
+
+
+@asynccontextmanager
+async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
+    """The checkpointer on the PostgreSQL at `uri`; its tables are made where they are missing."""
+    pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
+        uri,
+        max_size=_MOST_CONNECTIONS,
+        timeout=_WAIT_SECONDS,
+        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )
+    async with pool:
+        saver = ThreadDatabase(pool, serde=StoredMessages())
+        await saver.setup()
+        yield saver

@@ -1,0 +1,193 @@
+"""`steady doctor`: does this server keep what the client relies on? Each check is a measurement."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from ..client import AgentClient
+from ..errors import SteadyError, Unauthorized, translated
+from ..events import Done, RunStarted, Token
+
+QUESTION = "Reply with the single word: ready"
+_PARALLEL = 4
+_SILENCE_SECONDS = 8.0  # the LangGraph server sends a comment after 5 s of silence
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's outcome; `good` None means that it could not be told."""
+
+    name: str
+    good: bool | None
+    told: str
+
+
+Check = Callable[[AgentClient, str], Awaitable[Finding]]
+
+
+async def examine(agent: AgentClient, assistant: str) -> int:
+    """Runs every check and prints a table. 0: all good, 1: something is not."""
+    reachable = await _reachable(agent, assistant)
+    findings = [reachable]
+    for check in _CHECKS:
+        try:
+            findings.append(await check(agent, assistant))
+        except SteadyError as error:
+            name = check.__name__.strip("_").replace("_", " ")
+            findings.append(Finding(name, False, error.message))
+    _print(agent.url, findings)
+    return 1 if any(finding.good is False for finding in findings) else 0
+
+
+def _print(url: str, findings: list[Finding]) -> None:
+    table = Table(title=url, show_header=False, box=None, title_justify="left")
+    marks = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]?[/]"}
+    for finding in findings:
+        table.add_row(marks[finding.good], finding.name, finding.told)
+    Console().print(table)
+
+
+async def _reachable(agent: AgentClient, assistant: str) -> Finding:
+    started = time.monotonic()
+    info = await agent.info()
+    told = ", ".join(
+        f"{key} {info[key]}" for key in ("version", "langgraph_py_version") if key in info
+    )
+    return Finding("reachable", True, f"in {(time.monotonic() - started) * 1000:.0f} ms; {told}")
+
+
+async def _access(agent: AgentClient, assistant: str) -> Finding:
+    try:
+        async with AgentClient(agent.url, token="not-a-token") as stranger:  # noqa: S106
+            await stranger.assistants()
+    except Unauthorized:
+        return Finding("auth", True, "a wrong token is refused")
+    loopback = httpx.URL(agent.url).host in ("127.0.0.1", "localhost", "::1")
+    told = "anyone who reaches it may use it"
+    return Finding("auth", None if loopback else False, told)
+
+
+async def _assistants(agent: AgentClient, assistant: str) -> Finding:
+    names = sorted({str(found["graph_id"]) for found in await agent.assistants()})
+    return Finding("assistants", assistant in names, ", ".join(names))
+
+
+async def _first_event(agent: AgentClient, assistant: str) -> Finding:
+    """From the request to the first event of the graph itself, which the queue comes before."""
+    waits = [await _wait_seconds(agent, assistant) for _ in range(3)]
+    middle = statistics.median(waits)
+    told = f"{middle * 1000:.0f} ms until a run begins (median of 3)"
+    return Finding("start of a run", middle < 0.3, told)
+
+
+async def _wait_seconds(agent: AgentClient, assistant: str) -> float:
+    started = time.monotonic()
+    async with agent.stream(QUESTION, modes=("values",), assistant=assistant) as run:
+        async for event in run:
+            if not isinstance(event, RunStarted):
+                waited = time.monotonic() - started
+                await run.stop()
+                return waited
+    return time.monotonic() - started
+
+
+async def _job_slots(agent: AgentClient, assistant: str) -> Finding:
+    """Runs started together must overlap; with one slot the last waits for all the others."""
+
+    async def span() -> tuple[float, float]:
+        began = 0.0
+        async with agent.stream(QUESTION, modes=("values",), assistant=assistant) as run:
+            async for event in run:
+                if not began and not isinstance(event, RunStarted):
+                    began = time.monotonic()
+        return began, time.monotonic()
+
+    spans = await asyncio.gather(*(span() for _ in range(_PARALLEL)))
+    overlap = max(begin for begin, _ in spans) < min(end for _, end in spans)
+    told = f"{_PARALLEL} runs at once" if overlap else "runs wait for each other: give it more jobs"
+    return Finding("job slots", overlap, told)
+
+
+async def _streaming(agent: AgentClient, assistant: str) -> Finding:
+    """Events that all arrive at the very end were held back by something in between."""
+    arrivals: list[float] = []
+    async with agent.stream(
+        "Count from one to thirty in words.", modes=("messages",), assistant=assistant
+    ) as run:
+        async for event in run:
+            if isinstance(event, Token | Done):
+                arrivals.append(time.monotonic())
+    if len(arrivals) < 3:
+        return Finding("buffering", None, "the answer was too short to tell")
+    spread = arrivals[-1] - arrivals[0]
+    held = spread < 0.01
+    return Finding("buffering", not held, f"{len(arrivals) - 1} pieces over {spread:.2f} s")
+
+
+async def _resumable(agent: AgentClient, assistant: str) -> Finding:
+    """A finished run's stream, joined again from its beginning, must give all its events again."""
+    async with agent.stream(QUESTION, modes=("values",), assistant=assistant) as run:
+        sent = [event async for event in run]
+    again = 0
+    stream = agent.sdk.runs.join_stream(str(run.thread_id), str(run.run_id), last_event_id="-1")
+    async for part in stream:
+        again += part.event != "metadata"
+    expected = len(sent) - 2  # without run_started and done, which are the client's own
+    told = f"{again} of {expected} events again"
+    return Finding("resumable streams", again >= expected, told)
+
+
+async def _heartbeats(agent: AgentClient, assistant: str) -> Finding:
+    """A stream with nothing to say must show life, or proxies close it. Waits on a delayed run."""
+    thread_id = await agent.threads.create()
+    question: Any = {"messages": [{"role": "user", "content": QUESTION}]}
+    with translated(agent.url, thread_id=thread_id):
+        run = await agent.sdk.runs.create(
+            thread_id, assistant, input=question, after_seconds=10 * round(_SILENCE_SECONDS)
+        )
+        try:
+            waited = await _first_comment_seconds(agent, thread_id, run["run_id"])
+        finally:
+            await agent.threads.delete(thread_id)
+    if waited is None:
+        return Finding("heartbeats", False, f"none in {_SILENCE_SECONDS:g} s of silence")
+    return Finding("heartbeats", True, f"after {waited:.1f} s of silence")
+
+
+async def _first_comment_seconds(agent: AgentClient, thread_id: str, run_id: str) -> float | None:
+    started = time.monotonic()
+    path = f"/threads/{thread_id}/runs/{run_id}/stream"
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(_SILENCE_SECONDS),
+            agent.sdk.http.client.stream("GET", path) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                if line.startswith(":"):
+                    return time.monotonic() - started
+    return None
+
+
+async def _blocking(agent: AgentClient, assistant: str) -> Finding:
+    """While a run works the server must answer others; one blocking call holds everybody up."""
+    worst, running = 0.0, asyncio.create_task(_wait_seconds(agent, assistant))
+    with translated(agent.url):
+        while not running.done():
+            started = time.monotonic()
+            await agent.sdk.http.client.get("/ok")
+            worst = max(worst, time.monotonic() - started)
+    await running
+    return Finding("blocking calls", worst < 0.5, f"longest answer {worst * 1000:.0f} ms in a run")
+
+
+_CHECKS: tuple[Check, ...] = (
+    _access, _assistants, _first_event, _job_slots, _streaming, _resumable, _heartbeats, _blocking,
+)  # fmt: skip

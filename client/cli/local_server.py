@@ -1,0 +1,153 @@
+"""A local server of the project on a free loopback port, for as long as a context is open."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from ..errors import CannotConnect, RejectedInput
+
+JOBS = 10
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+_QUIET = {
+    "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+    "LANGGRAPH_NO_VERSION_CHECK": "1",
+    "LANGSMITH_TRACING": "false",
+}
+
+
+def find_config(start: Path | None = None) -> Path:
+    """The `langgraph.json` of this folder or one above it, else of the source tree beside us."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (folder / "langgraph.json").is_file():
+            return folder / "langgraph.json"
+    raise RejectedInput(
+        "There is no langgraph.json here or above: go to the project's folder, or give --url."
+    )
+
+
+class LocalServer:
+    """`langgraph dev` with `jobs` run slots, in a process of its own.
+
+    `env` is added to this process's environment. `port` 0 takes a free one. `folder` is where the
+    server keeps its files, and defaults to the project's. What it prints goes to `log`.
+    """
+
+    def __init__(
+        self,
+        config: Path | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        port: int = 0,
+        folder: Path | None = None,
+        jobs: int = JOBS,
+    ) -> None:
+        self._config = config or find_config()
+        self._env = {**os.environ, **_QUIET, **(env or {})}
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._jobs = jobs
+        self._folder = folder or self._config.parent
+        self.log = Path(tempfile.mkstemp(prefix="steady-server-", suffix=".log")[1])
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, tick: Callable[[], None] = lambda: None) -> Self:
+        """Starts it and waits until it answers, calling `tick` meanwhile. Raises CannotConnect."""
+        search = os.pathsep.join(
+            p for p in (str(self._config.parent), self._env.get("PYTHONPATH")) if p
+        )
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self._command(),
+                cwd=self._folder,
+                env={**self._env, "PYTHONPATH": search},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_ready(tick)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "client.cli.serve"),
+            *("--config", str(self._config), "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--n-jobs-per-worker", str(self._jobs), "--no-browser", "--no-reload"),
+        ]
+
+    def _wait_until_ready(self, tick: Callable[[], None]) -> None:
+        end = time.monotonic() + START_SECONDS
+        with httpx.Client(timeout=2.0, trust_env=False) as http:
+            while time.monotonic() < end:
+                tick()
+                if self.process is None or self.process.poll() is not None:
+                    raise CannotConnect(f"The local server ended at once: {self._last_words()}")
+                try:
+                    if http.get(f"{self.url}/ok").is_success:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.05)
+        raise CannotConnect(
+            f"The local server was not ready in {START_SECONDS:g} s: see {self.log}"
+        )
+
+    def _last_words(self) -> str:
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"{lines[-1].strip() if lines else 'it said nothing'} (all of it: {self.log})"
+
+    def stop(self) -> None:
+        """Ends it in order, so that it writes its files; kills it after `STOP_SECONDS`."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process = None
+
+    def kill(self) -> None:
+        """Ends it without warning, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if error is None:
+            self.log.unlink(missing_ok=True)
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,26 @@
+"""`python -m client.cli.serve`: `langgraph dev` that ends with the process that started it.
+
+Its standard input is a pipe held by the starter: when that ends, however it ends, the pipe closes.
+"""
+
+import os
+import signal
+import sys
+import threading
+
+
+def _end_with_starter() -> None:
+    while os.read(0, 1024):  # not sys.stdin: its lock would be held when the interpreter ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    threading.Thread(target=_end_with_starter, name="end-with-starter", daemon=True).start()
+    from langgraph_cli.cli import cli
+
+    cli(["dev", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""One run's requests over HTTP: start its stream or join it, ask how it stands. No decisions."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx
+import orjson
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.schema import CancelAction, RunStatus
+from langgraph_sdk.sse import BytesLineDecoder
+
+from ..errors import NotFound, ServerGone, StreamLost, from_status, translated
+from ..events import JSON
+from ..limits import Limits
+from .asked import metadata_of
+
+MOST_RUNS = 1000
+ACTIVE: tuple[RunStatus, ...] = ("pending", "running")
+REQUEST_KEY = "steady_request"
+LONGEST_PART_BYTES = 64 * 1024 * 1024
+_HEADERS = {
+    "Accept": "text/event-stream",
+    "Accept-Encoding": "identity",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One server-sent event of a run: its name, its JSON as it came, its id if it has one."""
+
+    name: str
+    raw: bytes
+    id: str | None
+
+    @property
+    def data(self) -> Any:
+        """The JSON, parsed."""
+        return orjson.loads(self.raw) if self.raw else None
+
+
+Parts = AsyncGenerator[list[Part]]
+
+
+class Wire:
+    """The requests of runs on one server. Raises the types of `client.errors`."""
+
+    def __init__(self, sdk: LangGraphClient, url: str, limits: Limits) -> None:
+        self.sdk = sdk
+        self._http = sdk.http.client
+        self.url = url
+        self._timeout = httpx.Timeout(
+            limits.answer_seconds, connect=limits.connect_seconds, read=limits.life_seconds
+        )
+
+    @asynccontextmanager
+    async def start(self, thread_id: str, body: JSON) -> AsyncIterator[tuple[str | None, Parts]]:
+        """Creates a run; its id, if the head names it, and its parts, as they arrive together."""
+        path = f"/threads/{thread_id}/runs/stream"
+        async with self._stream("POST", path, {}, body) as (response, parts):
+            place: str = response.headers.get("content-location", "")
+            yield place.rstrip("/").rpartition("/")[2] or None, parts
+
+    @asynccontextmanager
+    async def join(self, thread_id: str, run_id: str, last_event_id: str) -> AsyncIterator[Parts]:
+        """What the run has said after `last_event_id`, and what it will say."""
+        path = f"/threads/{thread_id}/runs/{run_id}/stream"
+        async with self._stream("GET", path, {"Last-Event-ID": last_event_id}) as (_, parts):
+            yield parts
+
+    async def run(self, thread_id: str, run_id: str) -> JSON:
+        """The run: its `status`, `metadata`, `kwargs`."""
+        with translated(self.url):
+            return cast(JSON, await self.sdk.runs.get(thread_id, run_id))
+
+    async def find(self, thread_id: str, request_id: str) -> str | None:
+        """The id of the run that was started with this request, if one of the last runs was."""
+        try:
+            with translated(self.url):
+                runs = await self.sdk.runs.list(
+                    thread_id, limit=MOST_RUNS, select=["run_id", "metadata"]
+                )
+        except NotFound:
+            return None
+        found = (
+            run["run_id"]
+            for run in runs
+            if metadata_of(cast(JSON, run)).get(REQUEST_KEY) == request_id
+        )
+        return next(found, None)
+
+    async def state(self, thread_id: str) -> JSON:
+        """The thread's latest state: `values`, `tasks`, `interrupts`."""
+        with translated(self.url):
+            return cast(JSON, await self.sdk.threads.get_state(thread_id))
+
+    async def history(self, thread_id: str, limit: int) -> list[JSON]:
+        """The thread's checkpoints, newest first, each with all its messages."""
+        with translated(self.url):
+            found = await self.sdk.threads.get_history(thread_id, limit=limit)
+        return [cast(JSON, state) for state in found]
+
+    async def cancel(self, thread_id: str, run_id: str, action: CancelAction = "interrupt") -> None:
+        """Ends the run at the server. One that has ended needs no more; an unknown is NotFound."""
+        try:
+            with translated(self.url):
+                await self.sdk.runs.cancel(thread_id, run_id, action=action)
+        except NotFound:
+            await self.run(thread_id, run_id)
+
+    async def end_runs(self, thread_id: str, action: CancelAction) -> int:
+        """Cancels what runs on the thread, and waits until each has done its last; how many it was.
+
+        The server lets a run start as soon as the one before it is told to end, not when it has
+        ended: the last words of the one would come after the question of the other, or not at all.
+        """
+        with translated(self.url):
+            runs = [
+                run["run_id"]
+                for status in ACTIVE  # what waits first, so that it does not begin meanwhile
+                for run in await self.sdk.runs.list(
+                    thread_id, limit=MOST_RUNS, status=status, select=["run_id"]
+                )
+            ]
+        for run_id in runs:
+            with suppress(NotFound):  # it has ended meanwhile, and was rolled back
+                await self.cancel(thread_id, run_id, action)
+        await asyncio.gather(*(self._end(thread_id, run_id) for run_id in runs))
+        return len(runs)
+
+    async def _end(self, thread_id: str, run_id: str) -> None:
+        with suppress(NotFound):
+            async with self.join(thread_id, run_id, "-1") as parts:
+                async for _ in parts:
+                    pass
+
+    @asynccontextmanager
+    async def _stream(
+        self, method: str, path: str, headers: dict[str, str], body: JSON | None = None
+    ) -> AsyncIterator[tuple[httpx.Response, Parts]]:
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        with translated(self.url):
+            async with self._http.stream(
+                method, path, headers={**_HEADERS, **headers}, timeout=self._timeout, **options
+            ) as response:
+                await _check(response)
+                yield response, read_parts(response)
+
+
+async def _check(response: httpx.Response) -> None:
+    if not response.is_success:
+        body = (await response.aread()).decode(errors="replace")
+        raise from_status(response.status_code, body, response.headers.get("retry-after"))
+    kind = response.headers.get("content-type", "")
+    if not kind.startswith("text/event-stream"):
+        raise ServerGone(f"The server answered with {kind or 'nothing'} where a stream belongs.")
+
+
+async def read_parts(response: httpx.Response) -> Parts:
+    """The parts as they arrive; a list may be empty, and what is cut short is no part."""
+    lines, reader = BytesLineDecoder(), _PartReader()
+    async for data in response.aiter_bytes():
+        yield [part for line in lines.decode(data) if (part := reader.add(bytes(line)))]
+        if reader.size_bytes + len(lines.buffer) > LONGEST_PART_BYTES:
+            raise StreamLost(f"The server sent more than {LONGEST_PART_BYTES} bytes in one event.")
+    if reader.is_inside or lines.buffer:
+        raise ServerGone("The response ended in the middle of an event.")
+
+
+class _PartReader:
+    """From lines to parts. The SDK's own decoder parses the JSON at once and drops its bytes."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._data: list[bytes] = []
+        self._id: str | None = None
+        self.size_bytes = 0
+
+    @property
+    def is_inside(self) -> bool:
+        return bool(self._name or self._data or self._id)
+
+    def add(self, line: bytes) -> Part | None:
+        if not line:
+            return self._finish()
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match field:
+            case b"event":
+                self._name = value.decode(errors="replace")
+            case b"data":
+                self._data.append(value)
+                self.size_bytes += len(value)
+            case b"id":
+                self._id = value.decode(errors="replace") or None
+        return None
+
+    def _finish(self) -> Part | None:
+        name, raw, event_id = self._name, b"\n".join(self._data), self._id
+        self._name, self._data, self._id, self.size_bytes = "", [], None, 0
+        return Part(name or "message", raw, event_id) if name or raw else None
