@@ -1,4 +1,4 @@
-"""Six small patches of the server, which threads of one's own, limits and long lives need.
+"""Small patches of the server, which threads of one's own, limits and long lives need.
 
 Each is applied only where the server has the known shape (langgraph-api 0.16.7, runtime-inmem
 0.36.7), and has a test that fails when upstream makes it needless.
@@ -14,6 +14,8 @@ from weakref import WeakValueDictionary
 
 from starlette.exceptions import HTTPException
 
+from agent.dev_server.null_escapes import keep_null_escapes
+
 KEPT_SECONDS = 600.0  # a run's events, after its end
 
 _turns = WeakValueDictionary[UUID, asyncio.Lock]()  # of each thread's runs
@@ -27,6 +29,7 @@ def apply() -> None:
     runs_end_before_their_thread(sys.modules.get("langgraph_runtime_inmem.ops"))
     a_users_runs_are_put_in_turn(sys.modules.get("langgraph_runtime_inmem.ops"))
     ended_runs_are_forgotten(sys.modules.get("langgraph_runtime_inmem.ops"))
+    keep_null_escapes(sys.modules.get("langgraph_api.serde"))
 
 
 def one_query_for_history(module: Any) -> bool:

@@ -14,6 +14,7 @@ from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
 from tests.model_server import Usage as Counted
+from tests.sse_reader import ask as ask_route
 
 MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
 ANSWER = "Well, *here* it is:\n\n- one \U0001f389\n- two\n"
@@ -68,6 +69,7 @@ TEXTS = {
     "control characters": "tab\tbell\x07 escape\x1b[31m end\x7f",
     "server-sent events": "data: [DONE]\n\ndata: {}\nevent: end\n\n: comment",
     "white space": "   leading,  double,   and trailing   ",
+    "escape of NUL": r"Write \u0000, \\u0000 or \ufffd for NUL.",
     "outside the BMP": "\U00020000\U0001d49c\U0010fffd",
 }
 
@@ -90,6 +92,40 @@ async def test_a_question_arrives_exactly(
     """Whatever characters a question has, the model is sent exactly those."""
     await ask(agent, TEXTS[name])
     assert model.requests[-1]["messages"][-1]["content"] == TEXTS[name]
+
+
+ESCAPED = r"\u0000 \\u0000"
+
+
+async def test_an_escape_of_nul_stays_in_calls_and_results(
+    server: LocalServer, agent: AgentClient, model: ModelServer
+) -> None:
+    """The six characters are the same in a call, its result, the state and on the route."""
+    call = Call("current_time", {"timezone": ESCAPED})
+    model.on(ESCAPED, Reply(tool_calls=[call]), Reply(ESCAPED))
+    async with agent.stream(ESCAPED) as run:
+        events = [event async for event in run]
+        messages = (await run.final_state())["messages"]
+    assert [event.args for event in events if isinstance(event, ToolCall)] == [call.args]
+    (result,) = [event for event in events if isinstance(event, ToolResult)]
+    assert repr(ESCAPED) in result.content
+    assert [m["content"] for m in messages] == [ESCAPED, "", result.content, ESCAPED]
+    routed = await ask_route(server.url, "/agent/stream", {"message": ESCAPED})
+    assert "".join(e["content"] for e in routed if e["type"] == "token") == ESCAPED
+
+
+async def test_nul_in_a_question_and_an_answer(
+    server: LocalServer, agent: AgentClient, model: ModelServer
+) -> None:
+    """A real NUL breaks nothing: tokens and state have the same text, and the thread goes on."""
+    question, answer = "What is \0?", ("NUL", " is \0", ".")
+    model.on(question, Reply(answer))
+    async with agent.stream(question) as run:
+        events = [event async for event in run]
+        state = await run.final_state()
+    assert said(events) == state["messages"][-1]["content"]
+    assert said(events).replace("\ufffd", "\0") == "".join(answer)
+    assert await agent.stream("And now?", thread_id=run.thread_id).text() == "You said: And now?"
 
 
 async def test_twenty_thousand_tokens_arrive_exactly(agent: AgentClient) -> None:
