@@ -19,13 +19,13 @@ from uuid import UUID
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.schema import MultitaskStrategy
+from langgraph_sdk.schema import DisconnectMode, MultitaskStrategy
 
 from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.asked import Asked
 from .delivery.delivery import Delivery
 from .delivery.wire import Wire
-from .errors import NotFound, RejectedInput, translated
+from .errors import InvalidRequest, NotFound, translated
 from .events import JSON, Mode
 from .limits import Limits
 from .memories import Memories
@@ -75,7 +75,7 @@ class AgentClient:
             self._http = httpx.AsyncClient(
                 base_url=self.url,
                 timeout=httpx.Timeout(
-                    self.limits.answer_seconds, connect=self.limits.connect_seconds
+                    self.limits.request_timeout_seconds, connect=self.limits.connect_seconds
                 ),
                 transport=transport,
                 trust_env=transport is None,
@@ -105,39 +105,39 @@ class AgentClient:
         *,
         thread_id: str | None = None,
         modes: Iterable[Mode] = DEFAULT_MODES,
-        assistant: str = "agent",
+        assistant_id: str = "agent",
         context: JSON | None = None,
         nodes: Iterable[str] | None = None,
         multitask_strategy: MultitaskStrategy = "reject",
-        cancel_on_leave: bool = False,
-        request_id: str | None = None,
+        on_disconnect: DisconnectMode = "continue",
+        idempotency_key: str | None = None,
         checkpoint_id: str | None = None,
         replaces: str | None = None,
-        resume_lost: bool = False,
+        restart_lost_run: bool = False,
     ) -> Run:
-        """Runs `assistant` on `message` and streams it in any set of the four modes.
+        """Runs `assistant_id` on `message` and streams it in any set of the four modes.
 
         Without `thread_id` a new thread is made. On a thread that is busy with another run it
         raises Conflict, unless `multitask_strategy` says otherwise: `enqueue` waits for that run's
-        end, `interrupt` stops it and keeps what it said, `rollback` undoes it (RejectedInput where
+        end, `interrupt` stops it and keeps what it said, `rollback` undoes it (InvalidRequest where
         the server cannot: `make scale`). The run starts when the stream is first read, and goes on
-        if the reader leaves, unless `cancel_on_leave`. Tokens and tool calls are those of the
-        graph's nodes but tools and middleware, or just those of `nodes`.
+        if the reader leaves, unless `on_disconnect` is `cancel`. Tokens and tool calls are those of
+        the graph's nodes but tools and middleware, or just those of `nodes`.
 
-        `request_id`, a UUID of yours, makes it safe to ask again, even from another process: a run
-        that was started with it is streamed from its beginning, and no second one is started. The
-        same holds for `decide`, `resume` and `regenerate`.
+        `idempotency_key`, a UUID of yours, makes it safe to ask again, even from another process:
+        a run that was started with it is streamed from its beginning, and no second one is started.
+        The same holds for `decide`, `continue_run` and `regenerate`.
 
         `checkpoint_id` goes on from an earlier state of the thread, `replaces` from before the
         message with that id, which this one is said instead of. What came after stays readable in
         `threads.history`, as another branch.
 
         A server that dies and comes back may have lost the run: the stream raises RunLost. With
-        `resume_lost` it goes on by itself from the thread's last checkpoint, as another run in the
-        same stream, with a `Retry` for each message that was begun.
+        `restart_lost_run` it goes on by itself from the thread's last checkpoint, as another run in
+        the same stream, with a `Retry` for each message that was begun.
         """
         if not message.strip():
-            raise RejectedInput("The message is empty: say something.")
+            raise InvalidRequest("The message is empty: say something.")
         question_id = str(uuid.uuid4())
         instead = multitask_strategy if multitask_strategy in ("interrupt", "rollback") else None
         body: JSON = {
@@ -161,68 +161,73 @@ class AgentClient:
             return body | {"input": None, "checkpoint_id": None} if is_unfinished(state) else None
 
         return self._run(
-            assistant,
+            assistant_id,
             body,
             thread_id,
             modes,
             nodes=nodes,
             since=question_id,
-            cancel_on_leave=cancel_on_leave,
-            request_id=request_id,
+            on_disconnect=on_disconnect,
+            idempotency_key=idempotency_key,
             before_start=prepare if instead or replaces else None,
-            go_on=rest if resume_lost else None,
+            go_on=rest if restart_lost_run else None,
         )
 
     def decide(
         self,
         thread_id: str,
         interrupt_id: str,
-        decided: Sequence[JSON],
+        decisions: Sequence[JSON],
         *,
         modes: Iterable[Mode] = DEFAULT_MODES,
-        assistant: str = "agent",
+        assistant_id: str = "agent",
         context: JSON | None = None,
-        request_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Run:
         """Goes on with a run that waits for a person, and streams the rest of it.
 
-        `decided` has one entry for each of the `Interrupt`'s requests, in their order, as
+        `decisions` has one entry for each of the `Interrupt`'s requests, in their order, as
         LangChain's human-in-the-loop middleware takes them: `{"type": "approve"}`,
         `{"type": "edit", "edited_action": {"name": ..., "args": {...}}}`,
         `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`. What does not
         fit (nothing waits under this id, a wrong number or kind of decisions, arguments that the
-        tool does not take) raises NotFound or RejectedInput when the run is read, and changes
+        tool does not take) raises NotFound or InvalidRequest when the run is read, and changes
         nothing. The server keeps no context for the rest of the run: give it again; `Run.decide`
         does.
         """
         body: JSON = {
-            "command": {"resume": {interrupt_id: {"decisions": list(decided)}}},
+            "command": {"resume": {interrupt_id: {"decisions": list(decisions)}}},
             "multitask_strategy": "reject",
             **_given(context=context),
         }
 
         async def check(thread: str) -> str | None:
             state = await self._wire.state(thread)
-            check_fit(state, interrupt_id, decided)
+            check_fit(state, interrupt_id, decisions)
             return last_message_id(state)
 
         return self._run(
-            assistant, body, thread_id, modes, request_id=request_id, before_start=check
+            assistant_id,
+            body,
+            thread_id,
+            modes,
+            idempotency_key=idempotency_key,
+            before_start=check,
         )
 
-    def resume(
+    def continue_run(
         self,
         thread_id: str,
         *,
         modes: Iterable[Mode] = DEFAULT_MODES,
-        assistant: str = "agent",
+        assistant_id: str = "agent",
         context: JSON | None = None,
-        request_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Run:
         """Goes on, from the thread's last checkpoint, with a run that its server left unfinished.
 
         Steps that had ended are not done again; the one that had not is, and its tokens come anew.
-        Raises RejectedInput when the run is read if the last one had ended, or waits for a person.
+        Raises InvalidRequest when the run is read if the last one had ended, or waits for a person.
         """
         body = _on_what_is_there(context)
 
@@ -232,7 +237,12 @@ class AgentClient:
             return last_message_id(state)
 
         return self._run(
-            assistant, body, thread_id, modes, request_id=request_id, before_start=check
+            assistant_id,
+            body,
+            thread_id,
+            modes,
+            idempotency_key=idempotency_key,
+            before_start=check,
         )
 
     def regenerate(
@@ -240,9 +250,9 @@ class AgentClient:
         thread_id: str,
         *,
         modes: Iterable[Mode] = DEFAULT_MODES,
-        assistant: str = "agent",
+        assistant_id: str = "agent",
         context: JSON | None = None,
-        request_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Run:
         """Answers the thread's last question anew, on another branch; the old stays readable."""
         body = _on_what_is_there(context)
@@ -253,24 +263,29 @@ class AgentClient:
             return last_message_id(state)
 
         return self._run(
-            assistant, body, thread_id, modes, request_id=request_id, before_start=go_back
+            assistant_id,
+            body,
+            thread_id,
+            modes,
+            idempotency_key=idempotency_key,
+            before_start=go_back,
         )
 
     async def _look_back(self, thread_id: str, find: Callable[[History], JSON]) -> JSON:
         """What is found in the thread's history, read no further back than it must be."""
         for checkpoints in LOOKS_BACK[:-1]:
-            with suppress(NotFound, RejectedInput):
+            with suppress(NotFound, InvalidRequest):
                 return find(await self._wire.history(thread_id, checkpoints))
         return find(await self._wire.history(thread_id, LOOKS_BACK[-1]))
 
     def _run(
         self,
-        assistant: str,
+        assistant_id: str,
         body: JSON,
         thread_id: str | None,
         modes: Iterable[Mode],
         *,
-        request_id: str | None = None,
+        idempotency_key: str | None = None,
         since: str | None = None,
         before_start: Callable[[str], Awaitable[str | None]] | None = None,
         go_on: Callable[[JSON | None], JSON | None] | None = None,
@@ -278,7 +293,7 @@ class AgentClient:
     ) -> Run:
         chosen = _checked(modes)
         body |= {
-            "assistant_id": assistant,
+            "assistant_id": assistant_id,
             "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
             "stream_resumable": True,
             "on_disconnect": "continue",
@@ -287,17 +302,17 @@ class AgentClient:
             self._wire,
             self.limits,
             self._reconnect,
-            checked_id(thread_id) if thread_id else _new_thread_id(request_id),
+            checked_id(thread_id) if thread_id else _new_thread_id(idempotency_key),
             PART_NAMES & {"metadata", "custom", *chosen},
             body=body,
             asked=Asked(frozenset(body["stream_mode"]), since),
-            request_id=checked_id(request_id, "request") if request_id else None,
+            idempotency_key=checked_id(idempotency_key, "request") if idempotency_key else None,
             before_start=before_start,
             go_on=go_on,
             is_new_thread=not thread_id,
         )
         decide = partial(
-            self.decide, modes=chosen, assistant=assistant, context=body.get("context")
+            self.decide, modes=chosen, assistant_id=assistant_id, context=body.get("context")
         )
         return Run(self._wire, delivery, decide=decide, **options)
 
@@ -311,12 +326,12 @@ class AgentClient:
         with translated(self.url):
             return [dict(found) for found in await self.sdk.assistants.search(limit=100)]
 
-    async def graph(self, assistant: str = "agent") -> JSON:
+    async def graph(self, assistant_id: str = "agent") -> JSON:
         """The graph's drawing: `nodes` and `edges`."""
         with translated(self.url):
-            return dict(await self.sdk.assistants.get_graph(await self._assistant_id(assistant)))
+            return dict(await self.sdk.assistants.get_graph(await self._found_id(assistant_id)))
 
-    async def _assistant_id(self, name: str) -> str:
+    async def _found_id(self, name: str) -> str:
         found = await self.sdk.assistants.search(graph_id=name, limit=1)
         return found[0]["assistant_id"] if found else name
 
@@ -330,16 +345,16 @@ def _given(**fields: Any) -> JSON:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _new_thread_id(request_id: str | None) -> str:
+def _new_thread_id(idempotency_key: str | None) -> str:
     """The same for the same request: asked again, it must find the thread it made."""
-    return str(uuid.uuid5(UUID(request_id), "thread") if request_id else uuid.uuid4())
+    return str(uuid.uuid5(UUID(idempotency_key), "thread") if idempotency_key else uuid.uuid4())
 
 
 def _checked(modes: Iterable[Mode]) -> list[Mode]:
     chosen = list(dict.fromkeys(modes))
     wrong = [mode for mode in chosen if mode not in WIRE_MODES]
     if wrong or not chosen:
-        raise RejectedInput(
+        raise InvalidRequest(
             f"Not a stream mode: {', '.join(map(repr, wrong)) or 'none given'}; "
             f"choose from {', '.join(WIRE_MODES)}."
         )

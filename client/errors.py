@@ -3,19 +3,19 @@
     SteadyError
     ├── ServerError              no usable answer from the LangGraph server
     │   ├── CannotConnect        nothing listens there, or the network is down
-    │   ├── Refused              it answered that it will not serve this now (502, 503, 504)
-    │   │   └── TooMany          you ask for more than it gives one user (429)
+    │   ├── Unavailable          it answered that it will not serve this now (502, 503, 504)
+    │   │   └── RateLimited      you ask for more than it gives one user (429)
     │   ├── Unauthorized         the token is missing or wrong, or does not allow this
     │   ├── NotFound             no such thread, run or assistant
     │   ├── Conflict             the thread is busy with another run
-    │   ├── RejectedInput        the request does not fit (400, 413, 422)
-    │   └── ServerGone           it failed, or went away in the middle of something
+    │   ├── InvalidRequest       the request does not fit (400, 413, 422)
+    │   └── ConnectionLost       it failed, or went away in the middle of something
     └── RunError                 the server took the run, and it did not end well
         ├── ModelFailed          the model endpoint failed
         ├── ToolFailed           a tool ended the run
         ├── RunTimedOut          a time limit passed: the server's, or `Limits.run_seconds`
         │   ├── FirstEventTimedOut   `Limits.first_event_seconds`
-        │   └── SilenceTimedOut      `Limits.silence_seconds`
+        │   └── IdleTimedOut         `Limits.idle_timeout_seconds`
         ├── RunFailed            anything else the graph raised
         └── StreamLost           the stream ended and the rest cannot be had
             └── RunLost          the server restarted, and no longer knows the run
@@ -73,13 +73,13 @@ class CannotConnect(ServerError):
     retryable = True
 
 
-class Refused(ServerError):
-    code = "refused"
+class Unavailable(ServerError):
+    code = "unavailable"
     retryable = True
 
 
-class TooMany(Refused):
-    code = "too_many"
+class RateLimited(Unavailable):
+    code = "rate_limited"
 
 
 class Unauthorized(ServerError):
@@ -95,12 +95,12 @@ class Conflict(ServerError):
     retryable = True
 
 
-class RejectedInput(ServerError):
-    code = "rejected_input"
+class InvalidRequest(ServerError):
+    code = "invalid_request"
 
 
-class ServerGone(ServerError):
-    code = "server_gone"
+class ConnectionLost(ServerError):
+    code = "connection_lost"
     retryable = True
 
 
@@ -133,8 +133,8 @@ class FirstEventTimedOut(RunTimedOut):
     _what = "The run did not begin within {0:g} s: the server may have no free job."
 
 
-class SilenceTimedOut(RunTimedOut):
-    code = "silence_timeout"
+class IdleTimedOut(RunTimedOut):
+    code = "idle_timeout"
     _what = "The run said nothing for {0:g} s."
 
 
@@ -155,7 +155,7 @@ class RunLost(StreamLost):
         """What a server that died and came back says of a run that it had not written down."""
         return cls(
             "The server no longer knows the run: it restarted, or the thread was deleted. What had "
-            "arrived is in `text`; `resume` goes on from the thread's last checkpoint.",
+            "arrived is in `text`; `continue_run` goes on from the thread's last checkpoint.",
             **known,
         )
 
@@ -175,11 +175,11 @@ def translated(url: str, **known: Any) -> Iterator[None]:
             f"No LangGraph server answers at {url}: start one, or give another URL.", **known
         ) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise RejectedInput(
+        raise InvalidRequest(
             f"{url!r} is not a server's URL; one looks like http://127.0.0.1:2024.", **known
         ) from error
     except httpx.HTTPError as error:
-        raise ServerGone(
+        raise ConnectionLost(
             f"The connection to {url} broke ({type(error).__name__}): look whether the server "
             "still runs, then join the run again.",
             **known,
@@ -187,24 +187,27 @@ def translated(url: str, **known: Any) -> Iterator[None]:
 
 
 _BY_STATUS: dict[int, tuple[type[ServerError], str]] = {
-    400: (RejectedInput, "The server rejected the request: {0}"),
+    400: (InvalidRequest, "The server rejected the request: {0}"),
     401: (Unauthorized, "The server wants a valid token: set STEADY_TOKEN. ({0})"),
     403: (Unauthorized, "The token does not allow this: {0}"),
     404: (NotFound, "Not found: {0}"),
     409: (Conflict, "The thread is busy with another run: wait for it, or stop it. ({0})"),
-    413: (RejectedInput, "The request is too large: {0}"),
-    422: (RejectedInput, "The server rejected the request: {0}"),
-    429: (TooMany, "The server is busy: try again in a moment. ({0})"),
-    502: (Refused, "Nothing serves behind the proxy: try again in a moment. ({0})"),
-    503: (Refused, "The server is not ready: try again in a moment. ({0})"),
-    504: (Refused, "Nothing answers behind the proxy: try again in a moment. ({0})"),
+    413: (InvalidRequest, "The request is too large: {0}"),
+    422: (InvalidRequest, "The server rejected the request: {0}"),
+    429: (RateLimited, "The server is busy: try again in a moment. ({0})"),
+    502: (Unavailable, "Nothing serves behind the proxy: try again in a moment. ({0})"),
+    503: (Unavailable, "The server is not ready: try again in a moment. ({0})"),
+    504: (Unavailable, "Nothing answers behind the proxy: try again in a moment. ({0})"),
 }
 
 
 def from_status(status: int, body: str, retry_after: str | None, **known: Any) -> ServerError:
     """The error that an HTTP status tells of; `body` is what the server said, JSON or any text."""
     told = " ".join(_words(body).split())[:300] or f"status {status}"
-    other = (ServerGone if status >= 500 else ServerError, f"The server failed ({status}): {{0}}")
+    other = (
+        ConnectionLost if status >= 500 else ServerError,
+        f"The server failed ({status}): {{0}}",
+    )
     kind, wording = _BY_STATUS.get(status, other)
     error = kind(wording.format(told), **known)
     if retry_after and retry_after.isdecimal():
@@ -236,7 +239,7 @@ def from_run(name: str, message: str, **known: Any) -> SteadyError:
     """The error that a server's `error` event tells of; `name` is the exception's class there."""
     told = " ".join(str(message).split())[:500]
     if name == "ValidationError" and "for Context" in told:
-        return RejectedInput(f"The run's context does not fit: {told}", **known)
+        return InvalidRequest(f"The run's context does not fit: {told}", **known)
     if name == "GraphRecursionError":
         return RunFailed(f"The agent went round too often and was ended: {told}", **known)
     kind = _BY_NAME.get(name)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .errors import FirstEventTimedOut, RunTimedOut, SilenceTimedOut, SteadyError
+from .errors import FirstEventTimedOut, IdleTimedOut, RunTimedOut, SteadyError
 
 T = TypeVar("T")
 
@@ -17,23 +17,23 @@ class Limits:
 
     `connect_seconds`: reaching the server at first, all tries together.
     `first_event_seconds`: from the request to the run's first event: it may wait in the queue.
-    `silence_seconds`: between two events. Heartbeats are life, not progress: they do not count.
-    `life_seconds`: a connection that brings not even a heartbeat (LangGraph servers send one
-    every 5 s) is taken for dead, and made anew.
+    `idle_timeout_seconds`: between two events. Heartbeats do not count.
+    `heartbeat_timeout_seconds`: a connection that brings not even a heartbeat (LangGraph servers
+    send one every 5 s) is taken for dead, and made anew.
     `run_seconds`: the whole stream.
     `reconnect_seconds`: without any working connection, once the run has begun.
-    `answer_seconds`: one answer to anything but a stream.
+    `request_timeout_seconds`: one answer to anything but a stream.
 
     Where a limit ends a stream, the run goes on at the server: it can be joined or cancelled.
     """
 
     connect_seconds: float = 3.0
     first_event_seconds: float | None = 120.0
-    silence_seconds: float | None = 300.0
-    life_seconds: float = 15.0
+    idle_timeout_seconds: float | None = 300.0
+    heartbeat_timeout_seconds: float = 15.0
     run_seconds: float | None = None
     reconnect_seconds: float = 30.0
-    answer_seconds: float = 60.0
+    request_timeout_seconds: float = 60.0
 
 
 class Deadlines:
@@ -84,7 +84,7 @@ class Deadlines:
         limits, started = self._limits, self._started or 0.0
         ends = [(started, limits.run_seconds, RunTimedOut)]
         if self.has_begun:
-            ends.append((self._heard, limits.silence_seconds, SilenceTimedOut))
+            ends.append((self._heard, limits.idle_timeout_seconds, IdleTimedOut))
         else:
             ends.append((started, limits.first_event_seconds, FirstEventTimedOut))
         set_ones = [(since + s, s, kind) for since, s, kind in ends if s is not None]

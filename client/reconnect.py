@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .errors import CannotConnect, Refused, ServerGone, SteadyError
+from .errors import CannotConnect, ConnectionLost, SteadyError, Unavailable
 
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 4.0
@@ -19,7 +19,7 @@ LONGEST_DELAY_SECONDS = 4.0
 
 def is_transient(error: SteadyError) -> bool:
     """Whether the same request may succeed in a moment."""
-    return isinstance(error, CannotConnect | ServerGone | Refused)
+    return isinstance(error, CannotConnect | ConnectionLost | Unavailable)
 
 
 def delays(limit_seconds: float) -> Iterator[float]:

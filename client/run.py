@@ -8,14 +8,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from langgraph_sdk.schema import CancelAction
+from langgraph_sdk.schema import CancelAction, DisconnectMode
 
 from .decoding.coalesce import coalesced
 from .decoding.decoder import Decoder
 from .delivery.cursor import Cursor
 from .delivery.delivery import Delivery, Fresh
 from .delivery.wire import Wire
-from .errors import GO_ON, RejectedInput, RunTimedOut, SteadyError, StreamLost, from_state
+from .errors import GO_ON, InvalidRequest, RunTimedOut, SteadyError, StreamLost, from_state
 from .events import JSON, AgentEvent, Done, Error, Interrupt, Status
 from .state.decisions import waiting
 
@@ -29,7 +29,7 @@ class Run:
     """A stream of one run's events, which ends with one `Done` or raises one SteadyError.
 
     An async context manager and an async iterator. Leaving it early closes the connection and lets
-    the run go on at the server, unless `cancel_on_leave` was asked for; `stop()` ends the run.
+    the run go on at the server, unless `on_disconnect` is `cancel`; `stop()` ends the run.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Run:
         delivery: Delivery,
         *,
         nodes: Iterable[str] | None = None,
-        cancel_on_leave: bool = False,
+        on_disconnect: DisconnectMode = "continue",
         after: str | None = None,
         decide: Callable[[str, str, Sequence[JSON]], "Run"] | None = None,
     ) -> None:
         self._wire = wire
         self._delivery = delivery
-        self._cancel_on_leave = cancel_on_leave
+        self._on_disconnect = on_disconnect
         self._decide = decide
         self._after = self._cursor = Cursor.parse(after) if after else None
         speakers = frozenset(nodes) if nodes is not None else None
@@ -100,7 +100,7 @@ class Run:
     async def _leave(self) -> None:
         if self._events is not None:
             await self._events.aclose()
-        if self._cancel_on_leave and self.done is None and self._failure is None:
+        if self._on_disconnect == "cancel" and self.done is None and self._failure is None:
             await self.stop()
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
@@ -139,15 +139,17 @@ class Run:
         """
         await self._delivery.stop(action)
 
-    def decide(self, decided: Sequence[JSON], interrupt_id: str | None = None) -> "Run":
+    def decide(self, decisions: Sequence[JSON], interrupt_id: str | None = None) -> "Run":
         """The rest of the run, which ended `interrupted`: `AgentClient.decide` says how.
 
         `interrupt_id` may be left out where just one of `interrupts` waits.
         """
         ids = [interrupt_id] if interrupt_id else [each.id for each in self.interrupts]
         if self._decide is None or len(ids) != 1 or self.thread_id is None:
-            raise RejectedInput(f"Say which interrupt is decided; this run has {len(ids)} of them.")
-        return self._decide(self.thread_id, ids[0], decided)
+            raise InvalidRequest(
+                f"Say which interrupt is decided; this run has {len(ids)} of them."
+            )
+        return self._decide(self.thread_id, ids[0], decisions)
 
     def failure(self, error: SteadyError) -> tuple[Error, Done]:
         """What the stream raised, as the two events that tell of it in band."""

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from langgraph_sdk.client import LangGraphClient
 
-from .errors import RejectedInput, translated
+from .errors import InvalidRequest, translated
 from .events import JSON, Interrupt
 from .state.decisions import waiting
 
@@ -70,4 +70,4 @@ def checked_id(given: str, kind: str = "thread") -> str:
     try:
         return str(UUID(given))
     except ValueError as error:
-        raise RejectedInput(f"{given!r} is not a {kind}'s id: it must be a UUID.") from error
+        raise InvalidRequest(f"{given!r} is not a {kind}'s id: it must be a UUID.") from error

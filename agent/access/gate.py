@@ -33,14 +33,14 @@ _OWN, _OWN_KEY = "steady-own", secrets.token_hex(16)
 _TOO_BIG = 1009  # a close code of RFC 6455
 _CHAT = ("/agent/", "/chat/", "/ws/")
 _CODES = {  # the client's
-    400: "rejected_input",
+    400: "invalid_request",
     401: "unauthorized",
     403: "unauthorized",
     404: "not_found",
-    413: "rejected_input",
-    422: "rejected_input",
-    429: "too_many",
-    503: "refused",
+    413: "invalid_request",
+    422: "invalid_request",
+    429: "rate_limited",
+    503: "unavailable",
 }
 # In a path: what is answered for as long as a run goes on.
 _HELD_OPEN = {"stream", "join", "wait", "a2a"}

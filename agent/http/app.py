@@ -119,7 +119,7 @@ async def _refused(request: Request, error: ChatError) -> Response:
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
     is_json = error.errors()[0]["type"] != "json_invalid"
     told = first_fault(list(error.errors())) if is_json else "The body is not valid JSON."
-    return JSONResponse({"error": told, "code": "rejected_input"}, 422 if is_json else 400)
+    return JSONResponse({"error": told, "code": "invalid_request"}, 422 if is_json else 400)
 
 
 @app.post("/chat/stream", tags=["Chat"], dependencies=[Depends(counted)], **_STREAM)

@@ -18,28 +18,28 @@ from client import (
     AgentClient,
     Done,
     Error,
+    InvalidRequest,
     Limits,
     NotFound,
+    RateLimited,
     Reconnect,
-    RejectedInput,
     Run,
     RunError,
     SteadyError,
-    TooMany,
     to_json,
 )
 from client.reconnect import is_transient
 
 HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is told in the stream
 _STATUS = {
-    "rejected_input": 422,
+    "invalid_request": 422,
     "unauthorized": 401,
     "not_found": 404,
     "conflict": 409,
-    "refused": 503,
-    "too_many": 429,
+    "unavailable": 503,
+    "rate_limited": 429,
     "cannot_connect": 503,
-    "server_gone": 502,
+    "connection_lost": 502,
     "stream_lost": 410,
     "run_lost": 410,
 }
@@ -93,7 +93,7 @@ class ChatError(Exception):
 
 def _is_worth_waiting_for(error: SteadyError) -> bool:
     """What a user has too much of is the user's to wait for."""
-    return is_transient(error) and not isinstance(error, TooMany)
+    return is_transient(error) and not isinstance(error, RateLimited)
 
 
 @contextmanager
@@ -137,23 +137,23 @@ class Chat:
             asked.message,
             thread_id=thread_id,
             modes=asked.modes,
-            assistant=asked.assistant_id,
+            assistant_id=asked.assistant_id,
             context=asked.context,
             multitask_strategy=asked.multitask_strategy,
-            cancel_on_leave=asked.on_disconnect == "cancel",
-            request_id=self._request_id(key),
+            on_disconnect=asked.on_disconnect,
+            idempotency_key=self._idempotency_key(key),
             checkpoint_id=asked.checkpoint_id,
             replaces=asked.replaces,
         )
 
     def resume(self, asked: OnThread, key: str | None = None) -> Run:
         """The rest of a run that its server left unfinished."""
-        return self._agent.resume(
+        return self._agent.continue_run(
             str(asked.thread_id),
             modes=asked.modes,
-            assistant=asked.assistant_id,
+            assistant_id=asked.assistant_id,
             context=asked.context,
-            request_id=self._request_id(key),
+            idempotency_key=self._idempotency_key(key),
         )
 
     def regenerate(self, asked: OnThread, key: str | None = None) -> Run:
@@ -161,9 +161,9 @@ class Chat:
         return self._agent.regenerate(
             str(asked.thread_id),
             modes=asked.modes,
-            assistant=asked.assistant_id,
+            assistant_id=asked.assistant_id,
             context=asked.context,
-            request_id=self._request_id(key),
+            idempotency_key=self._idempotency_key(key),
         )
 
     def decide(self, decision: Decision, key: str | None = None) -> Run:
@@ -173,12 +173,12 @@ class Chat:
             decision.interrupt_id,
             decision.decisions,
             modes=decision.modes,
-            assistant=decision.assistant_id,
+            assistant_id=decision.assistant_id,
             context=decision.context,
-            request_id=self._request_id(key),
+            idempotency_key=self._idempotency_key(key),
         )
 
-    def _request_id(self, key: str | None) -> str | None:
+    def _idempotency_key(self, key: str | None) -> str | None:
         """The user's key as the server is told it: nobody else's is the same."""
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._user}/{key}")) if key else None
 
@@ -192,7 +192,7 @@ class Chat:
         run_id, _, after = rest.partition("/")
         with told():
             if not after:
-                raise RejectedInput(f"{place!r} is no event's id: give one of a stream, whole.")
+                raise InvalidRequest(f"{place!r} is no event's id: give one of a stream, whole.")
             return self._agent.runs.join(thread_id, run_id, after)
 
     async def stop(self, place: RunPlace) -> None:

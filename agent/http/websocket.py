@@ -79,7 +79,7 @@ class PlainVoice:
 
     def read(self, text: str) -> AnyFrame:
         if not text.strip():
-            raise Refusal("rejected_input", "The message is empty: say something.")
+            raise Refusal("invalid_request", "The message is empty: say something.")
         return _parsed({"type": "message", "content": text})
 
     def say(self, event_id: str | None, event: JSON) -> list[str]:
@@ -113,7 +113,7 @@ class JsonVoice:
         try:
             return _parsed(orjson.loads(text))
         except orjson.JSONDecodeError as error:
-            raise Refusal("rejected_input", f"The frame is not JSON: {error}.") from error
+            raise Refusal("invalid_request", f"The frame is not JSON: {error}.") from error
 
     def say(self, event_id: str | None, event: JSON) -> list[str]:
         placed = {**event, "event_id": event_id} if event_id else event
@@ -124,7 +124,7 @@ def _parsed(frame: object) -> AnyFrame:
     try:
         return FRAME.validate_python(frame)
     except ValidationError as error:
-        raise Refusal("rejected_input", first_fault(error.errors())) from error
+        raise Refusal("invalid_request", first_fault(error.errors())) from error
 
 
 class Conversation:
@@ -175,7 +175,7 @@ class Conversation:
             raise WebSocketDisconnect(message.get("code", 1000))
         text = message.get("text")
         if text is None:
-            raise Refusal("rejected_input", "The frame is binary: send text.")
+            raise Refusal("invalid_request", "The frame is binary: send text.")
         return self._voice.read(text)
 
     async def _take(self, frame: AnyFrame) -> None:
@@ -189,7 +189,7 @@ class Conversation:
             case MessageFrame(multitask_strategy="reject") if self._run is not None:
                 raise Refusal("conflict", "An answer is running: wait for its end, or stop it.")
             case _ if len(self._turns) >= MOST_TURNS:
-                raise Refusal("too_many", f"{MOST_TURNS} turns are waiting already.")
+                raise Refusal("rate_limited", f"{MOST_TURNS} turns are waiting already.")
             case MessageFrame(multitask_strategy="interrupt" | "rollback"):
                 self._turns.appendleft(frame)
                 self._arrived.set()

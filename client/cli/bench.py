@@ -53,11 +53,11 @@ Text = Callable[[Part], tuple[str, int]]
 
 
 async def run_stream(
-    http: httpx.AsyncClient, mode: Mode, question: str, assistant: str = "agent"
+    http: httpx.AsyncClient, mode: Mode, question: str, assistant_id: str = "agent"
 ) -> Heard:
     """One run on a thread of its own, in one mode."""
     body: JSON = {
-        "assistant_id": assistant,
+        "assistant_id": assistant_id,
         "input": {"messages": [{"role": "user", "content": question}]},
         "stream_mode": [WIRE_MODES[mode]],
         "stream_resumable": True,
@@ -144,7 +144,7 @@ class Load:
 
 
 async def under(
-    load: Load, url: str, mode: Mode, question: str, assistant: str = "agent"
+    load: Load, url: str, mode: Mode, question: str, assistant_id: str = "agent"
 ) -> list[Heard]:
     """What is heard of the streams of a load, in one mode."""
     paced = load.runs_per_second is not None
@@ -155,7 +155,7 @@ async def under(
         async def one(number: int) -> Heard:
             await asyncio.sleep(number / load.runs_per_second if load.runs_per_second else 0)
             async with free:
-                return await run_stream(http, mode, question, assistant)
+                return await run_stream(http, mode, question, assistant_id)
 
         return list(await asyncio.gather(*map(one, range(load.runs))))
 

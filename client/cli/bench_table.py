@@ -14,7 +14,7 @@ _console = Console()
 
 
 async def show_bench(
-    url: str, modes: Sequence[Mode], question: str, load: Load, assistant: str
+    url: str, modes: Sequence[Mode], question: str, load: Load, assistant_id: str
 ) -> int:
     """Runs it in each mode and prints a table and a histogram; 1 if any run failed."""
     table = Table(title=f"{url}: {load}", title_justify="left")
@@ -31,7 +31,7 @@ async def show_bench(
         table.add_column(head, justify="left" if head == "mode" else "right")
     found: dict[Mode, Figures] = {}
     for mode in modes:
-        found[mode] = figures(await under(load, url, mode, question, assistant))
+        found[mode] = figures(await under(load, url, mode, question, assistant_id))
         table.add_row(mode, *_cells(found[mode]))
     _console.print(table)
     for mode, told in found.items():

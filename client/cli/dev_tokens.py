@@ -6,18 +6,18 @@ import secrets
 import time
 from pathlib import Path
 
-from ..errors import RejectedInput
+from ..errors import InvalidRequest
 
 _DAY_SECONDS = 24 * 3600
 
 
 def new_jwt(user: str, days: float) -> str:
-    """A JWT signed with STEADY_JWT_SECRET. Raises RejectedInput where it is not set."""
+    """A JWT signed with STEADY_JWT_SECRET. Raises InvalidRequest where it is not set."""
     import jwt
 
     secret = os.environ.get("STEADY_JWT_SECRET")
     if not secret:
-        raise RejectedInput(
+        raise InvalidRequest(
             "Set STEADY_JWT_SECRET to the server's secret (`openssl rand -hex 32` makes one), or "
             "give --key for an API key."
         )
@@ -34,7 +34,7 @@ def new_api_key(user: str) -> str:
     """A random key; the file of STEADY_API_KEYS_FILE gets its hash, for the server's next start."""
     file = os.environ.get("STEADY_API_KEYS_FILE")
     if not file:
-        raise RejectedInput("Set STEADY_API_KEYS_FILE to the file of the server's API keys.")
+        raise InvalidRequest("Set STEADY_API_KEYS_FILE to the file of the server's API keys.")
     key = f"steady_{secrets.token_urlsafe(32)}"
     line = f"{_checked(user)} {hashlib.sha256(key.encode()).hexdigest()}\n"
     with Path(file).open("a+", encoding="utf-8") as kept:
@@ -45,5 +45,5 @@ def new_api_key(user: str) -> str:
 
 def _checked(user: str) -> str:
     if not user or not user.isprintable() or " " in user or user.startswith("#"):
-        raise RejectedInput(f"{user!r} is no user's id: give one word.")
+        raise InvalidRequest(f"{user!r} is no user's id: give one word.")
     return user

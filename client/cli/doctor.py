@@ -33,13 +33,13 @@ class Finding:
 Check = Callable[[AgentClient, str], Awaitable[Finding]]
 
 
-async def examine(agent: AgentClient, assistant: str) -> int:
+async def examine(agent: AgentClient, assistant_id: str) -> int:
     """Runs every check and prints a table. 0: all good, 1: something is not."""
-    reachable = await _reachable(agent, assistant)
+    reachable = await _reachable(agent, assistant_id)
     findings = [reachable]
     for check in _CHECKS:
         try:
-            findings.append(await check(agent, assistant))
+            findings.append(await check(agent, assistant_id))
         except SteadyError as error:
             name = check.__name__.strip("_").replace("_", " ")
             findings.append(Finding(name, False, error.message))
@@ -55,7 +55,7 @@ def _print(url: str, findings: list[Finding]) -> None:
     Console().print(table)
 
 
-async def _reachable(agent: AgentClient, assistant: str) -> Finding:
+async def _reachable(agent: AgentClient, assistant_id: str) -> Finding:
     started = time.monotonic()
     info = await agent.info()
     told = ", ".join(
@@ -64,7 +64,7 @@ async def _reachable(agent: AgentClient, assistant: str) -> Finding:
     return Finding("reachable", True, f"in {(time.monotonic() - started) * 1000:.0f} ms; {told}")
 
 
-async def _access(agent: AgentClient, assistant: str) -> Finding:
+async def _access(agent: AgentClient, assistant_id: str) -> Finding:
     try:
         async with AgentClient(agent.url, token="not-a-token") as stranger:  # noqa: S106
             await stranger.assistants()
@@ -75,22 +75,22 @@ async def _access(agent: AgentClient, assistant: str) -> Finding:
     return Finding("auth", None if loopback else False, told)
 
 
-async def _assistants(agent: AgentClient, assistant: str) -> Finding:
+async def _assistants(agent: AgentClient, assistant_id: str) -> Finding:
     names = sorted({str(found["graph_id"]) for found in await agent.assistants()})
-    return Finding("assistants", assistant in names, ", ".join(names))
+    return Finding("assistants", assistant_id in names, ", ".join(names))
 
 
-async def _first_event(agent: AgentClient, assistant: str) -> Finding:
+async def _first_event(agent: AgentClient, assistant_id: str) -> Finding:
     """From the request to the first event of the graph itself, which the queue comes before."""
-    waits = [await _wait_seconds(agent, assistant) for _ in range(3)]
+    waits = [await _wait_seconds(agent, assistant_id) for _ in range(3)]
     middle = statistics.median(waits)
     told = f"{middle * 1000:.0f} ms until a run begins (median of 3)"
     return Finding("start of a run", middle < 0.3, told)
 
 
-async def _wait_seconds(agent: AgentClient, assistant: str) -> float:
+async def _wait_seconds(agent: AgentClient, assistant_id: str) -> float:
     started = time.monotonic()
-    async with agent.stream(QUESTION, modes=("values",), assistant=assistant) as run:
+    async with agent.stream(QUESTION, modes=("values",), assistant_id=assistant_id) as run:
         async for event in run:
             if not isinstance(event, RunStarted):
                 waited = time.monotonic() - started
@@ -99,12 +99,12 @@ async def _wait_seconds(agent: AgentClient, assistant: str) -> float:
     return time.monotonic() - started
 
 
-async def _job_slots(agent: AgentClient, assistant: str) -> Finding:
+async def _job_slots(agent: AgentClient, assistant_id: str) -> Finding:
     """Runs started together must overlap; with one slot the last waits for all the others."""
 
     async def span() -> tuple[float, float]:
         began = 0.0
-        async with agent.stream(QUESTION, modes=("values",), assistant=assistant) as run:
+        async with agent.stream(QUESTION, modes=("values",), assistant_id=assistant_id) as run:
             async for event in run:
                 if not began and not isinstance(event, RunStarted):
                     began = time.monotonic()
@@ -116,11 +116,11 @@ async def _job_slots(agent: AgentClient, assistant: str) -> Finding:
     return Finding("job slots", overlap, told)
 
 
-async def _streaming(agent: AgentClient, assistant: str) -> Finding:
+async def _streaming(agent: AgentClient, assistant_id: str) -> Finding:
     """Events that all arrive at the very end were held back by something in between."""
     arrivals: list[float] = []
     async with agent.stream(
-        "Count from one to thirty in words.", modes=("messages",), assistant=assistant
+        "Count from one to thirty in words.", modes=("messages",), assistant_id=assistant_id
     ) as run:
         async for event in run:
             if isinstance(event, Token | Done):
@@ -132,9 +132,9 @@ async def _streaming(agent: AgentClient, assistant: str) -> Finding:
     return Finding("buffering", not held, f"{len(arrivals) - 1} pieces over {spread:.2f} s")
 
 
-async def _resumable(agent: AgentClient, assistant: str) -> Finding:
+async def _resumable(agent: AgentClient, assistant_id: str) -> Finding:
     """A finished run's stream, joined again from its beginning, must give all its events again."""
-    async with agent.stream(QUESTION, modes=("values",), assistant=assistant) as run:
+    async with agent.stream(QUESTION, modes=("values",), assistant_id=assistant_id) as run:
         sent = [event async for event in run]
     again = 0
     stream = agent.sdk.runs.join_stream(str(run.thread_id), str(run.run_id), last_event_id="-1")
@@ -145,13 +145,13 @@ async def _resumable(agent: AgentClient, assistant: str) -> Finding:
     return Finding("resumable streams", again >= expected, told)
 
 
-async def _heartbeats(agent: AgentClient, assistant: str) -> Finding:
+async def _heartbeats(agent: AgentClient, assistant_id: str) -> Finding:
     """A stream with nothing to say must show life, or proxies close it. Waits on a delayed run."""
     thread_id = await agent.threads.create()
     question: Any = {"messages": [{"role": "user", "content": QUESTION}]}
     with translated(agent.url, thread_id=thread_id):
         run = await agent.sdk.runs.create(
-            thread_id, assistant, input=question, after_seconds=10 * round(_SILENCE_SECONDS)
+            thread_id, assistant_id, input=question, after_seconds=10 * round(_SILENCE_SECONDS)
         )
         try:
             waited = await _first_comment_seconds(agent, thread_id, run["run_id"])
@@ -176,9 +176,9 @@ async def _first_comment_seconds(agent: AgentClient, thread_id: str, run_id: str
     return None
 
 
-async def _blocking(agent: AgentClient, assistant: str) -> Finding:
+async def _blocking(agent: AgentClient, assistant_id: str) -> Finding:
     """While a run works the server must answer others; one blocking call holds everybody up."""
-    worst, running = 0.0, asyncio.create_task(_wait_seconds(agent, assistant))
+    worst, running = 0.0, asyncio.create_task(_wait_seconds(agent, assistant_id))
     with translated(agent.url):
         while not running.done():
             started = time.monotonic()

@@ -13,7 +13,7 @@ from typing import Self
 
 import httpx
 
-from ..errors import CannotConnect, RejectedInput
+from ..errors import CannotConnect, InvalidRequest
 
 JOBS = 10
 START_SECONDS = 90.0
@@ -31,7 +31,7 @@ def find_config(start: Path | None = None) -> Path:
     for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if (folder / "langgraph.json").is_file():
             return folder / "langgraph.json"
-    raise RejectedInput(
+    raise InvalidRequest(
         "There is no langgraph.json here or above: go to the project's folder, or give --url."
     )
 

@@ -45,7 +45,7 @@ cli.add_command(memory)
 @click.option("--replaces", help="Say this instead of the thread's message with this id.")
 @served
 async def run(
-    agent: Any, question: str, modes: tuple[Mode, ...], thread_id: str | None, assistant: str,
+    agent: Any, question: str, modes: tuple[Mode, ...], thread_id: str | None, assistant_id: str,
     as_json: bool, when_busy: str, checkpoint: str | None, replaces: str | None,
 ) -> int:  # fmt: skip
     """Ask QUESTION once, and stream the run."""
@@ -55,7 +55,7 @@ async def run(
         question,
         thread_id=thread_id,
         modes=modes,
-        assistant=assistant,
+        assistant_id=assistant_id,
         multitask_strategy=when_busy,
         checkpoint_id=checkpoint,
         replaces=replaces,
@@ -71,12 +71,12 @@ async def run(
 @in_json
 @served
 async def regenerate(
-    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant: str, as_json: bool
+    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant_id: str, as_json: bool
 ) -> int:
     """Answer a thread's last question anew."""
     from .terminal import show_run
 
-    stream = agent.regenerate(thread_id, modes=modes, assistant=assistant)
+    stream = agent.regenerate(thread_id, modes=modes, assistant_id=assistant_id)
     return await show_run(stream, as_json)
 
 
@@ -88,12 +88,12 @@ async def regenerate(
 @in_json
 @served
 async def resume(
-    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant: str, as_json: bool
+    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant_id: str, as_json: bool
 ) -> int:
     """Go on with a thread's run that its server left unfinished."""
     from .terminal import show_run
 
-    stream = agent.resume(thread_id, modes=modes, assistant=assistant)
+    stream = agent.continue_run(thread_id, modes=modes, assistant_id=assistant_id)
     return await show_run(stream, as_json)
 
 
@@ -106,14 +106,14 @@ async def resume(
 @in_json
 @served
 async def decide(
-    agent: Any, thread_id: str, decisions: str | None, modes: tuple[Mode, ...], assistant: str,
+    agent: Any, thread_id: str, decisions: str | None, modes: tuple[Mode, ...], assistant_id: str,
     as_json: bool,
 ) -> int:  # fmt: skip
     """Decide what waits for a person on a thread, and stream the rest of the run."""
     from .terminal import decide_waiting
 
     return await decide_waiting(
-        agent, thread_id, _listed(decisions), as_json, modes=modes, assistant=assistant
+        agent, thread_id, _listed(decisions), as_json, modes=modes, assistant_id=assistant_id
     )
 
 
@@ -145,7 +145,7 @@ async def stop(agent: Any, thread_id: str) -> int:
 @if_busy
 @served
 async def chat(
-    agent: Any, modes: tuple[Mode, ...], thread_id: str | None, assistant: str, when_busy: str
+    agent: Any, modes: tuple[Mode, ...], thread_id: str | None, assistant_id: str, when_busy: str
 ) -> int:
     """Talk in many turns on one thread; an empty line or Ctrl-D ends it."""
     from .terminal import chat_turns
@@ -154,7 +154,7 @@ async def chat(
         agent,
         thread_id,
         modes=modes,
-        assistant=assistant,
+        assistant_id=assistant_id,
         multitask_strategy=when_busy,
     )
 
@@ -182,13 +182,13 @@ async def demo(agent: Any, picture: str | None) -> int:
 @with_assistant
 @at_url
 @served
-async def graph(agent: Any, assistant: str) -> int:
+async def graph(agent: Any, assistant_id: str) -> int:
     """Draw an assistant's graph."""
     from rich.console import Console
 
     from .graph_tree import draw
 
-    Console().print(draw({"name": assistant, **await agent.graph(assistant)}))
+    Console().print(draw({"name": assistant_id, **await agent.graph(assistant_id)}))
     return 0
 
 
@@ -196,11 +196,11 @@ async def graph(agent: Any, assistant: str) -> int:
 @with_assistant
 @at_url
 @served
-async def doctor(agent: Any, assistant: str) -> int:
+async def doctor(agent: Any, assistant_id: str) -> int:
     """Check a server before you trust it."""
     from .doctor import examine
 
-    return await examine(agent, assistant)
+    return await examine(agent, assistant_id)
 
 
 @cli.command()
@@ -223,14 +223,14 @@ async def bench(
     rate: float | None,
     question: str,
     modes: tuple[Mode, ...],
-    assistant: str,
+    assistant_id: str,
 ) -> int:
     """Measure a server's streams: first token, gaps, tokens a second, bytes a token."""
     from .bench import Load
     from .bench_table import show_bench
 
     load = Load(max(runs, streams), streams, rate)
-    return await show_bench(agent.url, modes, question, load, assistant)
+    return await show_bench(agent.url, modes, question, load, assistant_id)
 
 
 @cli.command()
@@ -292,11 +292,11 @@ def _tell(error: "SteadyError") -> None:
 
 
 def _exit_code(error: "SteadyError") -> int:
-    from ..errors import CannotConnect, RejectedInput
+    from ..errors import CannotConnect, InvalidRequest
 
     if isinstance(error, CannotConnect):
         return EXIT_NO_SERVER
-    return EXIT_USAGE if isinstance(error, RejectedInput) else EXIT_FAILED
+    return EXIT_USAGE if isinstance(error, InvalidRequest) else EXIT_FAILED
 
 
 if __name__ == "__main__":

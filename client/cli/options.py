@@ -15,7 +15,7 @@ MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
 at_url = click.option(
     "--url", envvar="LANGGRAPH_URL", help="A LangGraph server; unset: start one here."
 )
-with_assistant = click.option("--assistant", default="agent", show_default=True)
+with_assistant = click.option("--assistant", "assistant_id", default="agent", show_default=True)
 in_modes = click.option(
     "--mode",
     "modes",

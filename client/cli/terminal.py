@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.status import Status
 
 from ..client import AgentClient
-from ..errors import CannotConnect, NotFound, RejectedInput, SteadyError
+from ..errors import CannotConnect, InvalidRequest, NotFound, SteadyError
 from ..events import JSON, AgentEvent, Mode, to_json
 from ..run import Run
 from .approve import ask_person, can_be_asked
@@ -103,13 +103,15 @@ async def chat_turns(agent: AgentClient, thread_id: str | None, **asking: Any) -
     """
     thread_id = thread_id or await agent.threads.create()
     _console.print(f"[dim]thread {thread_id}; an empty line ends the conversation[/]")
-    decide = partial(agent.decide, thread_id, modes=asking["modes"], assistant=asking["assistant"])
+    decide = partial(
+        agent.decide, thread_id, modes=asking["modes"], assistant_id=asking["assistant_id"]
+    )
     with suppress(EOFError):
         while True:
             while waiting := list(filter(can_be_asked, await agent.threads.interrupts(thread_id))):
                 with _ctrl_c_leaves():
-                    decided = ask_person(_console, waiting[0])
-                await show_run(decide(waiting[0].id, decided), False)
+                    decisions = ask_person(_console, waiting[0])
+                await show_run(decide(waiting[0].id, decisions), False)
             with _ctrl_c_leaves():
                 message = _console.input("[bold green]you[/] ")
             if not message.strip():
@@ -119,18 +121,18 @@ async def chat_turns(agent: AgentClient, thread_id: str | None, **asking: Any) -
 
 
 async def decide_waiting(
-    agent: AgentClient, thread_id: str, decided: list[JSON] | None, as_json: bool, **asking: Any
+    agent: AgentClient, thread_id: str, decisions: list[JSON] | None, as_json: bool, **asking: Any
 ) -> int:
     """Decides what waits on the thread, or has the person do it, and shows the rest of the run."""
     waiting = await agent.threads.interrupts(thread_id)
     if not waiting:
         raise NotFound("Nothing on the thread waits for a decision.")
-    if decided is None:
+    if decisions is None:
         if not can_be_asked(waiting[0]):
-            raise RejectedInput("The request is none of a tool's: give --decisions.")
+            raise InvalidRequest("The request is none of a tool's: give --decisions.")
         with _ctrl_c_leaves():
-            decided = ask_person(_notes if as_json else _console, waiting[0])
-    return await show_run(agent.decide(thread_id, waiting[0].id, decided, **asking), as_json)
+            decisions = ask_person(_notes if as_json else _console, waiting[0])
+    return await show_run(agent.decide(thread_id, waiting[0].id, decisions, **asking), as_json)
 
 
 DEMO: dict[Mode, str] = {

@@ -14,9 +14,9 @@ from ..errors import (
     GO_ON,
     CannotConnect,
     Conflict,
+    ConnectionLost,
     NotFound,
     RunLost,
-    ServerGone,
     SteadyError,
     StreamLost,
 )
@@ -64,7 +64,7 @@ class Delivery:
         *,
         body: JSON | None = None,
         run_id: str | None = None,
-        request_id: str | None = None,
+        idempotency_key: str | None = None,
         asked: Asked | None = None,
         before_start: Callable[[str], Awaitable[str | None]] | None = None,
         go_on: Callable[[JSON | None], JSON | None] | None = None,
@@ -82,8 +82,8 @@ class Delivery:
         self.is_proved = False
         self.is_whole: Callable[[JSON], bool] = lambda state: True
         self._body = body or {}
-        self._request_id = request_id or str(uuid.uuid4())
-        self._may_be_known = request_id is not None
+        self._idempotency_key = idempotency_key or str(uuid.uuid4())
+        self._may_be_known = idempotency_key is not None
         self._before_start = before_start
         self._go_on = go_on
         self._stored = stored
@@ -134,7 +134,7 @@ class Delivery:
         """Cancels the run at the server: now, or as soon as the server has it."""
         self._to_end_with = action
         if self.run_id is None and self._posts:  # its answer may be on the way, or lost
-            self.run_id = await self._wire.find(self.thread_id, self._request_id)
+            self.run_id = await self._wire.find(self.thread_id, self._idempotency_key)
         if self.run_id is not None:
             await self._wire.cancel(self.thread_id, self.run_id, action)
             self._to_end_with = None
@@ -188,7 +188,7 @@ class Delivery:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Parts]:
         if self.run_id is None and (self._posts or self._may_be_known):  # was the run started?
-            self.run_id = await self._wire.find(self.thread_id, self._request_id)
+            self.run_id = await self._wire.find(self.thread_id, self._idempotency_key)
             if self.run_id is not None and not self._posts:
                 await self._learn()
         if self.run_id is None:
@@ -204,7 +204,7 @@ class Delivery:
                 yield parts
 
     def _keyed_body(self) -> JSON:
-        noted = {REQUEST_KEY: self._request_id, **self.asked.notes(self._body)}
+        noted = {REQUEST_KEY: self._idempotency_key, **self.asked.notes(self._body)}
         return {**self._body, "metadata": noted, "config": {"metadata": noted}}
 
     async def _is_over(self, ended_before: bool) -> bool:
@@ -245,7 +245,7 @@ class Delivery:
             self.state, self.status = state or {}, "success"
             return False
         self._body, self._before_start = body, None
-        self.run_id, self._request_id, self._posts = None, str(uuid.uuid4()), 0
+        self.run_id, self._idempotency_key, self._posts = None, str(uuid.uuid4()), 0
         self._place, self.status = Place(self._stored), "pending"
         return True
 
@@ -284,7 +284,9 @@ class Delivery:
         limit = f"{self._limits.reconnect_seconds:g} s"
         if cause is None:
             return StreamLost(f"The stream keeps ending early, for {limit} now. {GO_ON}")
-        return ServerGone(f"The server did not come back within {limit}: {cause.message} {GO_ON}")
+        return ConnectionLost(
+            f"The server did not come back within {limit}: {cause.message} {GO_ON}"
+        )
 
 
 def _check_known(parts: list[Part]) -> None:

@@ -12,7 +12,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import CancelAction, RunStatus
 from langgraph_sdk.sse import BytesLineDecoder
 
-from ..errors import NotFound, ServerGone, StreamLost, from_status, translated
+from ..errors import ConnectionLost, NotFound, StreamLost, from_status, translated
 from ..events import JSON
 from ..limits import Limits
 from .asked import metadata_of
@@ -53,7 +53,9 @@ class Wire:
         self._http = sdk.http.client
         self.url = url
         self._timeout = httpx.Timeout(
-            limits.answer_seconds, connect=limits.connect_seconds, read=limits.life_seconds
+            limits.request_timeout_seconds,
+            connect=limits.connect_seconds,
+            read=limits.heartbeat_timeout_seconds,
         )
 
     @asynccontextmanager
@@ -76,7 +78,7 @@ class Wire:
         with translated(self.url):
             return cast(JSON, await self.sdk.runs.get(thread_id, run_id))
 
-    async def find(self, thread_id: str, request_id: str) -> str | None:
+    async def find(self, thread_id: str, idempotency_key: str) -> str | None:
         """The id of the run that was started with this request, if one of the last runs was."""
         try:
             with translated(self.url):
@@ -88,7 +90,7 @@ class Wire:
         found = (
             run["run_id"]
             for run in runs
-            if metadata_of(cast(JSON, run)).get(REQUEST_KEY) == request_id
+            if metadata_of(cast(JSON, run)).get(REQUEST_KEY) == idempotency_key
         )
         return next(found, None)
 
@@ -156,7 +158,9 @@ async def _check(response: httpx.Response) -> None:
         raise from_status(response.status_code, body, response.headers.get("retry-after"))
     kind = response.headers.get("content-type", "")
     if not kind.startswith("text/event-stream"):
-        raise ServerGone(f"The server answered with {kind or 'nothing'} where a stream belongs.")
+        raise ConnectionLost(
+            f"The server answered with {kind or 'nothing'} where a stream belongs."
+        )
 
 
 async def read_parts(response: httpx.Response) -> Parts:
@@ -167,7 +171,7 @@ async def read_parts(response: httpx.Response) -> Parts:
         if reader.size_bytes + len(lines.buffer) > LONGEST_PART_BYTES:
             raise StreamLost(f"The server sent more than {LONGEST_PART_BYTES} bytes in one event.")
     if reader.is_inside or lines.buffer:
-        raise ServerGone("The response ended in the middle of an event.")
+        raise ConnectionLost("The response ended in the middle of an event.")
 
 
 class _PartReader:

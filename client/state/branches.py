@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..errors import NotFound, RejectedInput
+from ..errors import InvalidRequest, NotFound
 from ..events import JSON
 from .decisions import waiting
 
@@ -20,7 +20,7 @@ def branch(history: History) -> Iterator[JSON]:
 
 
 def before_message(history: History, message_id: str) -> JSON:
-    """The state from which a message can be said anew. Raises NotFound or RejectedInput."""
+    """The state from which a message can be said anew. Raises NotFound or InvalidRequest."""
     found: JSON | None = None
     for state in branch(history):
         message = next((m for m in _messages(state) if m.get("id") == message_id), None)
@@ -28,17 +28,17 @@ def before_message(history: History, message_id: str) -> JSON:
             return state
         found = message or found
     if found is not None:
-        raise RejectedInput("The message is further back than this looks: give a checkpoint.")
+        raise InvalidRequest("The message is further back than this looks: give a checkpoint.")
     raise NotFound(f"The thread has no message with the id {message_id!r}.")
 
 
 def before_answer(history: History) -> JSON:
-    """The state where the last question waits for its answer. Raises RejectedInput."""
+    """The state where the last question waits for its answer. Raises InvalidRequest."""
     for state in branch(history):
         messages = _messages(state)
         if messages and messages[-1].get("type") == "human" and state.get("next"):
             return state
-    raise RejectedInput("The thread has no answer that could be given anew.")
+    raise InvalidRequest("The thread has no answer that could be given anew.")
 
 
 def is_unfinished(state: JSON) -> bool:
@@ -47,11 +47,11 @@ def is_unfinished(state: JSON) -> bool:
 
 
 def check_unfinished(state: JSON) -> None:
-    """Raises RejectedInput, with what to do instead, if there is nothing to go on with."""
+    """Raises InvalidRequest, with what to do instead, if there is nothing to go on with."""
     if waiting(state):
-        raise RejectedInput("The thread waits for a person's decision: decide, and it goes on.")
+        raise InvalidRequest("The thread waits for a person's decision: decide, and it goes on.")
     if not is_unfinished(state):
-        raise RejectedInput("There is nothing to go on with: the thread's last run had ended.")
+        raise InvalidRequest("There is nothing to go on with: the thread's last run had ended.")
 
 
 def last_message_id(state: JSON) -> str | None:

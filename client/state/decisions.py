@@ -7,7 +7,7 @@ tool a review config with its `allowed_decisions` and, where known, the tool's `
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import NotFound, RejectedInput
+from ..errors import InvalidRequest, NotFound
 from ..events import JSON, Interrupt
 
 _FIELDS = {
@@ -19,7 +19,7 @@ _FIELDS = {
 
 
 def check_fit(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
-    """Raises NotFound or RejectedInput, with what to do, if these cannot be the decisions."""
+    """Raises NotFound or InvalidRequest, with what to do, if these cannot be the decisions."""
     requests = {found.id: found.requests for found in waiting(state)}
     if interrupt_id not in requests:
         told = f"These wait: {', '.join(requests)}." if requests else "Nothing else waits."
@@ -32,7 +32,9 @@ def check_fit(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
         return
     actions = request["action_requests"]
     if len(decisions) != len(actions):
-        raise RejectedInput(f"Give one decision for each of the {len(actions)} requests, in order.")
+        raise InvalidRequest(
+            f"Give one decision for each of the {len(actions)} requests, in order."
+        )
     reviews = {review["action_name"]: review for review in request.get("review_configs") or ()}
     for number, (action, decision) in enumerate(zip(actions, decisions, strict=True), 1):
         _check_one(f"Decision {number}", action, reviews.get(action["name"]) or {}, decision)
@@ -50,27 +52,27 @@ def _check_one(what: str, action: JSON, review: JSON, decision: Any) -> None:
     kind = str(decision.get("type")) if isinstance(decision, dict) else ""
     allowed = review.get("allowed_decisions") or list(_FIELDS)
     if kind not in allowed:
-        raise RejectedInput(f"{what} has the type {kind!r}: choose from {', '.join(allowed)}.")
+        raise InvalidRequest(f"{what} has the type {kind!r}: choose from {', '.join(allowed)}.")
     if unknown := decision.keys() - _FIELDS.get(kind, decision.keys()):
-        raise RejectedInput(f"{what} has fields that {kind!r} does not know: {sorted(unknown)}.")
+        raise InvalidRequest(f"{what} has fields that {kind!r} does not know: {sorted(unknown)}.")
     message = decision.get("message") or ""
     if not isinstance(message, str):
-        raise RejectedInput(f"{what}: `message` is a text.")
+        raise InvalidRequest(f"{what}: `message` is a text.")
     if kind == "respond" and not message.strip():
-        raise RejectedInput(f"{what} responds: say what, in `message`.")
+        raise InvalidRequest(f"{what} responds: say what, in `message`.")
     if kind == "edit":
         _check_edit(what, action, review.get("args_schema"), decision.get("edited_action"))
 
 
 def _check_edit(what: str, action: JSON, schema: JSON | None, edited: Any) -> None:
     if not isinstance(edited, dict) or not isinstance(edited.get("args"), dict):
-        raise RejectedInput(f"{what} edits: give `edited_action` with `name` and `args`.")
+        raise InvalidRequest(f"{what} edits: give `edited_action` with `name` and `args`.")
     if edited.get("name") != action["name"]:
-        raise RejectedInput(f"{what} edits {action['name']!r}: it cannot become another tool.")
+        raise InvalidRequest(f"{what} edits {action['name']!r}: it cannot become another tool.")
     if schema is None:
         return
     import jsonschema_rs  # needed for edits only
 
     for error in jsonschema_rs.iter_errors(schema, edited["args"]):
         place = ".".join(map(str, error.instance_path))
-        raise RejectedInput(f"{what}: the arguments do not fit: {place} {error.message}".strip())
+        raise InvalidRequest(f"{what}: the arguments do not fit: {place} {error.message}".strip())

@@ -126,7 +126,7 @@ async def _streams(
     async def one_after_the_other(agent: AgentClient) -> None:
         nonlocal runs, tokens
         while time.monotonic() < end:
-            text = await agent.stream(question, assistant="chat").text()
+            text = await agent.stream(question, assistant_id="chat").text()
             runs, tokens = runs + 1, tokens + len(text.split())
 
     agents = [AgentClient(process.url, limits=limits) for process in cluster.processes]
@@ -147,7 +147,7 @@ async def throughput(cluster: Cluster, question: str, at_once: int, seconds: flo
     async def read(agent: AgentClient) -> None:
         nonlocal heard
         while True:
-            async with agent.stream(question, assistant="chat") as run:
+            async with agent.stream(question, assistant_id="chat") as run:
                 async for event in run:
                     if isinstance(event, Token):
                         heard += event.content.count("word")

@@ -84,13 +84,13 @@ async def judge_death(
 
 async def _stream(death: Death, server: LocalServer, tell: Callable[[str], None]) -> Outcome:
     scenario, heard = death.scenario, Heard()
-    limits = Limits(life_seconds=7.0, reconnect_seconds=scenario.reconnect_seconds)
+    limits = Limits(heartbeat_timeout_seconds=7.0, reconnect_seconds=scenario.reconnect_seconds)
     back: asyncio.Task[LocalServer] | None = None
     async with AgentClient(server.url, limits=limits) as agent:
         run = agent.stream(
             scenario.question,
             modes=scenario.modes,
-            resume_lost=death.then == "restarted, run resumed",
+            restart_lost_run=death.then == "restarted, run resumed",
         )
         try:
             async with run:

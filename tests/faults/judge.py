@@ -17,7 +17,7 @@ from tests.model_script import place
 
 HANG_SECONDS = 60.0
 APPROVE = {"type": "approve"}
-_LIMITS = {"connect_seconds": 5.0, "life_seconds": 1.5}
+_LIMITS = {"connect_seconds": 5.0, "heartbeat_timeout_seconds": 1.5}
 
 Tell = Callable[[str], None]
 

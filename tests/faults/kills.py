@@ -29,7 +29,14 @@ from tests.model_script import Reply, ToolCall
 from tests.model_server import ModelServer
 
 MOMENTS = ("between tokens", "during a tool", "at an interrupt", "during a write")
-ALLOWED = {"run_lost", "stream_lost", "server_gone", "cannot_connect", "refused", "not_found"}
+ALLOWED = {
+    "run_lost",
+    "stream_lost",
+    "connection_lost",
+    "cannot_connect",
+    "unavailable",
+    "not_found",
+}
 HANG_SECONDS = 60.0
 WORDS = tuple(f"{' ' if n else ''}word{n}" for n in range(40))
 ANSWER = "".join(WORDS)
@@ -105,12 +112,12 @@ class Bench:
         takes_note = kill.moment != "between tokens"
         steps = [Reply(tool_calls=(saving,)), slow, slow] if takes_note else [slow, slow, slow]
         self.model.on(question, *steps)
-        limits = Limits(life_seconds=7.0, reconnect_seconds=40.0)
+        limits = Limits(heartbeat_timeout_seconds=7.0, reconnect_seconds=40.0)
         async with AgentClient(self.server.url, limits=limits) as agent:
             thread_id = await agent.threads.create()
             for turn in finished:
                 await agent.stream(turn, thread_id=thread_id).text()
-            run = agent.stream(question, thread_id=thread_id, resume_lost=kill.resumes)
+            run = agent.stream(question, thread_id=thread_id, restart_lost_run=kill.resumes)
             await self._kill_in(kill, rng, agent, run, tell)
             if not kill.is_left:
                 await self._go_on(agent, thread_id, question, tell)
@@ -197,7 +204,7 @@ class Bench:
                     await agent.decide(thread_id, waiting[0].id, APPROVED).text()
                 elif state["tasks"]:
                     tell("resumed")
-                    await agent.resume(thread_id).text()
+                    await agent.continue_run(thread_id).text()
                 elif question not in asked:
                     tell("asked again")
                     await agent.stream(question, thread_id=thread_id).text()

@@ -16,7 +16,7 @@ MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
 _SETS = tuple(s for size in (2, 3, 4) for s in combinations(MODES, size))
 
 # Error codes that are right where the network never comes back, and where the model failed.
-GONE = frozenset({"cannot_connect", "refused", "server_gone", "stream_lost", "run_lost"})
+GONE = frozenset({"cannot_connect", "unavailable", "connection_lost", "stream_lost", "run_lost"})
 MODEL_FAILED = frozenset({"model_failed"})
 
 ROWS = {

@@ -134,12 +134,17 @@ async def test_a_simple_reader_survives_a_bad_network(server: LocalServer, seed:
 
 
 REFUSED: dict[str, tuple[str, JSON, int, str]] = {
-    "empty message": (AGENT, {"message": " "}, 422, "rejected_input"),
-    "no thread id": (AGENT, {"message": "a", "thread_id": "../x"}, 422, "rejected_input"),
+    "empty message": (AGENT, {"message": " "}, 422, "invalid_request"),
+    "no thread id": (AGENT, {"message": "a", "thread_id": "../x"}, 422, "invalid_request"),
     "unknown thread": (AGENT, {"message": "a", "thread_id": UNKNOWN}, 404, "not_found"),
-    "unknown mode": (AGENT, {"message": "a", "modes": ["debug"]}, 422, "rejected_input"),
-    "no mode": (AGENT, {"message": "a", "modes": []}, 422, "rejected_input"),
-    "unknown assistant": (AGENT, {"message": "a", "assistant_id": "nobody"}, 422, "rejected_input"),
+    "unknown mode": (AGENT, {"message": "a", "modes": ["debug"]}, 422, "invalid_request"),
+    "no mode": (AGENT, {"message": "a", "modes": []}, 422, "invalid_request"),
+    "unknown assistant": (
+        AGENT,
+        {"message": "a", "assistant_id": "nobody"},
+        422,
+        "invalid_request",
+    ),
     "stop of an unknown run": (
         "/agent/stop",
         {"thread_id": UNKNOWN, "run_id": UNKNOWN},
@@ -156,7 +161,7 @@ REFUSED: dict[str, tuple[str, JSON, int, str]] = {
         "/agent/decide",
         {"thread_id": UNKNOWN, "interrupt_id": "i", "decisions": []},
         422,
-        "rejected_input",
+        "invalid_request",
     ),
 }
 
@@ -182,7 +187,7 @@ async def test_a_number_that_json_does_not_know(server: LocalServer, path: str) 
     headers = {"content-type": "application/json"}
     async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
         answer = await http.post(f"/agent/{path}", content=body.replace(b"%s", UNKNOWN.encode()))
-    assert (answer.status_code, answer.json()["code"]) == (422, "rejected_input"), answer.text
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
     assert "NaN" in answer.json()["error"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client import AgentClient, Mode, Reasoning, RejectedInput, Token, ToolCall, ToolResult, Usage
+from client import AgentClient, InvalidRequest, Mode, Reasoning, Token, ToolCall, ToolResult, Usage
 from client.cli.local_server import LocalServer, find_config
 from client.events import AgentEvent
 from tests.conftest import server_env
@@ -294,14 +294,14 @@ async def test_system_prompt_replaces_the_agents_own(
 ) -> None:
     """A run's `system_prompt` is the only one that the model is sent."""
     wanted = {"system_prompt": "Speak like a heron."}
-    await ask(agent, "Who are you?", assistant=assistant, context=wanted)
+    await ask(agent, "Who are you?", assistant_id=assistant, context=wanted)
     system = [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "system"]
     assert system == ["Speak like a heron."]
 
 
 async def test_the_chat_assistant_has_no_tools(agent: AgentClient, model: ModelServer) -> None:
     """`chat` is the model alone; `agent` sends its tools along."""
-    await ask(agent, "Just talk.", assistant="chat")
+    await ask(agent, "Just talk.", assistant_id="chat")
     assert "tools" not in model.requests[-1]
     await ask(agent, "With tools.")
     offered = {tool["function"]["name"] for tool in model.requests[-1]["tools"]}
@@ -329,7 +329,7 @@ async def test_a_context_that_does_not_fit_is_rejected(
 ) -> None:
     """A field that is unknown or out of range is named in one line, and no model is asked."""
     asked = len(model.requests)
-    with pytest.raises(RejectedInput, match=named) as caught:
+    with pytest.raises(InvalidRequest, match=named) as caught:
         await ask(agent, "Hello?", context=context)
     assert "\n" not in caught.value.message
     assert len(model.requests) == asked

@@ -14,8 +14,8 @@ from client import (
     AgentClient,
     Done,
     Interrupt,
+    InvalidRequest,
     NotFound,
-    RejectedInput,
     Run,
     SteadyError,
     Token,
@@ -201,7 +201,7 @@ async def test_a_decision_that_does_not_fit_changes_nothing(
     decisions, told = WRONG[case]
     thread_id, interrupt = await waiting(keeper, note)
     runs = len(await keeper.runs.list(thread_id))
-    with pytest.raises(RejectedInput, match=told):
+    with pytest.raises(InvalidRequest, match=told):
         await keeper.decide(thread_id, interrupt.id, decisions).text()
     assert len(await keeper.runs.list(thread_id)) == runs
     assert await keeper.decide(thread_id, interrupt.id, [APPROVE]).text() == "All done."
@@ -320,7 +320,7 @@ async def test_over_the_websocket(keeping: LocalServer, note: Note) -> None:
         decide = {"type": "decide", "interrupt_id": interrupt["id"]}
         await socket.send(json.dumps({**decide, "decisions": [APPROVE, APPROVE]}))
         refused = await turn(socket)
-        assert refused[0]["code"] == "rejected_input"
+        assert refused[0]["code"] == "invalid_request"
         await socket.send(json.dumps({**decide, "decisions": [APPROVE]}))
         assert text_of(await turn(socket)) == "All done."
     assert note.saved()

@@ -54,7 +54,7 @@ async def test_the_answer_is_the_agents_own_in_every_mode(
     asking: AgentClient, graph: str, question: str, answer: str, mode: Mode
 ) -> None:
     """What models say in tools, structured output and subgraphs is never mixed into the text."""
-    async with asking.stream(question, assistant=graph, modes=[mode]) as run:
+    async with asking.stream(question, assistant_id=graph, modes=[mode]) as run:
         assert await run.text() == answer
 
 
@@ -65,7 +65,7 @@ async def test_internal_calls_make_no_tokens(
     asking: AgentClient, graph: str, question: str
 ) -> None:
     """No token carries what a model says inside a tool or a subgraph; `events` mode shows it."""
-    async with asking.stream(question, assistant=graph, modes=["messages", "events"]) as run:
+    async with asking.stream(question, assistant_id=graph, modes=["messages", "events"]) as run:
         events = [event async for event in run]
     assert SECRET not in "".join(e.content for e in events if isinstance(e, Token))
     assert any(SECRET in str(e.data) for e in events if isinstance(e, Event))
@@ -73,7 +73,7 @@ async def test_internal_calls_make_no_tokens(
 
 async def test_structured_output_comes_under_its_own_node(asking: AgentClient) -> None:
     """A node's structured output has that node's name, never the answer's."""
-    async with asking.stream("Hello?", assistant="structured") as run:
+    async with asking.stream("Hello?", assistant_id="structured") as run:
         events = [event async for event in run]
     assert {e.node for e in events if isinstance(e, Token) and SECRET in e.content} == {"route"}
     assert {e.node for e in events if isinstance(e, ToolCall)} == {"call_route"}
@@ -84,7 +84,7 @@ async def test_structured_output_comes_under_its_own_node(asking: AgentClient) -
 
 async def test_nodes_choose_who_speaks(asking: AgentClient) -> None:
     """With `nodes` only theirs are tokens and tool calls."""
-    async with asking.stream("Hello?", assistant="structured", nodes=["answer"]) as run:
+    async with asking.stream("Hello?", assistant_id="structured", nodes=["answer"]) as run:
         events = [event async for event in run]
         assert run.tool_calls == []
     assert not [e for e in events if isinstance(e, ToolCall | ToolCallDelta)]
@@ -93,11 +93,14 @@ async def test_nodes_choose_who_speaks(asking: AgentClient) -> None:
 
 async def test_a_summary_is_no_answer(asking: AgentClient, model: ModelServer) -> None:
     """The call in which middleware summarizes the thread leaves no token and no text."""
-    async with asking.stream("First.", assistant="summarizing") as first:
+    async with asking.stream("First.", assistant_id="summarizing") as first:
         await first.text()
     asked = len(model.requests)
     async with asking.stream(
-        "Second.", assistant="summarizing", thread_id=first.thread_id, modes=["messages", "events"]
+        "Second.",
+        assistant_id="summarizing",
+        thread_id=first.thread_id,
+        modes=["messages", "events"],
     ) as run:
         events = [event async for event in run]
         assert await run.text() == "You said: Second."

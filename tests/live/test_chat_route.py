@@ -94,7 +94,7 @@ async def test_bad_input_is_refused_before_the_stream(server: LocalServer, case:
     async with httpx.AsyncClient(base_url=server.url) as http:
         answer = await http.post(CHAT, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status
-    assert answer.json()["code"] == "rejected_input"
+    assert answer.json()["code"] == "invalid_request"
     assert told in answer.json()["error"]
 
 

@@ -11,9 +11,9 @@ from client import (
     AgentClient,
     CannotConnect,
     Done,
+    InvalidRequest,
     Limits,
     ModelFailed,
-    RejectedInput,
     Run,
     ServerError,
     SteadyError,
@@ -321,7 +321,7 @@ async def test_no_server_cannot_connect() -> None:
 @pytest.mark.parametrize("url", ["not a url", "ftp://127.0.0.1", "127.0.0.1:2024", "http://"])
 async def test_a_url_that_is_none_is_rejected(url: str) -> None:
     """What cannot be a server's URL is rejected in one line that shows a good one."""
-    with pytest.raises((RejectedInput, CannotConnect)) as caught:
+    with pytest.raises((InvalidRequest, CannotConnect)) as caught:
         async with AgentClient(url) as nobody:
             await nobody.info()
     assert "\n" not in caught.value.message
@@ -338,14 +338,14 @@ async def test_a_port_that_speaks_something_else_is_a_typed_error(model: ModelSe
 @pytest.mark.parametrize("message", ["", "   ", "\n\t"])
 async def test_an_empty_message_is_rejected(agent: AgentClient, message: str) -> None:
     """Saying nothing is rejected before the server is asked."""
-    with pytest.raises(RejectedInput, match="empty"):
+    with pytest.raises(InvalidRequest, match="empty"):
         agent.stream(message)
 
 
 @pytest.mark.parametrize("modes", [[], ["tokens"], ["messages", "debug"], "messages"])
 async def test_an_unknown_mode_is_rejected(agent: AgentClient, modes: Any) -> None:
     """A mode that is none, or none at all, is rejected with the four that there are."""
-    with pytest.raises(RejectedInput, match="values, updates, messages, events"):
+    with pytest.raises(InvalidRequest, match="values, updates, messages, events"):
         agent.stream("Hello?", modes=modes)
 
 

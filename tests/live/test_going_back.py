@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from client import AgentClient, NotFound, RejectedInput
+from client import AgentClient, InvalidRequest, NotFound
 from client.cli.local_server import LocalServer
 from tests.live.test_cli import steady
 from tests.live.test_websocket import say, talking, turn
@@ -105,7 +105,7 @@ async def test_what_is_not_there_cannot_be_gone_back_to(agent: AgentClient) -> N
     with pytest.raises(NotFound, match="no message with the id"):
         await agent.stream("Other.", thread_id=thread_id, replaces="nothing").text()
     assert len(await agent.threads.messages(thread_id)) == 2
-    with pytest.raises(RejectedInput, match="no answer"):
+    with pytest.raises(InvalidRequest, match="no answer"):
         await agent.regenerate(await agent.threads.create()).text()
     with pytest.raises(NotFound):
         await agent.regenerate(str(uuid.uuid4())).text()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from client import AgentClient, Done, Mode, NotFound, RejectedInput, Run, Token, ToolResult
+from client import AgentClient, Done, InvalidRequest, Mode, NotFound, Run, Token, ToolResult
 from client.events import AgentEvent
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
@@ -123,9 +123,9 @@ async def test_runs_are_listed_asked_for_and_cancelled(agent: AgentClient) -> No
 
 
 async def test_a_reader_who_asked_for_it_ends_the_run_by_leaving(agent: AgentClient) -> None:
-    """With `cancel_on_leave` the run ends when its reader leaves in the middle."""
+    """With `on_disconnect="cancel"` the run ends when its reader leaves in the middle."""
     question = "stream 5000 tokens at 50 per second"
-    async with agent.stream(question, cancel_on_leave=True) as run:
+    async with agent.stream(question, on_disconnect="cancel") as run:
         async for event in run:
             if isinstance(event, Token):
                 break
@@ -139,5 +139,5 @@ async def test_unknown_runs_are_not_found(agent: AgentClient) -> None:
     for place in (thread_id, UNKNOWN):
         with pytest.raises(NotFound):
             await read(agent.runs.join(place, UNKNOWN))
-    with pytest.raises(RejectedInput, match="not a run's id"):
+    with pytest.raises(InvalidRequest, match="not a run's id"):
         agent.runs.join(thread_id, "../x")

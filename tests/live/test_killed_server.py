@@ -17,8 +17,8 @@ from client import (
     AgentClient,
     Done,
     Interrupt,
+    InvalidRequest,
     NotFound,
-    RejectedInput,
     Retry,
     Run,
     RunLost,
@@ -185,10 +185,10 @@ async def test_a_lost_run_is_told_and_can_go_on(
     assert WORDS.startswith(lost.value.text)
     assert "".join(e.content for e in read if isinstance(e, Token)) in lost.value.text
     thread_id = str(run.thread_id)
-    assert await agent.resume(thread_id).text() == WORDS
+    assert await agent.continue_run(thread_id).text() == WORDS
     assert await said(agent, thread_id) == ["Tell me.", WORDS]
-    with pytest.raises(RejectedInput, match="nothing to go on with"):
-        await agent.resume(thread_id).text()
+    with pytest.raises(InvalidRequest, match="nothing to go on with"):
+        await agent.continue_run(thread_id).text()
 
 
 async def test_a_run_goes_on_by_itself_where_it_is_asked_to(
@@ -196,7 +196,7 @@ async def test_a_run_goes_on_by_itself_where_it_is_asked_to(
 ) -> None:
     """One stream over the server's death: a `retry` for what was begun, then the whole answer."""
     model.on("Tell me all.", SLOW, SLOW)
-    run, events = await half_an_answer(agent, "Tell me all.", 3, resume_lost=True)
+    run, events = await half_an_answer(agent, "Tell me all.", 3, restart_lost_run=True)
     await kill_and_start(mortal)
     events += [event async for event in run]
     assert kept(events) == WORDS
@@ -228,7 +228,7 @@ async def test_the_routes_tell_of_a_lost_run(
                 heard.append(json.loads(await socket.recv()))
         assert "".join(e["content"] for e in heard if e["type"] == "token") == WORDS
         again = await http.post("/agent/resume", json=body)
-        assert (again.status_code, again.json()["code"]) == (422, "rejected_input")
+        assert (again.status_code, again.json()["code"]) == (422, "invalid_request")
 
 
 async def test_an_effect_is_not_repeated_in_silence(
@@ -249,7 +249,7 @@ async def test_an_effect_is_not_repeated_in_silence(
     await asyncio.to_thread(mortal.start)
     with pytest.raises(RunLost):
         await reading
-    await read_into(events, agent.resume(thread_id))
+    await read_into(events, agent.continue_run(thread_id))
     results = [event for event in events if isinstance(event, ToolResult)]
     assert len(saved(notes)) == 1
     assert len(results) <= 1

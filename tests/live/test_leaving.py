@@ -79,11 +79,11 @@ async def ended(agent: AgentClient, thread_id: str) -> list[str]:
 async def test_a_run_that_is_left_before_its_answer_is_cancelled(
     server: LocalServer, agent: AgentClient
 ) -> None:
-    """With `cancel_on_leave`, also where the server's answer to the request never arrived."""
+    """With `on_disconnect="cancel"`, also where the answer to the request never arrived."""
     thread_id = await agent.threads.create()
     async with HeldHeads() as slow, AgentClient(server.url, transport=slow) as other:
         run = other.stream(
-            "stream 900 tokens at 30 per second", thread_id=thread_id, cancel_on_leave=True
+            "stream 900 tokens at 30 per second", thread_id=thread_id, on_disconnect="cancel"
         )
 
         async def read() -> None:
@@ -116,13 +116,13 @@ async def test_a_stop_reaches_a_run_whose_answer_is_on_its_way(
 
 
 async def test_a_request_is_known_however_many_came_after(agent: AgentClient) -> None:
-    """Asked again with its `request_id` after a dozen other turns, a run is not started twice."""
+    """Asked again with its key after a dozen other turns, a run is not started twice."""
     key = "7d6f5e4c-0000-4000-8000-00000000000a"
     thread_id = await agent.threads.create()
-    first = agent.stream("Once.", thread_id=thread_id, request_id=key)
+    first = agent.stream("Once.", thread_id=thread_id, idempotency_key=key)
     await first.text()
     for number in range(12):
         await agent.stream(f"Turn {number}.", thread_id=thread_id).text()
-    again = agent.stream("Once.", thread_id=thread_id, request_id=key)
+    again = agent.stream("Once.", thread_id=thread_id, idempotency_key=key)
     await again.text()
     assert again.run_id == first.run_id

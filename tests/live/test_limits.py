@@ -9,11 +9,11 @@ import pytest
 from client import (
     AgentClient,
     CannotConnect,
+    ConnectionLost,
     FirstEventTimedOut,
+    IdleTimedOut,
     Limits,
     RunTimedOut,
-    ServerGone,
-    SilenceTimedOut,
     SteadyError,
     Token,
 )
@@ -78,7 +78,7 @@ async def failure(url: str, limits: Limits) -> SteadyError:
 async def test_a_run_that_never_begins_times_out() -> None:
     """Heartbeats are life, not progress: without a first event the stream ends in its own error."""
     async with server_that_sends(b"", HEARTBEAT) as (url, _):
-        error = await failure(url, Limits(first_event_seconds=0.3, life_seconds=5))
+        error = await failure(url, Limits(first_event_seconds=0.3, heartbeat_timeout_seconds=5))
     assert type(error) is FirstEventTimedOut
     assert error.run_id == RUN.rpartition("/")[2]
     assert "0.3 s" in error.message
@@ -87,8 +87,8 @@ async def test_a_run_that_never_begins_times_out() -> None:
 async def test_a_silent_run_times_out() -> None:
     """A run that falls silent between two events ends in an error of its own, heartbeats or not."""
     async with server_that_sends(METADATA, HEARTBEAT) as (url, _):
-        error = await failure(url, Limits(silence_seconds=0.3, life_seconds=5))
-    assert type(error) is SilenceTimedOut
+        error = await failure(url, Limits(idle_timeout_seconds=0.3, heartbeat_timeout_seconds=5))
+    assert type(error) is IdleTimedOut
     assert error.last_event_id == "1-0/1/1"
 
 
@@ -96,7 +96,7 @@ async def test_a_silent_run_times_out() -> None:
     ("limits", "kind"),
     [
         (Limits(run_seconds=0.3), RunTimedOut),
-        (Limits(silence_seconds=0.3), SilenceTimedOut),
+        (Limits(idle_timeout_seconds=0.3), IdleTimedOut),
     ],
 )
 async def test_a_server_that_no_longer_answers_times_out(
@@ -127,8 +127,8 @@ async def test_what_is_done_before_a_run_has_the_limits_too() -> None:
 async def test_a_dead_connection_is_made_anew() -> None:
     """A connection without even a heartbeat is replaced, until the reconnect limit passes."""
     async with server_that_sends(METADATA, b"") as (url, asked):
-        error = await failure(url, Limits(life_seconds=0.2, reconnect_seconds=1.0))
-    assert type(error) is ServerGone
+        error = await failure(url, Limits(heartbeat_timeout_seconds=0.2, reconnect_seconds=1.0))
+    assert type(error) is ConnectionLost
     assert len(asked) > 2
     assert all(b"last-event-id: -1" in request.lower() for request in asked[1:])
 
@@ -164,7 +164,7 @@ async def test_a_whole_run_has_a_limit_and_goes_on_at_the_server(server: LocalSe
 
 async def test_a_slow_readers_own_time_is_no_silence(server: LocalServer) -> None:
     """A reader that is busy for longer than the silence limit is not cut off for it."""
-    limits = Limits(silence_seconds=0.4, life_seconds=0.4)
+    limits = Limits(idle_timeout_seconds=0.4, heartbeat_timeout_seconds=0.4)
     async with (
         AgentClient(server.url, limits=limits) as agent,
         agent.stream("stream 100 tokens at 100 per second") as run,

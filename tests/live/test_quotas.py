@@ -13,7 +13,7 @@ from langgraph_sdk.errors import RateLimitError, UnprocessableEntityError
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from client import AgentClient, Limits, RejectedInput, Token, TooMany
+from client import AgentClient, InvalidRequest, Limits, RateLimited, Token
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
@@ -62,7 +62,7 @@ async def test_messages_a_minute(user: AgentClient, request: pytest.FixtureReque
     for _ in range(6):
         async with user.stream("Hello.") as run:
             await run.text()
-    with pytest.raises(TooMany) as refused:
+    with pytest.raises(RateLimited) as refused:
         async with user.stream("Hello.") as run:
             await run.text()
     assert 0 < refused.value.retry_after_seconds <= 60
@@ -77,7 +77,7 @@ async def test_messages_a_minute(user: AgentClient, request: pytest.FixtureReque
             assert answer.status_code == 429
             assert 0 < int(answer.headers["retry-after"]) <= 60
             if path != "/runs/wait":
-                assert answer.json()["code"] == "too_many"
+                assert answer.json()["code"] == "rate_limited"
                 assert "Try again in" in answer.json()["error"]
     somebody_else = AgentClient(user.url, token=token_of("somebody else"))
     async with somebody_else as other, other.stream("Hello.") as run:
@@ -98,7 +98,7 @@ async def test_messages_a_minute_on_a_socket(
                 ends.append(event.get("code"))
         await socket.send(json.dumps({"type": "ping"}))
         assert json.loads(await socket.recv()) == {"type": "pong"}
-    assert [code for code in ends if code] == ["too_many"]
+    assert [code for code in ends if code] == ["rate_limited"]
 
 
 async def test_runs_at_a_time(user: AgentClient, model: ModelServer) -> None:
@@ -109,7 +109,7 @@ async def test_runs_at_a_time(user: AgentClient, model: ModelServer) -> None:
             async for event in run:
                 if isinstance(event, Token):
                     break
-        with pytest.raises(TooMany, match="2 runs"):
+        with pytest.raises(RateLimited, match="2 runs"):
             async with user.stream("Hello.") as third:
                 await third.text()
         for run in (one, two):
@@ -170,14 +170,14 @@ async def test_streams_at_a_time(limited: LocalServer, request: pytest.FixtureRe
         with pytest.raises(InvalidStatus) as refused:
             await stack.enter_async_context(opened("ada"))
         assert refused.value.response.status_code == 429
-        assert json.loads(refused.value.response.body or b"")["code"] == "too_many"
+        assert json.loads(refused.value.response.body or b"")["code"] == "rate_limited"
         assert int(refused.value.response.headers["retry-after"]) > 0
         for _ in range(2):
             await stack.enter_async_context(opened("eve"))
         with pytest.raises(InvalidStatus) as full:
             await stack.enter_async_context(opened("eve"))
         assert full.value.response.status_code == 503
-        assert json.loads(full.value.response.body or b"")["code"] == "refused"
+        assert json.loads(full.value.response.body or b"")["code"] == "unavailable"
         await last.close()
         async with asyncio.timeout(5):
             while True:
@@ -283,9 +283,9 @@ async def test_large_things(user: AgentClient, request: pytest.FixtureRequest) -
                 ):
                     assert answer.status_code == status
                     if path != "/runs/wait":
-                        assert answer.json()["code"] == "rejected_input"
+                        assert answer.json()["code"] == "invalid_request"
                         assert answer.json()["error"]
-    with pytest.raises(RejectedInput):
+    with pytest.raises(InvalidRequest):
         async with user.stream("x" * 2_000) as run:
             await run.text()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client import AgentClient, Conflict, NotFound, RejectedInput, RunStarted
+from client import AgentClient, Conflict, InvalidRequest, NotFound, RunStarted
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
@@ -141,15 +141,15 @@ async def test_a_malformed_thread_id_is_rejected(
     agent: AgentClient, action: str, wrong: str
 ) -> None:
     """What is no thread id never becomes part of a URL: one line says what an id looks like."""
-    with pytest.raises(RejectedInput, match="must be a UUID") as caught:
+    with pytest.raises(InvalidRequest, match="must be a UUID") as caught:
         await on_thread(agent, action, wrong)
     assert "\n" not in caught.value.message
 
 
 async def test_an_unknown_assistant_is_not_found(agent: AgentClient) -> None:
     """A run of an assistant that the server does not have is refused, by name."""
-    with pytest.raises((NotFound, RejectedInput), match="nobody"):
-        async with agent.stream("Hello?", assistant="nobody") as run:
+    with pytest.raises((NotFound, InvalidRequest), match="nobody"):
+        async with agent.stream("Hello?", assistant_id="nobody") as run:
             await run.text()
 
 

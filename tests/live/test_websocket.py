@@ -262,7 +262,7 @@ async def test_a_bad_frame_is_refused(server: LocalServer, case: str) -> None:
     async with talking(server) as socket:
         await socket.send(REFUSED[case])
         refused = await heard(socket)
-        assert (refused["type"], refused["code"]) == ("refused", "rejected_input")
+        assert (refused["type"], refused["code"]) == ("refused", "invalid_request")
         assert refused["message"]
         await say(socket, type="message", content="Hello?")
         assert text_of(await turn(socket)) == "You said: Hello?"
@@ -275,7 +275,7 @@ async def test_too_many_messages_are_refused(server: LocalServer) -> None:
         await until(socket, "token")
         for number in range(17):
             await say(socket, type="message", content=f"Message {number}.")
-        assert (await until(socket, "refused"))["code"] == "too_many"
+        assert (await until(socket, "refused"))["code"] == "rate_limited"
 
 
 async def test_a_decision_without_a_thread(server: LocalServer) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from client import AgentClient, CannotConnect, Done, Limits, Retry, Run, ServerGone, Token
+from client import AgentClient, CannotConnect, ConnectionLost, Done, Limits, Retry, Run, Token
 from client.events import AgentEvent
 from tests.conftest import server_env
 from tests.model_script import Reply, ToolCall
@@ -69,7 +69,7 @@ class Series:
     async def judge(self, seed: int) -> str:
         """`ok`, or what was found."""
         rng = random.Random(f"scale {seed}")
-        limits = Limits(life_seconds=8.0, reconnect_seconds=60.0, connect_seconds=60.0)
+        limits = Limits(heartbeat_timeout_seconds=8.0, reconnect_seconds=60.0, connect_seconds=60.0)
         async with AgentClient(self._cluster.url, limits=limits) as agent:
             at_work = {
                 "long": self._long(agent, seed),
@@ -171,7 +171,7 @@ async def _kept(agent: AgentClient, thread_id: str) -> list[Any]:
     while True:
         try:
             return await agent.threads.messages(thread_id)
-        except (CannotConnect, ServerGone):
+        except (CannotConnect, ConnectionLost):
             await asyncio.sleep(0.2)
 
 

@@ -14,9 +14,9 @@ from client import (
     AgentClient,
     Conflict,
     Interrupt,
+    InvalidRequest,
     Limits,
     ModelFailed,
-    RejectedInput,
     Token,
     ToolResult,
 )
@@ -161,7 +161,7 @@ async def test_nothing_is_undone(
             if isinstance(event, Token):
                 break
         thread_id = str(run.thread_id)
-        with pytest.raises(RejectedInput, match="cannot undo"):
+        with pytest.raises(InvalidRequest, match="cannot undo"):
             await second.stream(
                 "Instead.", thread_id=thread_id, multitask_strategy="rollback"
             ).text()

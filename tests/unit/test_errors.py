@@ -14,19 +14,19 @@ from client import (
     AgentClient,
     CannotConnect,
     Conflict,
+    ConnectionLost,
+    InvalidRequest,
     ModelFailed,
     NotFound,
-    Refused,
-    RejectedInput,
+    RateLimited,
     RunError,
     RunFailed,
     RunTimedOut,
     ServerError,
-    ServerGone,
     SteadyError,
     ToolFailed,
-    TooMany,
     Unauthorized,
+    Unavailable,
 )
 from client.errors import from_run, translated
 
@@ -60,19 +60,19 @@ def refusing() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, RejectedInput),
+        (400, InvalidRequest),
         (401, Unauthorized),
         (403, Unauthorized),
         (404, NotFound),
         (409, Conflict),
-        (413, RejectedInput),
+        (413, InvalidRequest),
         (418, ServerError),
-        (422, RejectedInput),
-        (429, TooMany),
-        (500, ServerGone),
-        (502, Refused),
-        (503, Refused),
-        (504, Refused),
+        (422, InvalidRequest),
+        (429, RateLimited),
+        (500, ConnectionLost),
+        (502, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
     ],
 )
 async def test_each_http_status_has_its_type(
@@ -136,12 +136,12 @@ REQUEST = httpx.Request("GET", "http://127.0.0.1:1")
     [
         (httpx.ConnectError("x", request=REQUEST), CannotConnect),
         (httpx.ConnectTimeout("x", request=REQUEST), CannotConnect),
-        (httpx.ReadTimeout("x", request=REQUEST), ServerGone),
-        (httpx.ReadError("x", request=REQUEST), ServerGone),
-        (httpx.RemoteProtocolError("x", request=REQUEST), ServerGone),
-        (httpx.PoolTimeout("x", request=REQUEST), ServerGone),
-        (httpx.UnsupportedProtocol("x", request=REQUEST), RejectedInput),
-        (httpx.InvalidURL("x"), RejectedInput),
+        (httpx.ReadTimeout("x", request=REQUEST), ConnectionLost),
+        (httpx.ReadError("x", request=REQUEST), ConnectionLost),
+        (httpx.RemoteProtocolError("x", request=REQUEST), ConnectionLost),
+        (httpx.PoolTimeout("x", request=REQUEST), ConnectionLost),
+        (httpx.UnsupportedProtocol("x", request=REQUEST), InvalidRequest),
+        (httpx.InvalidURL("x"), InvalidRequest),
     ],
 )
 def test_what_httpx_raises_is_translated(raised: Exception, kind: type[SteadyError]) -> None:
@@ -192,7 +192,7 @@ def test_an_unknown_failure_is_named() -> None:
 def test_a_context_that_does_not_fit_is_the_askers_doing() -> None:
     """A validation error of the run's context is rejected input, not a failed run."""
     told = "1 validation error for Context\ntemperature\n  Input should be less than 2"
-    assert isinstance(from_run("ValidationError", told), RejectedInput)
+    assert isinstance(from_run("ValidationError", told), InvalidRequest)
 
 
 def test_long_messages_are_cut() -> None:
@@ -201,12 +201,12 @@ def test_long_messages_are_cut() -> None:
 
 
 async def test_a_connection_that_closes_at_once_is_gone() -> None:
-    """A port that accepts and closes gives ServerGone, which may be tried again."""
+    """A port that accepts and closes gives ConnectionLost, which may be tried again."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closing = threading.Thread(target=lambda: listener.accept()[0].close())
         closing.start()
         async with AgentClient(f"http://127.0.0.1:{listener.getsockname()[1]}") as agent:
-            with pytest.raises(ServerGone) as caught:
+            with pytest.raises(ConnectionLost) as caught:
                 await agent.info()
         closing.join()
     assert caught.value.retryable

@@ -8,11 +8,11 @@ import client
 
 ROOT = Path(client.__file__).parents[1]
 NAMES = """
-    AgentClient AgentEvent CannotConnect Conflict Done Error Event FirstEventTimedOut Interrupt
-    Limits Memory Mode ModelFailed NotFound Progress Reasoning Reconnect Refused RejectedInput Retry
-    Run RunError RunFailed RunStarted RunTimedOut ServerError ServerGone SilenceTimedOut SteadyError
-    RunLost StreamLost Token ToolCall ToolCallDelta ToolFailed ToolResult TooMany Unauthorized
-    Update Usage Values to_json
+    AgentClient AgentEvent CannotConnect Conflict ConnectionLost Done Error Event
+    FirstEventTimedOut IdleTimedOut Interrupt InvalidRequest Limits Memory Mode ModelFailed
+    NotFound Progress RateLimited Reasoning Reconnect Retry Run RunError RunFailed RunLost
+    RunStarted RunTimedOut ServerError SteadyError StreamLost Token ToolCall ToolCallDelta
+    ToolFailed ToolResult Unauthorized Unavailable Update Usage Values to_json
 """
 
 

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from client.delivery.cursor import Cursor
 from client.delivery.place import Place
 from client.delivery.wire import Part
-from client.errors import CannotConnect, Conflict, NotFound, Refused, ServerGone, Unauthorized
+from client.errors import (
+    CannotConnect,
+    Conflict,
+    ConnectionLost,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
 from client.reconnect import delays, is_transient
 
 STORED = frozenset({"messages"})
@@ -119,7 +126,7 @@ def test_no_time_no_delay() -> None:
 
 def test_what_is_transient() -> None:
     """A server that is away or busy may come back; one that says no says so again."""
-    assert all(is_transient(kind("x")) for kind in (CannotConnect, ServerGone, Refused))
+    assert all(is_transient(kind("x")) for kind in (CannotConnect, ConnectionLost, Unavailable))
     assert not any(is_transient(kind("x")) for kind in (NotFound, Conflict, Unauthorized))
 
 

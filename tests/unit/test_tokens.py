@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from agent.access.tokens import Tokens, Unauthorized, hash_of
 from agent.settings import Settings
 from client.cli.dev_tokens import new_api_key, new_jwt
-from client.errors import RejectedInput
+from client.errors import InvalidRequest
 
 SECRET = "s" * 32
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -193,10 +193,10 @@ def test_a_development_token(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"STEADY_JWT_{name}", value)
     tokens = known(steady_jwt_secret=SECRET, steady_jwt_issuer="us", steady_jwt_audience="here")
     assert tokens.user_of(new_jwt("ada", 1)) == "ada"
-    with pytest.raises(RejectedInput):
+    with pytest.raises(InvalidRequest):
         new_jwt("two words", 1)
     monkeypatch.delenv("STEADY_JWT_SECRET")
-    with pytest.raises(RejectedInput, match="STEADY_JWT_SECRET"):
+    with pytest.raises(InvalidRequest, match="STEADY_JWT_SECRET"):
         new_jwt("ada", 1)
 
 

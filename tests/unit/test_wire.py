@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.delivery.wire import Part, read_parts
-from client.errors import ServerGone
+from client.errors import ConnectionLost
 
 WIRE = (
     b'event: metadata\r\ndata: {"run_id":"r"}\r\nid: 1-0\r\n\r\n'
@@ -51,7 +51,7 @@ async def test_what_is_cut_short_is_no_part() -> None:
         async for parts in read_parts(response([WIRE[:-10]])):
             found.extend(parts)
 
-    with pytest.raises(ServerGone, match="middle of an event"):
+    with pytest.raises(ConnectionLost, match="middle of an event"):
         await read()
     assert found == PARTS[: len(found)]
 
