@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     steady_responses_api: bool | None = Field(
         default=None, description="Use OpenAI's Responses API; unset: where the model needs it"
     )
-    steady_model_silence_seconds: float = Field(60.0, gt=0)
+    steady_model_idle_seconds: float = Field(60.0, gt=0)
     steady_model_retries: int = Field(2, ge=0, le=10)
     steady_fallback_model: str | None = None
     steady_context_tokens: int = Field(

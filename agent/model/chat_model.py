@@ -132,7 +132,7 @@ def make_chat_model(config: Settings) -> ChatModel:
         use_responses_api=config.steady_responses_api,
         streaming=True,
         stream_usage=True,
-        stream_chunk_timeout=config.steady_model_silence_seconds,
+        stream_chunk_timeout=config.steady_model_idle_seconds,
         max_retries=config.steady_model_retries,
     )
 

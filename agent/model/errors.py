@@ -49,7 +49,7 @@ def explain(error: BaseException, config: Settings, model: str) -> ModelError | 
             told = f"{where} cannot be reached: check OPENAI_BASE_URL."
             return ModelError(told, is_transient=True)
         case openai.APITimeoutError() | httpx.TimeoutException() | TimeoutError():
-            told = f"{where} went silent: try again, or raise STEADY_MODEL_SILENCE_SECONDS."
+            told = f"{where} went silent: try again, or raise STEADY_MODEL_IDLE_SECONDS."
             return ModelError(told, is_broken_off=True)
         case openai.APIConnectionError() | httpx.TransportError():
             told = f"{where} broke off in the middle of its answer: try again."

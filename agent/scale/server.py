@@ -49,13 +49,13 @@ from fastapi.exception_handlers import request_validation_exception_handler  # n
 from fastapi.exceptions import RequestValidationError  # noqa: E402
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 
-from agent.middleware import stopping  # noqa: E402
+from agent.middleware import stoppable_graph  # noqa: E402
 from agent.scale import guard, lease, limits  # noqa: E402
 from agent.storage import namespaces  # noqa: E402
 
 lease.apply()
 limits.apply()
-stopping.goes_on_elsewhere = lease.is_given_up
+stoppable_graph.was_taken_over = lease.is_given_up
 namespaces.ROOT = ("users",)  # where Aegra keeps a user's part of the store
 app.add_exception_handler(DBAPIError, guard.refused)
 _unfit = app.exception_handlers.get(RequestValidationError, request_validation_exception_handler)

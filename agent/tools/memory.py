@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from langchain.tools import ToolRuntime
-from langchain_core.tools import BaseTool, ToolException, tool
+from langchain_core.tools import ToolException, tool
 from langgraph.store.base import BaseStore, SearchItem
 
 from agent.storage.namespaces import memories_namespace
@@ -28,29 +28,26 @@ async def remember(fact: str, runtime: ToolRuntime[Any, Any]) -> str:
     fact = " ".join(fact.split())
     if not 0 < len(fact) <= LONGEST_CHARACTERS:
         raise ToolException(f"A memory is one sentence of at most {LONGEST_CHARACTERS} characters.")
-    store, place = _place(runtime)
+    store, namespace = _memories(runtime)
     key = str(uuid.uuid5(uuid.NAMESPACE_OID, fact.casefold()))  # the same fact once
-    known = await store.asearch(place, limit=MOST_MEMORIES)
-    if len(known) >= MOST_MEMORIES and key not in {item.key for item in known}:
+    stored = await store.asearch(namespace, limit=MOST_MEMORIES)
+    if len(stored) >= MOST_MEMORIES and key not in {item.key for item in stored}:
         raise ToolException("The memory is full: the person can delete what is no longer needed.")
-    await store.aput(place, key, {"text": fact, "at": datetime.now(UTC).isoformat()})
+    await store.aput(namespace, key, {"text": fact, "at": datetime.now(UTC).isoformat()})
     return "Remembered."
 
 
 @tool
 async def recall(about: str, runtime: ToolRuntime[Any, Any]) -> str:
     """What is remembered about the person from earlier conversations that fits some words."""
-    store, place = _place(runtime)
-    found = await store.asearch(place, query=about, limit=MOST_MEMORIES)
-    if not found:
+    store, namespace = _memories(runtime)
+    items = await store.asearch(namespace, query=about, limit=MOST_MEMORIES)
+    if not items:
         return "Nothing is remembered yet."
-    return "\n".join(f"- {item.value['text']}" for item in _ranked(found, about)[:_RECALLED])
+    return "\n".join(f"- {item.value['text']}" for item in _ranked(items, about)[:_RECALLED])
 
 
-MEMORY_TOOLS: list[BaseTool] = [remember, recall]
-
-
-def _place(runtime: ToolRuntime[Any, Any]) -> tuple[BaseStore, tuple[str, ...]]:
+def _memories(runtime: ToolRuntime[Any, Any]) -> tuple[BaseStore, tuple[str, ...]]:
     if runtime.store is None:
         raise ToolException("This server has no store to remember in.")
     user = runtime.config.get("configurable", {}).get("langgraph_auth_user")
@@ -59,13 +56,13 @@ def _place(runtime: ToolRuntime[Any, Any]) -> tuple[BaseStore, tuple[str, ...]]:
     return runtime.store, memories_namespace(user.identity if user else None)
 
 
-def _ranked(found: list[SearchItem], about: str) -> list[SearchItem]:
+def _ranked(items: list[SearchItem], about: str) -> list[SearchItem]:
     """By the store's own ranking where it has one, else by words in common; the newest first."""
-    if any(item.score is not None for item in found):
-        return found
-    asked = _words(about)
-    newest = sorted(found, key=lambda item: item.updated_at, reverse=True)
-    return sorted(newest, key=lambda item: -len(asked & _words(item.value["text"])))
+    if any(item.score is not None for item in items):
+        return items
+    query = _words(about)
+    newest = sorted(items, key=lambda item: item.updated_at, reverse=True)
+    return sorted(newest, key=lambda item: -len(query & _words(item.value["text"])))
 
 
 def _words(text: str) -> set[str]:

@@ -8,7 +8,7 @@ With `--url` any LangGraph-compatible server of this machine is tested whose ass
 this project's tools (or `calculate` at least). Its model must be the scripted one that runs here:
 start the suite with `--model-port P`, and the server with
 
-    OPENAI_BASE_URL=http://127.0.0.1:P/v1 OPENAI_API_KEY=any STEADY_MODEL_SILENCE_SECONDS=2 \\
+    OPENAI_BASE_URL=http://127.0.0.1:P/v1 OPENAI_API_KEY=any STEADY_MODEL_IDLE_SECONDS=2 \\
     STEADY_MODEL_RETRIES=1
 
 Servers are not killed then: that is done only to those that are started here.

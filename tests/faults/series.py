@@ -26,7 +26,7 @@ def server_for(wire: ModelWire, *, frames: bool = True) -> Iterator[LocalServer]
         "OPENAI_API_KEY": "test-key",
         "STEADY_ENV_FILE": "",
         "STEADY_MODEL_RETRIES": str(MODEL_RETRIES),
-        "STEADY_MODEL_SILENCE_SECONDS": str(MODEL_SILENCE_SECONDS),
+        "STEADY_MODEL_IDLE_SECONDS": str(MODEL_SILENCE_SECONDS),
         **({} if frames else {"STEADY_FRAME_SECONDS": "0"}),
     }
     config = find_config(Path(__file__).parent)

@@ -77,7 +77,7 @@ async def test_a_model_that_stalls_raises(model: ModelServer) -> None:
         _env_file=None,
         openai_base_url=model.url,
         openai_api_key="test-key",
-        steady_model_silence_seconds=0.5,
+        steady_model_idle_seconds=0.5,
         steady_model_retries=0,
     )
     chain = PROMPT | make_chat_model(config)
@@ -86,7 +86,7 @@ async def test_a_model_that_stalls_raises(model: ModelServer) -> None:
     for question in ("Stall.", "Say nothing."):
         with pytest.raises(ModelError, match="went silent") as told:
             list(chain.stream({"question": question}))
-        assert "STEADY_MODEL_SILENCE_SECONDS" in str(told.value)
+        assert "STEADY_MODEL_IDLE_SECONDS" in str(told.value)
         with pytest.raises(ModelError, match="went silent"):
             [piece async for piece in chain.astream({"question": question})]
 

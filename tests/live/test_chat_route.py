@@ -26,7 +26,7 @@ def strict(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         STEADY_CHAIN_SECONDS="4",
         STEADY_HEARTBEAT_SECONDS="0.2",
         STEADY_LARGEST_BODY_BYTES="20000",
-        STEADY_MODEL_SILENCE_SECONDS="3",
+        STEADY_MODEL_IDLE_SECONDS="3",
     )
     config = find_config(Path(__file__).parent)
     with LocalServer(config, env=env, folder=tmp_path_factory.mktemp("strict")) as running:
@@ -136,7 +136,7 @@ async def test_a_model_that_stalls_is_told_in_band(strict: LocalServer) -> None:
     question = "stream 9 tokens then stall after 2"
     events = await ask(strict.url, CHAT, {"question": question})
     assert events[-1]["code"] == "model_failed"
-    assert "STEADY_MODEL_SILENCE_SECONDS" in events[-1]["error"]
+    assert "STEADY_MODEL_IDLE_SECONDS" in events[-1]["error"]
 
 
 @pytest.mark.usefixtures("quiet_model")

@@ -37,7 +37,7 @@ def frail(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
     env = server_env(
         model.url,
         STEADY_MODEL="no-such-model",
-        STEADY_MODEL_SILENCE_SECONDS="0.5",
+        STEADY_MODEL_IDLE_SECONDS="0.5",
         STEADY_GEOCODING_URL=closed,
         STEADY_WEATHER_URL=closed,
     )
@@ -162,7 +162,7 @@ async def test_a_silent_model_names_its_setting(frail_agent: AgentClient) -> Non
     """A model that falls silent ends the run within the time that the named setting gives it."""
     error = await failure(frail_agent, "stream 50 tokens then stall after 6")
     assert error.text == SIX_WORDS
-    assert "STEADY_MODEL_SILENCE_SECONDS" in error.message
+    assert "STEADY_MODEL_IDLE_SECONDS" in error.message
 
 
 async def test_a_failed_run_leaves_its_thread_usable(agent: AgentClient) -> None:

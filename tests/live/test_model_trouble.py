@@ -31,7 +31,7 @@ def patient(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         model.url,
         STEADY_MODEL_RETRIES="2",
         STEADY_FALLBACK_MODEL="the-other",
-        STEADY_MODEL_SILENCE_SECONDS="1",
+        STEADY_MODEL_IDLE_SECONDS="1",
         STEADY_TOOL_SECONDS="1",
         STEADY_MAX_STEPS="12",
     )

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent.middleware.stopping import OPEN_CALL, STOPPED_CALL
+from agent.middleware.open_calls import OPEN_CALL, STOPPED_CALL
 from client import (
     AgentClient,
     Conflict,

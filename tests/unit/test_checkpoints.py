@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import START, StateGraph
 
-from agent.middleware.history import ThreadState
+from agent.middleware.thread_state import ThreadState
 from agent.settings import settings
 from agent.storage.checkpointer import ThreadFile, checkpointer
 from agent.storage.postgres import ThreadDatabase

@@ -22,7 +22,8 @@ from langgraph.graph.message import (
     add_messages,
 )
 
-from agent.middleware.history import MessagesChannel, ThreadState, latest_turns
+from agent.middleware.thread_state import MessagesChannel, ThreadState
+from agent.middleware.trim_history import latest_turns
 
 
 def size(messages: list[AnyMessage]) -> int:

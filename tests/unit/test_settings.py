@@ -45,7 +45,7 @@ def test_a_key_or_an_endpoint_turns_the_embedded_model_off(
         ("STEADY_FRAME_SECONDS", "-1"),
         ("STEADY_FRAME_SECONDS", "1"),
         ("STEADY_FRAME_SECONDS", "fast"),
-        ("STEADY_MODEL_SILENCE_SECONDS", "0"),
+        ("STEADY_MODEL_IDLE_SECONDS", "0"),
         ("STEADY_WEATHER_SECONDS", "0"),
         ("STEADY_MAX_STEPS", "0"),
         ("STEADY_RESPONSES_API", "perhaps"),

@@ -1,8 +1,9 @@
-"""A model that breaks off is tried again, then another one; the reader is told what to discard.
+"""A model call that breaks off is retried, then sent to another model; a `retry` event is sent.
 
 The OpenAI SDK tries again what fails before an answer begins: no connection, 429 (it minds
-`Retry-After`), 5xx. What it cannot mend is an answer that breaks off, falls silent or cannot be
-read: that is done here. Before each new try a `retry` event goes out, in the stream's custom data.
+`Retry-After`), 5xx. What it cannot retry is an answer that breaks off, goes idle or cannot be
+read: that is done here. Before each new try a `retry` event goes out, in the stream's custom data;
+it names the message whose partial text is to be discarded.
 """
 
 import asyncio
@@ -24,8 +25,8 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 8.0
 
 
-class TryAgain(AgentMiddleware[AgentState[Any], Any]):
-    """Tries a model call up to `retries` times more, then once with the model named `fallback`."""
+class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
+    """Retries a model call up to `retries` times, then once with the model named `fallback`."""
 
     def __init__(self, retries: int, fallback: str | None = None) -> None:
         super().__init__()
@@ -37,22 +38,23 @@ class TryAgain(AgentMiddleware[AgentState[Any], Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
-        with partial_answer() as said:
-            for number, (delay_seconds, asked) in enumerate(self._tries(request), 2):
+        with partial_answer() as calls:
+            for attempt, (delay_seconds, attempt_request) in enumerate(self._tries(request), 2):
                 try:
-                    return await handler(asked)
+                    return await handler(attempt_request)
                 except ModelError as error:
                     if not (error.is_broken_off or (error.is_transient and self._fallback)):
                         raise
-                    await self._announce(number, said[-1].partial.id if said else None, error)
-                    said.clear()  # a stop from here on must not keep it
+                    message_id = calls[-1].partial.id if calls else None
+                    await self._announce(attempt, message_id, error)
+                    calls.clear()  # a stop from here on must not keep it
                     if not error.is_broken_off:
-                        break  # the SDK has asked this model as often as it may
+                        break  # the SDK has retried this model as often as it may
                     await asyncio.sleep(delay_seconds)
             return await handler(self._last(request))
 
     def _tries(self, request: ModelRequest[Any]) -> Iterator[tuple[float, ModelRequest[Any]]]:
-        """All but the last: how long to wait after each, and what to ask."""
+        """All attempts but the last: the delay after each in seconds, and the request."""
         delay = FIRST_DELAY_SECONDS
         for _ in range(self._retries):
             yield delay * random.uniform(0.5, 1.0), request  # noqa: S311 - spreads load, no secret
@@ -68,5 +70,5 @@ class TryAgain(AgentMiddleware[AgentState[Any], Any]):
 
     async def _announce(self, attempt: int, message_id: str | None, error: ModelError) -> None:
         await log.awarning(f"The model is tried again ({attempt}): {error}")
-        told = {"type": "retry", "attempt": attempt, "message_id": message_id, "reason": str(error)}
-        get_stream_writer()(told)
+        event = {"type": "retry", "attempt": attempt, "message_id": message_id}
+        get_stream_writer()({**event, "reason": str(error)})

@@ -1,0 +1,82 @@
+"""A run that is stopped keeps the text that the person has read.
+
+However a run is stopped (the client, a chat route, Studio, another run that interrupts it), the
+server cancels its tasks and throws the partial answer away. Here it is recorded as it arrives, and
+the graph (`stoppable_graph`) saves it in the thread before the run ends: the text as a message of
+the model, marked stopped; tool calls that were half written are left out.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    ExtendedModelResponse,
+    ModelRequest,
+    ModelResponse,
+)
+from langchain.agents.middleware.types import AgentState
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Command
+
+from agent.middleware.open_calls import with_open_calls_closed
+from agent.model.partial import partial_answer
+
+MARK = {"finish_reason": "stopped"}
+
+# By thread: the messages of the present step that the thread does not hold yet, as they are at the
+# moment of asking. A stop can happen at any moment, and a task that it cancels may be told later
+# than the graph saves them.
+_unsaved: dict[str, Callable[[], list[BaseMessage]]] = {}
+
+
+def unsaved_messages(config: RunnableConfig) -> list[BaseMessage]:
+    """What the thread's run has produced and the thread does not hold yet."""
+    return _unsaved.get(_thread_id(config), list)()
+
+
+def forget_unsaved_messages(config: RunnableConfig) -> None:
+    """To be called at the end of each run."""
+    _unsaved.pop(_thread_id(config), None)
+
+
+class KeepPartialAnswer(AgentMiddleware[AgentState[Any], Any]):
+    """Records a model call's text as it arrives, and closes calls that the last turn left open."""
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """Calls are left open by a crash, or by a person who goes on without deciding."""
+        repaired = list(with_open_calls_closed(request.messages))
+        if len(repaired) == len(request.messages):
+            return await _recorded(request, handler, [])
+        rewrite: list[BaseMessage] = [RemoveMessage(REMOVE_ALL_MESSAGES), *repaired]
+        response = await _recorded(request.override(messages=repaired), handler, rewrite)
+        update = {"messages": [*rewrite, *response.result]}
+        return ExtendedModelResponse(response, Command(update=update))
+
+
+async def _recorded(
+    request: ModelRequest[Any],
+    handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    rewrite: Sequence[BaseMessage],
+) -> ModelResponse[Any]:
+    thread_id = _thread_id(get_config())
+    with partial_answer() as calls:
+        _unsaved[thread_id] = lambda: [*rewrite, *_stopped(call.partial for call in calls[-1:])]
+        response = await handler(request)
+    _unsaved[thread_id] = lambda: [*rewrite, *response.result]
+    return response
+
+
+def _stopped(partials: Iterable[AIMessage]) -> Iterator[AIMessage]:
+    return (AIMessage(m.text, id=m.id, response_metadata=MARK) for m in partials if m.text)
+
+
+def _thread_id(config: RunnableConfig) -> str:
+    return str(config.get("configurable", {}).get("thread_id"))

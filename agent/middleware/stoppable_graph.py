@@ -1,0 +1,131 @@
+"""A graph whose runs, however they end, leave a thread that the next run can continue.
+
+A run that is stopped saves what the person has read. A run whose server died is continued from its
+last checkpoint, or, when the next run is another one, closed as a stopped run is.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, Self, cast
+
+import structlog
+from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.constants import CONFIG_KEY_CHECKPOINTER
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from agent.middleware.approval import check_answer
+from agent.middleware.keep_partial_answer import forget_unsaved_messages, unsaved_messages
+from agent.middleware.open_calls import results_for_last_calls
+from agent.middleware.unfinished_run import (
+    as_run_of,
+    from_latest,
+    is_of_this_run,
+    latest_checkpoint,
+    may_be_unfinished,
+)
+
+log = structlog.stdlib.get_logger(__name__)
+
+SAVE_SECONDS = 10.0
+
+
+def was_taken_over(run_id: str) -> bool:
+    """Whether a run's task is cancelled because another process continues the run.
+
+    `agent.scale` replaces it; with one process there is no other.
+    """
+    return False
+
+
+class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A compiled graph that saves the partial answer and closes open calls when it is stopped."""
+
+    @classmethod
+    def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
+        """The same graph, copied as LangGraph copies its own."""
+        return cls(**vars(compiled))
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **options: Any
+    ) -> AsyncIterator[Any]:
+        if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
+            input, config = await self._continue_or_close_unfinished(
+                self.checkpointer, input, config
+            )
+            if isinstance(input, Command) and input.resume is not None:
+                check_answer(input.resume, (await self.aget_state(config)).interrupts)
+        stream = cast(AsyncGenerator[Any], super().astream(input, config, **options))
+        try:
+            async with aclosing(stream) as parts:
+                async for part in parts:
+                    yield part
+        except (asyncio.CancelledError, GeneratorExit):
+            run_id = str((config or {}).get("configurable", {}).get("run_id"))
+            if config and self.checkpointer is not None and not was_taken_over(run_id):
+                await _uncancelled(self._save_partial_and_close_calls(config))
+            raise
+        finally:
+            forget_unsaved_messages(config or {})
+
+    async def _continue_or_close_unfinished(
+        self, saver: BaseCheckpointSaver[Any], input: Any, config: RunnableConfig
+    ) -> tuple[Any, RunnableConfig]:
+        """The input and config to run with, on a thread whose last run may not have ended."""
+        latest = await latest_checkpoint(saver, config)
+        if latest is None:
+            return input, config
+        if is_of_this_run(latest, config):
+            return None, from_latest(config)
+        is_new_turn = isinstance(input, dict) and "checkpoint_id" not in config["configurable"]
+        if is_new_turn and may_be_unfinished(latest):
+            await self._save_partial_and_close_calls(as_run_of(latest, config))
+        return input, config
+
+    async def _save_partial_and_close_calls(self, config: RunnableConfig) -> None:
+        """To be called after the run's tasks have ended and its last checkpoint is written."""
+        thread, unsaved = _thread_config(config), unsaved_messages(config)
+        state = await self.aget_state(thread)
+        if state.interrupts or not state.tasks:
+            return
+        await self.aupdate_state(thread, None, as_node="__end__")
+        saved_ids = {message.id for message in await self._messages(thread)}
+        if unsaved and unsaved[-1].id not in saved_ids:
+            await self.aupdate_state(thread, {"messages": unsaved}, as_node="model")
+        if results := results_for_last_calls(await self._messages(thread)):
+            await self.aupdate_state(thread, {"messages": results}, as_node="tools")
+        await self.aupdate_state(thread, None, as_node="__end__")
+
+    async def _messages(self, thread: RunnableConfig) -> Sequence[AnyMessage]:
+        values: dict[str, Sequence[AnyMessage]] = (await self.aget_state(thread)).values
+        return values.get("messages", ())
+
+
+def _thread_config(config: RunnableConfig) -> RunnableConfig:
+    """The thread of a run; what is written under it is the run's, and is rolled back with it."""
+    configurable = config["configurable"]
+    thread = {
+        key: configurable[key]
+        for key in ("thread_id", CONFIG_KEY_CHECKPOINTER)
+        if key in configurable
+    }
+    run = {"run_id": str(configurable["run_id"])} if "run_id" in configurable else {}
+    return {
+        "configurable": {**thread, "checkpoint_ns": ""},
+        "metadata": {**config.get("metadata", {}), **run},
+    }
+
+
+async def _uncancelled(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for `work`, through further cancellations: it is short, and must be done."""
+    task = asyncio.create_task(asyncio.wait_for(work, SAVE_SECONDS))
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            continue
+        except Exception as error:
+            await log.awarning(f"The partial answer of a stopped run could not be saved: {error}")
