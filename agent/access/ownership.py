@@ -13,6 +13,7 @@ from langgraph_sdk import Auth, get_client
 from starlette.datastructures import Headers
 
 from agent.access.quota import allow_one_more, allow_run
+from agent.access.run_context import check_run_context
 from agent.access.tokens import Unauthorized, tokens
 from agent.storage.namespaces import store_name
 
@@ -86,6 +87,7 @@ async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
 @auth.on.threads.create_run
 async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """A run is made for its user, within what a user may have."""
+    await check_run_context(value["assistant_id"], value.get("kwargs") or {})
     own_steps = await _steps_of(value["assistant_id"])
     await allow_run(_user(ctx), value.setdefault("kwargs", {}), own_steps)
     if tokens().are_configured:

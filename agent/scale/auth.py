@@ -7,7 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from aegra_api.core.orm import Assistant
+from aegra_api.services.langgraph_service import get_langgraph_service
 from aegra_api.settings import settings
+from aegra_api.utils.assistants import resolve_assistant_id
 from langgraph_sdk import Auth
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -15,6 +17,7 @@ from starlette.datastructures import Headers
 
 from agent.access.ownership import user_by
 from agent.access.quota import allow_run
+from agent.access.run_context import refuse_unknown_fields
 from agent.access.tokens import Unauthorized
 from agent.storage.namespaces import store_name
 
@@ -34,14 +37,27 @@ async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
 async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
     """A run is made within what a user may have; a command's, when it is known (`limits`)."""
     if "assistant_id" in value:
-        await allow_run(str(ctx.user.identity), value, await _steps_of(value["assistant_id"]))
+        graph_id, config = await _assistant(value["assistant_id"])
+        if value.get("context"):
+            refuse_unknown_fields(value["context"], await _context_schema(graph_id))
+        await allow_run(str(ctx.user.identity), value, config.get("recursion_limit"))
 
 
-async def _steps_of(assistant: Any) -> Any:
-    """The limit of steps that an assistant brings; None if it brings none."""
-    found = select(Assistant.config).where(Assistant.assistant_id == str(assistant))
+async def _assistant(assistant: Any) -> tuple[str, dict[str, Any]]:
+    """The graph and the config of an assistant, which may be named by its graph alone."""
+    assistant_id = resolve_assistant_id(str(assistant), get_langgraph_service().list_graphs())
+    row = select(Assistant.graph_id, Assistant.config).where(Assistant.assistant_id == assistant_id)
     async with _reading().connect() as connection:
-        return (await connection.scalar(found) or {}).get("recursion_limit")
+        graph_id, config = (await connection.execute(row)).one_or_none() or ("", None)
+    return graph_id, config or {}
+
+
+async def _context_schema(graph_id: str) -> Any:
+    """The JSON schema of a graph's context; None where it has none."""
+    service = get_langgraph_service()
+    if graph_id not in service.list_graphs():
+        return None
+    return (await service.get_graph_for_validation(graph_id)).get_context_jsonschema()
 
 
 @lru_cache(maxsize=1)
