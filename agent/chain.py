@@ -64,12 +64,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="steady chain")
     parser.add_argument("question")
     parser.add_argument("--how", choices=["stream", "astream", "events"], default="astream")
-    asked = parser.parse_args()
-    if not asked.question.strip():
+    arguments = parser.parse_args()
+    if not arguments.question.strip():
         sys.stderr.write("steady: The question is empty: say something.\n")
         return 2
     try:
-        _show(asked.question, asked.how)
+        _show(arguments.question, arguments.how)
     except ModelError as error:
         sys.stderr.write(f"steady: {error}\n")
         return 1

@@ -112,8 +112,8 @@ class Chooser:
             self._idle = self._idle or await self._restored() or await self._measured()
 
     async def _restored(self) -> list[dict[str, float]]:
-        kept = await self.engine.restore(CHOICE_SLOT, self._key())
-        return list(kept["idle"]) if kept else []
+        saved = await self.engine.restore(CHOICE_SLOT, self._key())
+        return list(saved["idle"]) if saved else []
 
     async def _measured(self) -> list[dict[str, float]]:
         await self.engine.read(choice_prefix(self.functions), CHOICE_SLOT)

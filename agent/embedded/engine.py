@@ -83,7 +83,7 @@ class Engine:
             base_url=self._server.listening_address,
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(None, connect=5),
-            # llama.cpp closes kept connections without a word; on loopback a new one costs nothing.
+            # llama.cpp closes idle connections at any time; on loopback a new one costs nothing.
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
         )
@@ -103,7 +103,7 @@ class Engine:
         await self._http.aclose()
 
     async def stream(self, prompt: str, slot: int, **options: Any) -> AsyncGenerator[Piece]:
-        """Go on from `prompt`; options are llama.cpp's. Closing the iterator stops the model."""
+        """Continue `prompt`; options are llama.cpp's. Closing the iterator stops the model."""
         body = {"prompt": prompt, "id_slot": slot, "stream": True, **options}
         async with self._http.stream("POST", "/completion", json=body) as response:
             if response.is_error:
@@ -113,7 +113,7 @@ class Engine:
                     yield _piece(json.loads(line.partition(":")[2]))
 
     async def complete(self, prompt: str, slot: int, **options: Any) -> Piece:
-        """Go on from `prompt`, and return the whole text as one piece."""
+        """Continue `prompt`, and return the whole text as one piece."""
         text, last = "", Piece("")
         async with contextlib.aclosing(self.stream(prompt, slot, **options)) as pieces:
             async for last in pieces:
@@ -123,9 +123,9 @@ class Engine:
     async def likely(self, prompt: str, slot: int) -> dict[str, float]:
         """The likeliest next tokens after `prompt`, each with its log probability."""
         body = {"prompt": prompt, "id_slot": slot, "n_predict": 1, "n_probs": LIKELY_TOKENS}
-        found = (await self._post("/completion", body))["completion_probabilities"][0]
+        reply = await self._post("/completion", body)
         tokens: dict[str, float] = {}
-        for entry in found["top_logprobs"]:
+        for entry in reply["completion_probabilities"][0]["top_logprobs"]:
             tokens.setdefault(entry["token"], entry["logprob"])
         return tokens
 
@@ -145,7 +145,7 @@ class Engine:
         await asyncio.to_thread(self._states.keep, part, name, note)
 
     async def restore(self, slot: int, name: str) -> Json | None:
-        """Give a slot what `save` kept, and return the note; None when there is nothing usable."""
+        """Give a slot what `save` stored, and return the note; None if nothing usable is stored."""
         note = await asyncio.to_thread(self._states.note, name)
         if note is None:
             return None

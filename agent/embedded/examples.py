@@ -1,4 +1,4 @@
-"""Messages that show the model when to call which function, and when none. Read once and kept.
+"""Messages that show the model when to call which function, and when none.
 
 A function that is not listed here is shown by its description alone, which does less well: list
 messages for the functions you add, four different ones, each with its arguments.

@@ -43,7 +43,7 @@ class Process:
         self._address: Address | None = None
 
     def address(self, gguf: Path | None = None) -> Address:
-        """Start the model if it does not run, and say where it is. Blocks for about a second.
+        """Start the model if it does not run, and return its address. Blocks for about a second.
 
         Raises EmbeddedError: NotInstalled, WeightsMissing, WeightsWrong or StartFailed.
         """
@@ -76,7 +76,7 @@ class Process:
         if not line:
             child.wait()
             raise StartFailed(
-                f"The embedded model did not start. It said: {_tail(errors)}\n{WAYS_OUT}"
+                f"The embedded model did not start. Its last output: {_tail(errors)}\n{WAYS_OUT}"
             )
         return Address(json.loads(line)["port"], key)
 
@@ -118,7 +118,7 @@ def _keep_last(stream: IO[bytes], lines: deque[str]) -> None:
 
 
 def _tail(lines: deque[str]) -> str:
-    return "\n".join(lines) or "nothing"
+    return "\n".join(lines) or "none"
 
 
 PROCESS = Process()

@@ -1,9 +1,9 @@
 """From messages and functions to the text that the model reads (ChatML). Pure.
 
 There are two prompts. The choice prompt asks which function the message needs, if any: a list of
-the functions, examples, the message, and `Function:` for the model to go on from. The answer
+the functions, examples, the message, and `Function:` for the model to continue. The answer
 prompt is the conversation itself. Each begins with a part that stays the same between messages,
-so that it is read once and kept.
+so that the model reads it once.
 """
 
 import json
@@ -35,7 +35,7 @@ _RESULT_TAIL = "Answer with this result. Keep every number and name in it exactl
 
 @dataclass(frozen=True)
 class Turn:
-    """What a person said, and what came of it."""
+    """A person's message, and the reply, the call and its results."""
 
     user: str
     reply: str = ""
@@ -59,12 +59,12 @@ def turns(messages: Sequence[Message]) -> tuple[str, list[Turn]]:
 
 
 def _turn(messages: Sequence[Message]) -> Turn:
-    said = [m.content for m in messages if m.role == "user"]
+    texts = [m.content for m in messages if m.role == "user"]
     reply = [m.content for m in messages if m.role == "assistant" and m.content]
     calls = [call.function for m in messages for call in m.tool_calls]
     call = (calls[-1].name, calls[-1].arguments) if calls else None
     results = [m.content for m in messages if m.role == "tool"]
-    return Turn("\n".join(said), reply[-1] if reply else "", call, results)
+    return Turn("\n".join(texts), reply[-1] if reply else "", call, results)
 
 
 def choice_prefix(functions: Sequence[Function]) -> str:
@@ -129,8 +129,8 @@ def _question(turn: Turn) -> str:
     if not turn.results:
         return turn.user
     name = turn.call[0] if turn.call else "the function"
-    found = _clip("\n".join(turn.results), TOOL_RESULT_CHARS)
-    return f"{turn.user}\n\nThe result of {name}:\n{found}\n\n{_RESULT_TAIL}"
+    result = _clip("\n".join(turn.results), TOOL_RESULT_CHARS)
+    return f"{turn.user}\n\nThe result of {name}:\n{result}\n\n{_RESULT_TAIL}"
 
 
 def _one_line(text: str) -> str:

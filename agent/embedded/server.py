@@ -79,20 +79,20 @@ async def _models(_: Request) -> Response:
 
 
 async def _warm(request: Request) -> Response:
-    asked = parse(await request.body())
-    await _model(request).warm(asked.messages, [tool.function for tool in asked.tools or []])
+    chat = parse(await request.body())
+    await _model(request).warm(chat.messages, [tool.function for tool in chat.tools or []])
     return JSONResponse({"status": "warm"})
 
 
 async def _completions(request: Request) -> Response:
-    asked = parse(await request.body())
-    parts = _model(request).answer(asked)
+    chat = parse(await request.body())
+    parts = _model(request).answer(chat)
     answer = Answer(f"chatcmpl-{secrets.token_hex(12)}", MODEL)
-    if not asked.stream:
+    if not chat.stream:
         return JSONResponse(answer.whole(await _unless_gone(request, _all(parts))))
     # What is wrong with a request shows before its first part: only then is the 200 sent.
     first = await _unless_gone(request, _next(parts))
-    events = _events(asked, answer, first, parts)
+    events = _events(chat, answer, first, parts)
     return _EventStream(events)
 
 
@@ -143,12 +143,12 @@ def _model(request: Request) -> Model:
 
 
 async def _events(
-    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
+    chat: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
 ) -> AsyncGenerator[str]:
     async with aclosing(rest):
         yield _event(answer.opening())
         try:
-            async with aclosing(_chunks(asked, answer, first, rest)) as chunks:
+            async with aclosing(_chunks(chat, answer, first, rest)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except EngineError as error:
@@ -157,13 +157,13 @@ async def _events(
 
 
 async def _chunks(
-    asked: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
+    chat: ChatRequest, answer: Answer, first: Part, rest: AsyncGenerator[Part]
 ) -> AsyncGenerator[str]:
     part = first
     yield _event(answer.chunk(part))
     async for part in rest:
         yield _event(answer.chunk(part))
-    if isinstance(part, Finished) and asked.stream_options and asked.stream_options.include_usage:
+    if isinstance(part, Finished) and chat.stream_options and chat.stream_options.include_usage:
         yield _event(answer.usage_chunk(part.usage))
 
 

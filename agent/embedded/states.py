@@ -1,4 +1,4 @@
-"""What the slots have read, kept in files between runs of the model."""
+"""The state of slots (prompts that the model has read), stored in files between its runs."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from agent.embedded.files import hash_of, replace_text
 Json = dict[str, Any]
 
 # One set of tools and one system prompt make two; each is some megabytes.
-KEPT_STATES = 16
+MOST_STATES = 16
 _STALE_SECONDS = 3600.0
 
 
@@ -30,20 +30,20 @@ class States:
         self._drop_oldest()
 
     def note(self, name: str) -> Json | None:
-        """The note kept with a state, if the state is whole."""
+        """The note stored with a state, if the state is whole."""
         path = self._folder / f"{name}.kv"
         try:
-            kept = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            if kept["sha256"] != hash_of(path):
+            stored = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            if stored["sha256"] != hash_of(path):
                 return None
             os.utime(path)
-            return dict(kept["note"])
+            return dict(stored["note"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _drop_oldest(self) -> None:
         whole = sorted(self._folder.glob("*.kv"), key=_used, reverse=True)
-        for path in whole[KEPT_STATES:]:
+        for path in whole[MOST_STATES:]:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
         now = max(map(_used, whole), default=0.0)

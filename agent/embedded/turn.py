@@ -43,7 +43,7 @@ ARGUMENT_TOKENS_PER_CHAR = 0.5
 # An answer needs some room even when the conversation fills the context.
 LEAST_ANSWER_TOKENS = 256
 # When a conversation no longer fits, it is cut to this, so that the next cut is many turns away.
-KEPT_PROMPT_TOKENS = CONTEXT_TOKENS // 4
+CUT_PROMPT_TOKENS = CONTEXT_TOKENS // 4
 
 _SAMPLING = {"temperature": 0.3, "top_p": 0.8, "top_k": 20, "repeat_penalty": 1.05}
 _GREEDY = {"temperature": 0.0}
@@ -92,8 +92,8 @@ class Model:
     ) -> list[Part] | None:
         prompt = f"{choice_prompt(functions, talk)} {function.name}{ARGUMENTS_LEAD}"
         schema = argument_schema(function)
-        said = talk[-1].user[:CHOICE_MESSAGE_CHARS]
-        room = ARGUMENT_TOKENS + int(ARGUMENT_TOKENS_PER_CHAR * len(said))
+        message = talk[-1].user[:CHOICE_MESSAGE_CHARS]
+        room = ARGUMENT_TOKENS + int(ARGUMENT_TOKENS_PER_CHAR * len(message))
         async with self._engine.choosing:
             written = await self._engine.complete(
                 prompt, CHOICE_SLOT, json_schema=schema, n_predict=room, **_GREEDY
@@ -122,7 +122,7 @@ class Model:
         limit = CONTEXT_TOKENS - LEAST_ANSWER_TOKENS
         prompt = answer_prompt(system, functions, talk)
         while (count := await self._count(prompt)) > limit and len(talk) > 1:
-            limit = KEPT_PROMPT_TOKENS
+            limit = CUT_PROMPT_TOKENS
             talk = talk[1:]
             prompt = answer_prompt(system, functions, talk)
         if count > CONTEXT_TOKENS - LEAST_ANSWER_TOKENS:
@@ -183,11 +183,11 @@ def without_examples(arguments: Any, function: Function, message: str) -> Any:
         return arguments
     required = function.parameters.get("required", [])
     examples = set(re.findall(r"'([^']+)'", function.description))
-    said = message.casefold()
+    text = message.casefold()
     return {
         key: value
         for key, value in arguments.items()
-        if key in required or value not in examples or any(w in said for w in _words(value))
+        if key in required or value not in examples or any(w in text for w in _words(value))
     }
 
 
@@ -196,7 +196,7 @@ def _words(value: str) -> list[str]:
 
 
 def _options(request: ChatRequest) -> Json:
-    """llama.cpp's words for what the request asks."""
+    """The request's options, under llama.cpp's names."""
     wanted = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
     options: Json = _SAMPLING | {key: value for key, value in wanted.items() if value is not None}
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []

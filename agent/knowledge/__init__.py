@@ -45,10 +45,9 @@ class PassageRetriever(BaseRetriever):
         if not terms:
             return []
         k = min(self.k, len(self.passages))
-        found, scores = self.index.retrieve([terms], k=k, show_progress=False)
-        return [
-            self.passages[at] for at, score in zip(found[0], scores[0], strict=True) if score > 0
-        ]
+        indexes, scores = self.index.retrieve([terms], k=k, show_progress=False)
+        ranked = zip(indexes[0], scores[0], strict=True)
+        return [self.passages[index] for index, score in ranked if score > 0]
 
 
 @lru_cache(maxsize=1)

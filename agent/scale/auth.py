@@ -1,6 +1,6 @@
-"""Who somebody is, for Aegra, which asks with the headers alone; what is whose, it knows itself.
+"""Authentication and limits for Aegra, which has its own ownership rules.
 
-Aegra keeps the user's id in every row and looks for no other's. The limits are the agent's own.
+Aegra stores the user's id in every row and reads no other user's. It passes the request's headers.
 """
 
 from functools import lru_cache
@@ -26,7 +26,7 @@ auth = Auth()
 
 @auth.authenticate
 async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
-    """The user whose token came along, by a name that Aegra's store takes: it has others' too."""
+    """The user of the request's token, by an id that is valid in Aegra's store."""
     try:
         return {"identity": store_name(user_by(Headers(headers))), "is_authenticated": True}
     except Unauthorized as error:
@@ -35,7 +35,7 @@ async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
 
 @auth.on.threads.create_run
 async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
-    """A run is made within what a user may have; a command's, when it is known (`limits`)."""
+    """Holds a run to its user's limits; runs of commands and crons are checked in `limits`."""
     if "assistant_id" in value:
         graph_id, config = await _assistant(value["assistant_id"])
         if value.get("context"):
@@ -62,5 +62,5 @@ async def _context_schema(graph_id: str) -> Any:
 
 @lru_cache(maxsize=1)
 def _reading() -> AsyncEngine:
-    """Connections of its own: whoever asks holds one of Aegra's, and must not wait for another."""
+    """Its own connections: the request holds one of Aegra's, and must not wait for a second one."""
     return create_async_engine(settings.db.database_url, pool_size=3, max_overflow=0)

@@ -1,8 +1,8 @@
-"""A run's events in one Redis stream: each reader, wherever it is, reads each event once, in order.
+"""A run's events in one Redis stream: every reader, in any process, gets each event once, in order.
 
-Aegra's own broker replays a list and then listens to a channel: what is said between the two, or
-while a connection to Redis is made anew, a reader misses. A Redis stream is both at once: it is
-read from any place on, and waits at its end for more.
+Aegra's own broker replays a list and then subscribes to a channel: a reader misses what comes
+between the two, or while a connection to Redis is made anew. A Redis stream is both at once: it is
+read from any position, and a read at its end waits for more.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from agent.scale.patience import patiently
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_EVENTS = 10_000  # of one run; the oldest go first
-WAIT_MS = 1000  # for the next event; then the run is asked whether it goes on
+WAIT_MS = 1000  # for the next event; after it the run's status is read
 _START = "0-0"
 _AT_ONCE = 500
-_SIGNALS = ("end", "error")  # whoever stops a run may say so
+_SIGNALS = ("end", "error")  # written by whoever stops a run
 
 Event = tuple[str, Any]
 
-# Who begins the run, or begins it again, is its writer from then on; a write of another's is none,
-# however late it arrives. A stop comes from anywhere.
+# The process that starts the run, or starts it again, is its writer from then on: a write of any
+# other is dropped, however late it arrives. A stop may come from any process.
 _WRITE = """
 local stream, owner = KEYS[1], KEYS[2]
 local writer, begins, most, seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -50,7 +50,7 @@ return 1
 
 
 class StreamBroker(BaseRunBroker):
-    """The events of one run. Writing waits while Redis is away; reading goes on where it was."""
+    """The events of one run. While Redis is away, writes wait, and reads keep their position."""
 
     def __init__(self, run_id: str, key: str) -> None:
         self._run_id = run_id
@@ -65,7 +65,7 @@ class StreamBroker(BaseRunBroker):
 
         if self._is_finished:
             return
-        told = redis_broker._serialize_payload(payload)
+        text = redis_broker._serialize_payload(payload)
         is_signal = payload[0] in _SIGNALS
         begins = payload[0] == "metadata" or not (self._writer or is_signal)
         if begins:
@@ -75,8 +75,8 @@ class StreamBroker(BaseRunBroker):
 
         async def write() -> Any:
             keys = [self._key, f"{self._key}:writer"]
-            asked = [writer, int(begins), *limits, event_id, told]
-            return await redis_manager.get_client().eval(_WRITE, len(keys), *keys, *asked)
+            args = [writer, int(begins), *limits, event_id, text]
+            return await redis_manager.get_client().eval(_WRITE, len(keys), *keys, *args)
 
         if not is_signal:
             await lease.still_ours()
@@ -90,11 +90,11 @@ class StreamBroker(BaseRunBroker):
         at, last = _START, ""
         while True:
             is_over = not await self._is_active()
-            while found := await self._after(at):
-                at = found[-1][0]
-                for _, fields in found:
+            while entries := await self._after(at):
+                at = entries[-1][0]
+                for _, fields in entries:
                     event_id, payload = _event(fields)
-                    if event_id != last:  # written again, where the first answer got lost
+                    if event_id != last:  # written twice, if Redis's first answer was lost
                         last = event_id
                         yield event_id, payload
                     if _is_end(payload):
@@ -103,25 +103,25 @@ class StreamBroker(BaseRunBroker):
                 return
 
     async def replay(self, last_event_id: str | None) -> list[Event]:
-        """What there is after the event; all of it where that is not known."""
+        """The events after this one; all of them if its id is unknown."""
 
         async def read() -> Any:
             return await redis_manager.get_client().xrange(self._key)
 
-        found = await patiently(read)
-        events = dict(_event(fields) for _, fields in found)
+        entries = await patiently(read)
+        events = dict(_event(fields) for _, fields in entries)
         ids = list(events)
         after = ids.index(last_event_id) + 1 if last_event_id in events else 0
         return [(event_id, events[event_id]) for event_id in ids[after:]]
 
     async def _after(self, at: str) -> list[Any]:
-        """What follows the place; nothing, where nothing came for a while."""
+        """The entries after this position; none if none came for a while."""
 
         async def read() -> Any:
             return await redis_manager.get_client().xread({self._key: at}, _AT_ONCE, WAIT_MS)
 
-        found = await patiently(read)
-        return list(found[0][1]) if found else []
+        streams = await patiently(read)
+        return list(streams[0][1]) if streams else []
 
     async def _is_active(self) -> bool:
         try:
@@ -150,13 +150,13 @@ class StreamBrokers(redis_broker.RedisBrokerManager):
         return StreamBroker(run_id, f"{self._channel_prefix}stream:{run_id}")
 
     async def allocate_event_id(self, run_id: str) -> str:
-        """Microseconds: a worker that takes over comes seconds later, and so goes on from there."""
+        """Microseconds: a worker that takes over begins seconds later, so its ids are greater."""
         self._last = max(self._last + 1, time.time_ns() // 1000)
         return str(generate_event_id(run_id, self._last))
 
 
 def apply() -> None:
-    """Puts these brokers in the place of Aegra's: before its app is imported, which holds on."""
+    """Replaces Aegra's brokers; to be called before the import of its app."""
     from aegra_api.services import broker
 
     broker.broker_manager = StreamBrokers()

@@ -1,4 +1,4 @@
-"""Aegra loads graphs from files: from here it gets those that the agent's modules already made."""
+"""The graphs, for Aegra, which loads them from a file: the agent's own, not second copies."""
 
 from agent.graph import chat, graph
 

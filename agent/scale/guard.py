@@ -1,9 +1,10 @@
-"""One run of a thread at a time, in the order in which they were asked for, over all processes.
+"""One run of a thread at a time, in the order of their requests, over all processes.
 
-Aegra runs whatever is asked for at once, and two runs of a thread lose each other's messages. The
-database decides, where all processes meet (`guard.sql`): a run that asks not to wait is refused
-where another is active; a worker cannot begin one while an earlier one is; and when one ends, the
-next is put back into the queue. Where nobody hears that, Aegra's reaper finds it seconds later.
+Aegra starts every run at once, and two runs of one thread lose each other's messages. The database
+decides, because all processes share it (`guard.sql`): a run with `multitask_strategy="reject"` is
+refused while another is active; a worker cannot start a run before an earlier one has ended; and
+when one ends, the next is put back into the queue. If that notice is lost, Aegra's reaper finds the
+run seconds later.
 """
 
 import asyncio
@@ -29,37 +30,37 @@ _LOOK_SECONDS = 0.2
 
 
 async def refused(request: Request, error: DBAPIError) -> JSONResponse:
-    """The answer to a request that the database did not take."""
+    """The response to a request that the database refused."""
     state = getattr(error.orig, "sqlstate", None)
     if state == BUSY:
         return JSONResponse({"detail": "The thread is busy with another run."}, 409)
     if state == UNDO:
         return cannot_undo()
     await log.aerror(f"The database failed a request: {type(error.orig).__name__} ({state})")
-    again = {"Retry-After": "1"}
-    return JSONResponse({"detail": "The storage did not take it: try again."}, 503, again)
+    detail = {"detail": "The database did not store it: try again."}
+    return JSONResponse(detail, 503, {"Retry-After": "1"})
 
 
 def cannot_undo() -> JSONResponse:
-    """The answer to whoever asks for `rollback`, which Aegra does not have."""
-    told = "This server cannot undo a run: `interrupt` stops it and keeps what it said."
-    return JSONResponse({"detail": told}, 422)
+    """The response to `rollback`, which Aegra does not have."""
+    detail = "This server cannot undo a run: `interrupt` stops it and keeps its partial answer."
+    return JSONResponse({"detail": detail}, 422)
 
 
 @contextlib.asynccontextmanager
 async def turn_to_start() -> AsyncIterator[None]:
-    """Of processes that start at once, one at a time: each sets up what is not there yet.
+    """Processes that start together set up the database one after the other.
 
-    It asks again and again: a statement that waits for the lock would hold up the very migrations
-    that it waits for, which build indexes concurrently.
+    The lock is polled: a statement that waits for it would block the migrations of the process
+    that holds it, which build indexes concurrently.
     """
     async with await _connect() as connection:
         while True:
-            found = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_START,))
-            if await found.fetchone() == (True,):
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_START,))
+            if await cursor.fetchone() == (True,):
                 break
             await asyncio.sleep(_LOOK_SECONDS)
-        yield  # the lock goes with the connection
+        yield  # the lock ends with the connection
 
 
 @contextlib.asynccontextmanager
@@ -88,5 +89,5 @@ async def _listen() -> None:
                     queue = settings.worker.WORKER_QUEUE_KEY
                     await redis_manager.get_client().rpush(queue, notice.payload)
         except (psycopg.Error, RedisError) as error:
-            await log.awarning(f"Waiting runs are left to the reaper for a moment: {error}")
+            await log.awarning(f"Waiting runs are left to Aegra's reaper for now: {error}")
         await asyncio.sleep(_AGAIN_SECONDS)

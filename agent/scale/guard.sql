@@ -1,9 +1,9 @@
--- One run of a thread at a time, whichever process asks: the thread's row is the lock.
+-- One run of a thread at a time, over all processes: the thread's row is the lock.
 
 CREATE OR REPLACE FUNCTION steady_admit_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.execution_params #>> '{behavior,multitask_strategy}' = 'rollback' THEN
-        RAISE EXCEPTION 'No run can be undone here.' USING ERRCODE = 'SY422';
+        RAISE EXCEPTION 'A run cannot be undone here.' USING ERRCODE = 'SY422';
     END IF;
     IF NEW.execution_params #>> '{behavior,multitask_strategy}' = 'reject' THEN
         PERFORM 1 FROM thread WHERE thread_id = NEW.thread_id FOR UPDATE;
@@ -15,7 +15,7 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- A worker that may not have the run yet is told, as by its own lost race, that no row was updated.
+-- A worker that may not start the run yet sees no row updated, as if another worker had been first.
 CREATE OR REPLACE FUNCTION steady_begin_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM thread WHERE thread_id = NEW.thread_id FOR UPDATE;
@@ -35,16 +35,16 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- What a worker writes ends with this: from here to its commit, nobody else is given the run.
+-- The last statement of a worker's transaction: until its commit no other worker is given the run.
 CREATE OR REPLACE FUNCTION steady_hold_run(held text, claim text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM runs WHERE run_id = held AND claimed_by = claim FOR SHARE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'The run is another worker''s.' USING ERRCODE = 'SY410';
+        RAISE EXCEPTION 'Another worker has the run.' USING ERRCODE = 'SY410';
     END IF;
 END $$;
 
--- What a run wrote while its thread was being deleted goes with the thread.
+-- What a run wrote while its thread was being deleted is deleted with the thread.
 CREATE OR REPLACE FUNCTION steady_forget_thread() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM checkpoint_writes WHERE thread_id = OLD.thread_id;

@@ -1,9 +1,9 @@
-"""A worker that was away too long, frozen or cut off, finds that its run is another's, and leaves.
+"""A worker that was frozen or cut off for too long stops when its run was given to another one.
 
-Aegra gives a run to another worker when the lease has passed. The first one learns of it with its
-next heartbeat; what it would write until then, events or checkpoints, would mix with the other's.
-So each worker claims a run under a name that no other claim has, an event is written only while the
-run is known to be under it, and a checkpoint in one transaction with the proof (`guard.sql`).
+Aegra gives a run to another worker when its lease has expired. The first worker learns of it with
+its next heartbeat; events or checkpoints that it writes until then would mix with the other's. So
+each worker claims a run under a unique name, an event is written only while the run is known to be
+claimed under it, and a checkpoint in one transaction with a check of the claim (`guard.sql`).
 """
 
 import asyncio
@@ -32,21 +32,21 @@ from sqlalchemy import select
 
 from agent.scale.patience import patiently
 
-KNOWN_SECONDS = 2.0  # how long an answer holds for events: far less than a lease
+KNOWN_SECONDS = 2.0  # how long a check holds for events: far less than a lease
 
-CONNECTION_SECONDS = 5.0  # how long a free one is waited for
+CONNECTION_SECONDS = 5.0  # the wait for a free one
 GONE = "SY410"  # the SQLSTATE that guard.sql raises
 _HOLD = "SELECT steady_hold_run(%s, %s)"
 
 T = TypeVar("T")
 
-# The run that the task carries out, and the name under which it claimed it.
+# The id of the run that the task executes, and the name under which it was claimed.
 claim: ContextVar[tuple[str, str] | None] = ContextVar("claim", default=None)
 _known: dict[str, float] = {}
 
 
 async def still_ours() -> None:
-    """Ends the task, as losing the lease does, if its run is not under its claim any more."""
+    """Ends the task, as a lost lease does, if the run is no longer claimed under its name."""
     if (ours := claim.get()) is None:
         return
     run_id, name = ours
@@ -59,7 +59,7 @@ async def still_ours() -> None:
 
 
 def leave(run_id: str) -> NoReturn:
-    """Ends the task that carries out the run; what it was doing is another's now."""
+    """Ends the task that executes the run, as another worker continues it."""
     run_executor._lease_loss_cancellations.add(run_id)
     raise asyncio.CancelledError
 
@@ -72,12 +72,12 @@ async def _owner(run_id: str) -> str | None:
 
 
 def is_given_up(run_id: str) -> bool:
-    """Whether this worker's task ends because another goes on with the run."""
+    """Whether this worker's task ends because another worker continues the run."""
     return run_id in run_executor._lease_loss_cancellations | run_executor._shutdown_cancellations
 
 
 class LeasedSaver(AsyncPostgresSaver):
-    """LangGraph's PostgreSQL checkpointer, for the worker that holds the run's lease; patient."""
+    """LangGraph's PostgreSQL checkpointer, for the worker that holds a run's lease; it retries."""
 
     async def aput(
         self,
@@ -103,13 +103,13 @@ class LeasedSaver(AsyncPostgresSaver):
         get = super().aget_tuple
         return await patiently(lambda: get(config))
 
-    async def aget_delta_channel_history(self, **asked: Any) -> Any:
+    async def aget_delta_channel_history(self, **options: Any) -> Any:
         get = super().aget_delta_channel_history
-        return await patiently(lambda: get(**asked))
+        return await patiently(lambda: get(**options))
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:
-        """What is written in a pipeline is one transaction; the claim is its last condition."""
+        """A pipeline is one transaction, whose last statement checks the claim."""
         async with super()._cursor(pipeline=pipeline) as cursor:
             yield cursor
             if pipeline and (ours := claim.get()):
@@ -126,14 +126,14 @@ async def _written(put: Callable[[], Awaitable[T]]) -> T:
 
 
 class Pool(AsyncConnectionPool[Any]):
-    """Asks anew soon: one who waits while the database restarts may be forgotten by the pool."""
+    """With a short timeout: a caller who waits while the database restarts may wait for ever."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"timeout": CONNECTION_SECONDS, **options})
 
 
 def apply() -> None:
-    """Has Aegra keep its checkpoints with these, and claim each run under a name of its own."""
+    """Has Aegra use this checkpointer and pool, and claim each run under a unique name."""
     database.AsyncPostgresSaver = LeasedSaver
     database.AsyncConnectionPool = Pool
     execute = WorkerExecutor._execute_with_lease
@@ -141,7 +141,7 @@ def apply() -> None:
 
     async def execute_under_a_name(self: Any, run_id: str, worker_name: str) -> None:
         name = f"{worker_name}-{uuid.uuid4().hex}"
-        claim.set((run_id, name))  # it runs in a task of its own
+        claim.set((run_id, name))  # each run has its own task
         try:
             await execute(self, run_id, name)
         finally:
@@ -152,14 +152,14 @@ def apply() -> None:
     async def start_patiently(run_id: str, **kwargs: Any) -> bool:
         return bool(await patiently(lambda: start(run_id, **kwargs)))
 
-    async def finalize_what_is_ours(run_id: str, *args: Any, **kwargs: Any) -> bool:
-        """What a run came to is told by whoever holds it, as soon as the database is there."""
+    async def finalize_if_ours(run_id: str, *args: Any, **kwargs: Any) -> bool:
+        """A run's status is written by the worker that holds it, when the database is there."""
 
-        async def tell() -> bool:
+        async def write_status() -> bool:
             if (ours := claim.get()) and await _owner(run_id) != ours[1]:
                 leave(run_id)
             return bool(await finalize(run_id, *args, **kwargs))
 
-        return await patiently(tell)
+        return await patiently(write_status)
 
-    run_executor.start_run, run_executor.finalize_run = start_patiently, finalize_what_is_ours
+    run_executor.start_run, run_executor.finalize_run = start_patiently, finalize_if_ours

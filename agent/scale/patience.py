@@ -1,4 +1,4 @@
-"""Storage that is away for a moment, because it restarts, is waited for; nothing is given up."""
+"""Calls of storage that is away for a moment, because it restarts, are retried."""
 
 import asyncio
 import time
@@ -26,12 +26,12 @@ _AWAY = (
 T = TypeVar("T")
 
 
-async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer; asked for again while the storage is away. What is asked may be done twice."""
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """The result of `call`, retried while the storage is away: it may be executed twice."""
     end, delay = time.monotonic() + PATIENCE_SECONDS, 0.05
     while True:
         try:
-            return await ask()
+            return await call()
         except _AWAY as error:
             if time.monotonic() > end:
                 raise

@@ -1,8 +1,8 @@
 """The app that each process serves: `uvicorn agent.scale.server:app`.
 
 Settings are those of `.env.example`, with `DATABASE_URI` (PostgreSQL) and `REDIS_URI`, which all
-processes share. Aegra's own may be set, too; what is not, is set here for a takeover within about
-ten seconds.
+processes share. Aegra's own settings may be given, too; the defaults here have another worker take
+over a dead one's runs within about ten seconds.
 """
 
 import contextlib
@@ -56,16 +56,18 @@ from agent.storage import namespaces  # noqa: E402
 lease.apply()
 limits.apply()
 stoppable_graph.was_taken_over = lease.is_given_up
-namespaces.ROOT = ("users",)  # where Aegra keeps a user's part of the store
+namespaces.ROOT = ("users",)  # where Aegra has each user's part of the store
 app.add_exception_handler(DBAPIError, guard.refused)
-_unfit = app.exception_handlers.get(RequestValidationError, request_validation_exception_handler)
+_validation_error = app.exception_handlers.get(
+    RequestValidationError, request_validation_exception_handler
+)
 
 
 @app.exception_handler(RequestValidationError)
-async def _unfit_or_undone(request: Any, error: Any) -> Any:
+async def _validation_error_or_rollback(request: Any, error: Any) -> Any:
     """Aegra does not know `rollback` as a way to cancel a run."""
     is_undone = request.query_params.get("action") == "rollback"
-    return guard.cannot_undo() if is_undone else await _unfit(request, error)
+    return guard.cannot_undo() if is_undone else await _validation_error(request, error)
 
 
 _lifespan = app.router.lifespan_context
@@ -85,5 +87,5 @@ app.router.lifespan_context = _guarded
 
 @app.get("/ok", include_in_schema=False)
 async def ok() -> dict[str, bool]:
-    """Whether the process serves; what it depends on, `/health` tells."""
+    """Whether the process serves; `/health` also checks the storage."""
     return {"ok": True}

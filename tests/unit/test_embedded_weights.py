@@ -14,7 +14,7 @@ import pytest
 from agent.embedded import process, weights
 from agent.embedded.errors import EmbeddedError, NotInstalled, WeightsMissing, WeightsWrong
 from agent.embedded.process import Process
-from agent.embedded.states import KEPT_STATES, States
+from agent.embedded.states import MOST_STATES, States
 from agent.embedded.weights import Progress, Weights, cache_folder, install, locate
 
 CONTENT = b"a small model" * 1000
@@ -193,9 +193,9 @@ def test_a_damaged_state_counts_as_missing(tmp_path: Path, damage: bytes) -> Non
 def test_the_folder_of_states_is_bounded(tmp_path: Path) -> None:
     """The least recently used states go when there are too many."""
     states = States(tmp_path)
-    for number in range(KEPT_STATES + 2):
+    for number in range(MOST_STATES + 2):
         path = _keep(states, tmp_path, f"s{number}", {})
         os.utime(path, (number, number))
     assert states.note("s0") is None
-    assert states.note(f"s{KEPT_STATES + 1}") == {}
-    assert len(list(tmp_path.iterdir())) == 2 * KEPT_STATES
+    assert states.note(f"s{MOST_STATES + 1}") == {}
+    assert len(list(tmp_path.iterdir())) == 2 * MOST_STATES
