@@ -109,4 +109,4 @@ def __getattr__(name: str) -> Any:
             module = import_module(f".{home}", __name__)
             if hasattr(module, name):
                 return getattr(module, name)
-    raise AttributeError(f"module 'client' has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

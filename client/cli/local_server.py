@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +33,8 @@ def find_config(start: Path | None = None) -> Path:
         if (folder / "langgraph.json").is_file():
             return folder / "langgraph.json"
     raise InvalidRequest(
-        "There is no langgraph.json here or above: go to the project's folder, or give --url."
+        "A local server needs the steadystream repository, and there is no langgraph.json here or "
+        "above: go to the repository's folder, or give --url."
     )
 
 
@@ -52,13 +54,20 @@ class LocalServer:
         folder: Path | None = None,
         jobs: int = JOBS,
     ) -> None:
+        if find_spec("langgraph_cli") is None:
+            raise InvalidRequest(
+                "A local server needs the steadystream repository, and here the client is "
+                "installed alone: run .venv/bin/steady of the repository, or give --url."
+            )
         self._config = config or find_config()
         self._env = {**os.environ, **_QUIET, **(env or {})}
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._jobs = jobs
         self._folder = folder or self._config.parent
-        self.log = Path(tempfile.mkstemp(prefix="steady-server-", suffix=".log")[1])
+        descriptor, log = tempfile.mkstemp(prefix="steady-server-", suffix=".log")
+        os.close(descriptor)
+        self.log = Path(log)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, tick: Callable[[], None] = lambda: None) -> Self:
@@ -85,7 +94,7 @@ class LocalServer:
 
     def _command(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "client.cli.serve"),
+            *(sys.executable, "-m", f"{__package__}.serve"),
             *("--config", str(self._config), "--host", "127.0.0.1", "--port", str(self.port)),
             *("--n-jobs-per-worker", str(self._jobs), "--no-browser", "--no-reload"),
         ]

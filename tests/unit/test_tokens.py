@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from agent.access.new_token import new_api_key, new_jwt
 from agent.access.tokens import Tokens, Unauthorized, hash_of
 from agent.settings import Settings
-from client.cli.dev_tokens import new_api_key, new_jwt
-from client.errors import InvalidRequest
 
 SECRET = "s" * 32
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -25,8 +24,12 @@ EC = ec.generate_private_key(ec.SECP256R1())
 KEYS = {"RS256": RSA, "ES256": EC}
 
 
+def configured(**config: Any) -> Settings:
+    return Settings(_env_file=None, **config)  # type: ignore[call-arg]
+
+
 def known(**config: Any) -> Tokens:
-    return Tokens(Settings(_env_file=None, **config))  # type: ignore[call-arg]
+    return Tokens(configured(**config))
 
 
 def claims(**more: Any) -> dict[str, Any]:
@@ -174,30 +177,29 @@ def test_any_text(text: str) -> None:
         known(steady_jwt_secret=SECRET).user_of(text)
 
 
-def test_api_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_keys(tmp_path: Path) -> None:
     """The file holds hashes, `steady token --key` adds to it, and each key is its user's."""
     file = tmp_path / "keys"
-    monkeypatch.setenv("STEADY_API_KEYS_FILE", str(file))
-    keys = {user: new_api_key(user) for user in ("ada", "eve")}
+    config = configured(steady_api_keys_file=file)
+    keys = {user: new_api_key(user, config) for user in ("ada", "eve")}
     assert not any(key in file.read_text() for key in keys.values())
-    tokens = known(steady_api_keys_file=file)
+    tokens = Tokens(config)
     assert {user: tokens.user_of(key) for user, key in keys.items()} == {"ada": "ada", "eve": "eve"}
     for wrong in ("", hash_of(keys["ada"]), keys["ada"][:-1]):
         with pytest.raises(Unauthorized):
             tokens.user_of(wrong)
 
 
-def test_a_development_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_development_token() -> None:
     """`steady token` makes what the server with the same settings takes."""
-    for name, value in {"SECRET": SECRET, "ISSUER": "us", "AUDIENCE": "here"}.items():
-        monkeypatch.setenv(f"STEADY_JWT_{name}", value)
-    tokens = known(steady_jwt_secret=SECRET, steady_jwt_issuer="us", steady_jwt_audience="here")
-    assert tokens.user_of(new_jwt("ada", 1)) == "ada"
-    with pytest.raises(InvalidRequest):
-        new_jwt("two words", 1)
-    monkeypatch.delenv("STEADY_JWT_SECRET")
-    with pytest.raises(InvalidRequest, match="STEADY_JWT_SECRET"):
-        new_jwt("ada", 1)
+    config = configured(
+        steady_jwt_secret=SECRET, steady_jwt_issuer="us", steady_jwt_audience="here"
+    )
+    assert Tokens(config).user_of(new_jwt("ada", 1, config)) == "ada"
+    with pytest.raises(ValueError, match="one word"):
+        new_jwt("two words", 1, config)
+    with pytest.raises(ValueError, match="STEADY_JWT_SECRET"):
+        new_jwt("ada", 1, configured())
 
 
 def test_settings_that_would_let_anybody_in(tmp_path: Path) -> None:
