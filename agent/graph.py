@@ -18,6 +18,7 @@ from agent.middleware.tool_errors import tool_errors
 from agent.middleware.tool_time_limit import ToolTimeLimit
 from agent.middleware.trim_history import TrimHistory
 from agent.model.chat_model import chat_model
+from agent.model.token_count import counter_for
 from agent.settings import settings
 from agent.tools import MEMORY_TOOLS, NEEDS_APPROVAL, TOOLS
 
@@ -29,7 +30,7 @@ SYSTEM_PROMPT = (
 # The first is the outermost.
 MODEL_MIDDLEWARE: list[AgentMiddleware[Any, Any]] = [
     KeepPartialAnswer(),
-    TrimHistory(settings().steady_context_tokens),
+    TrimHistory(settings().steady_context_tokens, counter_for(chat_model().model_name)),
     RunContext(),
     RetryModelCall(settings().steady_model_retries, settings().steady_fallback_model),
 ]

@@ -6,10 +6,9 @@ from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import AgentState
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
-from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.messages import AnyMessage, HumanMessage
 
-_ROLES = {"human": len("user"), "ai": len("assistant")}
+from agent.model.token_count import Count, count_message, estimate_tokens
 
 
 class TrimHistory(AgentMiddleware[AgentState[Any], Any]):
@@ -17,25 +16,28 @@ class TrimHistory(AgentMiddleware[AgentState[Any], Any]):
 
     The oldest go in blocks of half of `tokens`, so that from turn to turn the model is sent the
     same beginning, which endpoints keep in their prompt caches. The present turn is always sent.
+    `count` says how many tokens a text has.
     """
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, count: Count = estimate_tokens) -> None:
         super().__init__()
         self._tokens = tokens
+        self._count = count
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
-        return await handler(
-            request.override(messages=latest_turns(request.messages, self._tokens))
-        )
+        messages = latest_turns(request.messages, self._tokens, self._count)
+        return await handler(request.override(messages=messages))
 
 
-def latest_turns(messages: Sequence[AnyMessage], tokens: int) -> list[AnyMessage]:
+def latest_turns(
+    messages: Sequence[AnyMessage], tokens: int, count: Count = estimate_tokens
+) -> list[AnyMessage]:
     """The messages from the first turn that is sent; a turn begins with a person's message."""
-    sizes = [_tokens(message) for message in messages]
+    sizes = [count_message(message, count) for message in messages]
     total, block = sum(sizes), max(tokens // 2, 1)
     turns = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
     if total <= tokens or not turns:
@@ -48,19 +50,3 @@ def latest_turns(messages: Sequence[AnyMessage], tokens: int) -> list[AnyMessage
             break
         first = begin
     return list(messages[first:])
-
-
-def _tokens(message: AnyMessage) -> int:
-    """As LangChain counts them, which takes ten times as long for a message of plain text."""
-    if not _is_plain_text(message):
-        return count_tokens_approximately([message])
-    characters = len(message.content) + len(message.name or "") + _ROLES[message.type]
-    return math.ceil(characters / 4) + 3
-
-
-def _is_plain_text(message: AnyMessage) -> bool:
-    return (
-        message.type in _ROLES
-        and isinstance(message.content, str)
-        and not (isinstance(message, AIMessage) and message.tool_calls)
-    )

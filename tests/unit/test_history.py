@@ -12,7 +12,6 @@ from langchain_core.messages import (
     RemoveMessage,
     ToolMessage,
 )
-from langchain_core.messages.utils import count_tokens_approximately
 from langgraph._internal._typing import MISSING
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -24,10 +23,11 @@ from langgraph.graph.message import (
 
 from agent.middleware.thread_state import MessagesChannel, ThreadState
 from agent.middleware.trim_history import latest_turns
+from agent.model.token_count import count_message
 
 
 def size(messages: list[AnyMessage]) -> int:
-    return sum(count_tokens_approximately([message]) for message in messages)
+    return sum(map(count_message, messages))
 
 
 @st.composite
