@@ -25,10 +25,11 @@ from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.asked import Asked
 from .delivery.delivery import Delivery
 from .delivery.wire import Wire
-from .errors import InvalidRequest, NotFound, translated
+from .errors import CannotConnect, InvalidRequest, NotFound, translated
 from .events import JSON, Mode
 from .limits import Limits
 from .memories import Memories
+from .proxies import proxy_for, proxy_trouble
 from .reconnect import Reconnect
 from .run import Run
 from .runs import Runs
@@ -47,6 +48,16 @@ from .threads import Threads, checked_id
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 LOOKS_BACK = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
 DEFAULT_URL = "http://127.0.0.1:2024"
+
+
+def _transport_for(url: str) -> httpx.AsyncHTTPTransport:
+    """Raises CannotConnect for a proxy of the environment that cannot be used."""
+    variable, proxy = proxy_for(url) or ("", None)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    try:
+        return httpx.AsyncHTTPTransport(proxy=proxy, limits=limits)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise CannotConnect(proxy_trouble(variable)) from error
 
 
 class AgentClient:
@@ -77,9 +88,8 @@ class AgentClient:
                 timeout=httpx.Timeout(
                     self.limits.request_timeout_seconds, connect=self.limits.connect_seconds
                 ),
-                transport=transport,
-                trust_env=transport is None,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+                transport=transport or _transport_for(self.url),
+                trust_env=False,
                 headers={"Authorization": f"Bearer {token}"} if token else {},
             )
         self.sdk = LangGraphClient(self._http)

@@ -19,6 +19,7 @@ from ..decoding.messages import text_of
 from ..delivery.wire import Part, read_parts
 from ..errors import SteadyError, from_status, translated
 from ..events import JSON, Mode
+from ..proxies import proxy_for
 
 CHARACTERS_PER_TOKEN = 4  # for models that report no usage: OpenAI's rule of thumb for English
 _TIMEOUT = httpx.Timeout(120.0, connect=10.0)
@@ -149,8 +150,9 @@ async def under(
     """What is heard of the streams of a load, in one mode."""
     paced = load.runs_per_second is not None
     free = asyncio.Semaphore(load.runs if paced else load.streams)
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, limits=limits) as http:
+    proxy = (proxy_for(url) or ("", None))[1]
+    transport = httpx.AsyncHTTPTransport(proxy=proxy, limits=httpx.Limits(max_connections=None))
+    async with httpx.AsyncClient(base_url=url, transport=transport, trust_env=False) as http:
 
         async def one(number: int) -> Heard:
             await asyncio.sleep(number / load.runs_per_second if load.runs_per_second else 0)
