@@ -18,11 +18,12 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: help install demo dev test check bench faults kills bench-scale scale scale-install test-scale model lock embedded-eval picture clean
+.PHONY: help install demo dev test test-fast check bench faults kills bench-scale scale scale-install test-scale model lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
 	@echo "make test    run all tests"
+	@echo "make test-fast  checks, unit tests and one live file, in under three minutes"
 	@echo "make faults  N=300 streams under seeded network faults, judged one by one"
 	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
@@ -48,6 +49,10 @@ demo: model
 
 dev: $(READY)
 	$(BIN)/langgraph dev --port $(PORT) --n-jobs-per-worker 10 --no-browser
+
+# Nothing but what is quick: in under three minutes, whether a change can be shown to others.
+test-fast: check
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile tests/unit tests/live/test_modes.py
 
 # Each worker has servers of its own; a file's tests stay together.
 test: model

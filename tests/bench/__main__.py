@@ -1,6 +1,6 @@
 """All contestants side by side, against one scripted model.
 
-python -m tests.bench            prints the tables, and writes them into the README
+python -m tests.bench            prints the tables, and writes them into tests/bench/README.md
 python -m tests.bench --quick    a short one, which writes nothing
 """
 
@@ -127,7 +127,7 @@ def main() -> None:
     if failures:
         sys.exit("\n".join(["The README is left as it is:", *failures]))
     if not quick:
-        write(told, ROOT / "README.md")
+        write(told, ROOT / "tests/bench/README.md")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One, two and four server processes on one PostgreSQL and one Redis, and what many would need.
 
-    python -m tests.bench.scale        prints the tables, and writes them into the README
+    python -m tests.bench.scale        prints the tables, and writes them into agent/scale/README.md
 
 First the processes are kept as busy as they can be, one, two and four in turns: what tokens a
 second do they give together, at their best? Two have to give `GOAL` times as many as one.
@@ -293,7 +293,7 @@ def main() -> None:
     text = tables(rates, short, long)
     print(text)
     if not quick:
-        readme = ROOT / "README.md"
+        readme = ROOT / "agent/scale/README.md"
         pattern = re.compile(f"{BEGIN}.*?{END}", re.DOTALL)
         readme.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}\n{END}", readme.read_text()))
     if (times := rates[2] / rates[1]) < GOAL:

@@ -34,7 +34,7 @@ from tests.faults.stock import judge_stock
 from tests.faults.truth import Server
 from tests.model_server import ModelServer
 
-README = Path(__file__).parent.parent.parent / "README.md"
+README = Path(__file__).with_name("README.md")
 
 
 def _arguments() -> argparse.Namespace:
@@ -50,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="a server that runs already")
     parser.add_argument("--model-port", type=int, default=0, help="where the model listens")
     parser.add_argument("--concurrency", type=int, default=CONCURRENCY)
-    parser.add_argument("--markdown", action="store_true", help="write the table into README.md")
+    parser.add_argument("--markdown", action="store_true", help="write README.md beside this")
     parser.add_argument("-v", action="store_true", help="tell all that happens")
     return parser.parse_args()
 
