@@ -29,6 +29,9 @@ from ..events import (
 
 _LONGEST_VALUE = 100
 
+out = Console()
+notes = Console(stderr=True)
+
 
 class Screen:
     """Prints a run as it happens: text as it comes, tool calls in panels, the rest in lines."""

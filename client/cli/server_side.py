@@ -1,4 +1,4 @@
-"""Commands whose work is done by modules of the server, which `client` never imports."""
+"""Modules of the server that commands start by name: `client` never imports `agent`."""
 
 import subprocess
 import sys

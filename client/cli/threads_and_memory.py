@@ -27,15 +27,15 @@ async def list_threads(agent: Any, limit: int) -> int:
 
 @threads.command("show")
 @click.argument("thread_id")
-@click.option("--checkpoint", help="As it was at this checkpoint.")
+@click.option("--checkpoint-id", help="As it was at this checkpoint.")
 @click.option("--ids", is_flag=True, help="With the messages' ids.")
 @at_url
 @served
-async def show_thread(agent: Any, thread_id: str, checkpoint: str | None, ids: bool) -> int:
+async def show_thread(agent: Any, thread_id: str, checkpoint_id: str | None, ids: bool) -> int:
     """The messages of a thread."""
     from ..decoding.messages import text_of
 
-    for message in await agent.threads.messages(thread_id, checkpoint):
+    for message in await agent.threads.messages(thread_id, checkpoint_id):
         calls = "".join(f"\n  -> {c['name']} {c['args']}" for c in message.get("tool_calls") or ())
         place = f"{message.get('id')}  " if ids else ""
         click.echo(f"{place}{message['type']:>5}: {text_of(message)}{calls}")

@@ -76,9 +76,9 @@ def test_exit_codes_tell_how_it_ended(server: LocalServer) -> None:
     ("words", "code"),
     [
         (("run", ""), 2),
-        (("run", "hello", "--assistant", "nobody"), 1),
-        (("run", "hello", "--thread", "not-a-uuid"), 2),
-        (("run", "hello", "--thread", "6f1f7e2c-0000-4000-8000-000000000000"), 1),
+        (("run", "hello", "--assistant-id", "nobody"), 1),
+        (("run", "hello", "--thread-id", "not-a-uuid"), 2),
+        (("run", "hello", "--thread-id", "6f1f7e2c-0000-4000-8000-000000000000"), 1),
         (("threads", "show", "6f1f7e2c-0000-4000-8000-000000000000"), 1),
         (("threads", "show", "nonsense"), 2),
         (("threads", "list", "--limit", "-1"), 2),
@@ -179,7 +179,7 @@ def test_what_waits_is_decided_by_whoever_comes_later(
     ended = steady("chat", "--url", server.url, typed="Save that later.\n")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     thread = next(w for w in ended.stdout.split() if w.count("-") == 4).rstrip(";")
-    ended = steady("chat", "--thread", thread, "--url", server.url, typed="s\n\na\n\n")
+    ended = steady("chat", "--thread-id", thread, "--url", server.url, typed="s\n\na\n\n")
     assert "responds: say what" in ended.stdout
     assert "Saved as later" in ended.stdout
 

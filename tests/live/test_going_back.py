@@ -137,6 +137,6 @@ async def test_in_the_terminal(server: LocalServer, agent: AgentClient, model: M
     assert "Answer two." in steady("regenerate", thread_id, "--url", server.url).stdout
     shown = steady("threads", "show", thread_id, "--ids", "--url", server.url).stdout
     first = shown.split()[0]
-    words = ("run", "Edited.", "--thread", thread_id, "--replaces", first, "--url", server.url)
+    words = ("run", "Edited.", "--thread-id", thread_id, "--replaces", first, "--url", server.url)
     assert "You said: Edited." in steady(*words).stdout
     assert spoken(await agent.threads.messages(thread_id)) == ["Edited.", "You said: Edited."]

@@ -1,0 +1,43 @@
+"""`steady demo`: one question in each stream mode."""
+
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from ..client import AgentClient
+from ..events import Mode
+from .screen import notes, out
+from .show_run import show_run
+
+DEMO: dict[Mode, str] = {
+    "messages": "What is 17 * 23?",
+    "updates": "Name a fruit.",
+    "values": "Say hello in five words.",
+    "events": "Name one colour.",
+}
+
+
+async def show_modes(agent: AgentClient, picture: str | None = None) -> int:
+    """One short question in each stream mode; 1 if any of the runs failed.
+
+    `picture` names an SVG file that what was shown is saved to.
+    """
+    console = Console(record=True, width=100) if picture else out
+    notes.print(
+        "[dim]The first answer of a new install waits while the embedded model warms up.[/]"
+    )
+    worst = 0
+    for mode, question in DEMO.items():
+        console.rule(f"[bold]{mode}[/]: {question}", align="left")
+        run = agent.stream(question, modes=(mode,))
+        worst = max(worst, await show_run(run, False, console))
+    if picture:
+        _save_picture(console, Path(picture))
+    return worst
+
+
+def _save_picture(console: Console, path: Path) -> None:
+    drawn = console.export_svg(title="make demo")
+    own = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # loads no font from afar
+    path.write_text(own, encoding="utf-8")
