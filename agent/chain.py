@@ -12,6 +12,8 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
@@ -87,9 +89,21 @@ def _show(question: str, how: str) -> None:
         case "stream":
             show_stream(question)
         case "astream":
-            asyncio.run(show_astream(question))
+            asyncio.run(_show_and_close(show_astream(question)))
         case "events":
-            asyncio.run(show_events(question))
+            asyncio.run(_show_and_close(show_events(question)))
+
+
+async def _show_and_close(show: Coroutine[Any, Any, None]) -> None:
+    """Closes the model's connections before the event loop ends.
+
+    An answer that was left in the middle would be closed by the loop itself, all of its generators
+    at once, and httpx2's then find each other running.
+    """
+    try:
+        await show
+    finally:
+        await chat_model().aclose()
 
 
 if __name__ == "__main__":

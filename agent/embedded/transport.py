@@ -1,4 +1,4 @@
-"""httpx transports that answer from the embedded model, and start it when it is first needed."""
+"""httpx2 transports that answer from the embedded model, and start it when it is first needed."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from agent.embedded.errors import EmbeddedError
 from agent.embedded.process import PROCESS, Address
@@ -19,7 +19,7 @@ WARM_SECONDS = 600.0
 _PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
 
 
-class Transport(httpx.BaseTransport):
+class Transport(httpx2.BaseTransport):
     """Sends requests to the embedded model, whatever host they name.
 
     When it cannot be started the response is a 503 in OpenAI's shape, with the EmbeddedError's
@@ -29,9 +29,9 @@ class Transport(httpx.BaseTransport):
 
     def __init__(self, gguf: Path | None = None) -> None:
         self._gguf = gguf
-        self._inner = httpx.HTTPTransport(**_PLAIN)
+        self._inner = httpx2.HTTPTransport(**_PLAIN)
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
             address = PROCESS.address(self._gguf)
         except EmbeddedError as error:
@@ -42,14 +42,14 @@ class Transport(httpx.BaseTransport):
         self._inner.close()
 
 
-class AsyncTransport(httpx.AsyncBaseTransport):
+class AsyncTransport(httpx2.AsyncBaseTransport):
     """Like Transport; starting and hashing happen off the event loop."""
 
     def __init__(self, gguf: Path | None = None) -> None:
         self._gguf = gguf
-        self._inner = httpx.AsyncHTTPTransport(**_PLAIN)
+        self._inner = httpx2.AsyncHTTPTransport(**_PLAIN)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
             address = await asyncio.to_thread(PROCESS.address, self._gguf)
         except EmbeddedError as error:
@@ -60,24 +60,24 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _redirected(request: httpx.Request, address: Address) -> httpx.Request:
+def _redirected(request: httpx2.Request, address: Address) -> httpx2.Request:
     url = request.url.copy_with(scheme="http", host="127.0.0.1", port=address.port)
     headers = request.headers.copy()
     headers["Authorization"] = f"Bearer {address.key}"
     headers["Host"] = f"127.0.0.1:{address.port}"
-    return httpx.Request(
+    return httpx2.Request(
         request.method, url, headers=headers, stream=request.stream, extensions=request.extensions
     )
 
 
-def _unavailable(error: EmbeddedError) -> httpx.Response:
+def _unavailable(error: EmbeddedError) -> httpx2.Response:
     body = {
         "message": str(error),
         "type": "server_error",
         "code": "embedded_unavailable",
         "param": None,
     }
-    return httpx.Response(503, headers={"x-should-retry": "false"}, json={"error": body})
+    return httpx2.Response(503, headers={"x-should-retry": "false"}, json={"error": body})
 
 
 async def warm(
@@ -89,7 +89,7 @@ async def warm(
     """
     await asyncio.to_thread(PROCESS.address, gguf)
     talk = list(messages) or [{"role": "system", "content": ""}]
-    async with httpx.AsyncClient(transport=AsyncTransport(gguf), timeout=WARM_SECONDS) as client:
+    async with httpx2.AsyncClient(transport=AsyncTransport(gguf), timeout=WARM_SECONDS) as client:
         reply = await client.post(
             BASE_URL + "/warm", content=json.dumps({"messages": talk, "tools": list(tools)})
         )

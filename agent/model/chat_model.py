@@ -7,7 +7,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import httpx2
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from agent import embedded
 from agent.model.errors import explain
 from agent.model.frames import FrameTransport
-from agent.model.http_chunks import merging_transport
+from agent.model.http_chunks import MergingTransport
 from agent.model.partial import Whole, note
 from agent.settings import OPENAI_URL, Settings, settings
 
@@ -88,6 +88,11 @@ class ChatModel(ChatOpenAI):
                     yield whole.add(made)
             whole.check()
 
+    async def aclose(self) -> None:
+        """Closes the connections of its asynchronous calls, and the answers still being read."""
+        if self.http_async_client is not None:
+            await self.http_async_client.aclose()
+
     @contextmanager
     def _explained(self, options: dict[str, Any]) -> Iterator[None]:
         """Words the endpoint's failures for people."""
@@ -109,16 +114,16 @@ def chat_model() -> ChatModel:
 def make_chat_model(config: Settings) -> ChatModel:
     """A chat model with token frames, keep-alive and proxies as the OpenAI SDK has them."""
     url = embedded.BASE_URL if config.embedded else config.openai_base_url or OPENAI_URL
-    inner: httpx.AsyncBaseTransport
+    inner: httpx2.AsyncBaseTransport
     if config.embedded:
         inner = embedded.AsyncTransport(config.steady_gguf)
-        sync_client = httpx.Client(
+        sync_client = httpx2.Client(
             transport=embedded.Transport(config.steady_gguf), timeout=_TIMEOUT
         )
     else:
-        inner = merging_transport(proxy=_proxy_for(url), limits=_LIMITS)
+        inner = MergingTransport(proxy=_proxy_for(url))
         sync_client = None
-    client = httpx.AsyncClient(
+    client = httpx2.AsyncClient(
         transport=FrameTransport(inner, config.steady_frame_seconds),
         timeout=_TIMEOUT,
         follow_redirects=True,
@@ -137,13 +142,11 @@ def make_chat_model(config: Settings) -> ChatModel:
     )
 
 
-def _silent_after(seconds: float | None) -> httpx.Timeout:
-    return httpx.Timeout(600, connect=5, read=seconds)
+def _silent_after(seconds: float | None) -> httpx2.Timeout:
+    return httpx2.Timeout(600, connect=5, read=seconds)
 
 
 _TIMEOUT = _silent_after(600)
-# Few: with each request httpcore looks at every idle connection once for each connection it has.
-_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=10)
 
 
 def _model_name(config: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import openai
 
 from agent.settings import OPENAI_URL, Settings
@@ -48,10 +48,10 @@ def explain(error: BaseException, config: Settings, model: str) -> ModelError | 
         case openai.APIConnectionError() if _never_connected(error):
             told = f"{where} cannot be reached: check OPENAI_BASE_URL."
             return ModelError(told, is_transient=True)
-        case openai.APITimeoutError() | httpx.TimeoutException() | TimeoutError():
+        case openai.APITimeoutError() | httpx2.TimeoutException() | TimeoutError():
             told = f"{where} went silent: try again, or raise STEADY_MODEL_IDLE_SECONDS."
             return ModelError(told, is_broken_off=True)
-        case openai.APIConnectionError() | httpx.TransportError():
+        case openai.APIConnectionError() | httpx2.TransportError():
             told = f"{where} broke off in the middle of its answer: try again."
             return ModelError(told, is_broken_off=True)
         case openai.APIError():
@@ -63,7 +63,7 @@ def explain(error: BaseException, config: Settings, model: str) -> ModelError | 
 
 
 def _never_connected(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+    while error is not None and not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         error = error.__cause__
     return error is not None
 

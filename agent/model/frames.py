@@ -1,8 +1,7 @@
 """Token frames: many small model events become one, before anything else pays for each of them.
 
 `FrameTransport` goes under the model's HTTP client; `agent.model.framer` says what it merges. The
-first
-text goes out at once; after it, what arrives within one interval goes out together.
+first text goes out at once; after it, what arrives within one interval goes out together.
 
 Only the asynchronous transport frames: a synchronous reader pulls at its own speed in a thread of
 its own, where the timer would cost a second thread a stream. It reads the model as it comes.
@@ -12,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Self
+from typing import cast
+from weakref import WeakSet
 
-import httpx
+import httpx2
 
 from agent.model.framer import DEFAULT_FRAME_SECONDS, Framer
 
@@ -24,7 +23,7 @@ _CANCEL_AGAIN_SECONDS = 0.5
 _TIMER_SLACK_SECONDS = 0.001  # uvloop rounds to milliseconds: a timer must not fire before its time
 
 
-class FrameTransport(httpx.AsyncBaseTransport):
+class FrameTransport(httpx2.AsyncBaseTransport):
     """Frames the event streams that `inner` receives; all other responses pass untouched.
 
     `frame_seconds` is the least time between two frames; 0 turns framing off. When the event loop
@@ -34,53 +33,47 @@ class FrameTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(
-        self, inner: httpx.AsyncBaseTransport, frame_seconds: float = DEFAULT_FRAME_SECONDS
+        self, inner: httpx2.AsyncBaseTransport, frame_seconds: float = DEFAULT_FRAME_SECONDS
     ) -> None:
         self._inner = inner
         self._frame_seconds = frame_seconds
+        self._open = WeakSet[_FramedStream]()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if not self._frame_seconds:
             return await self._inner.handle_async_request(request)
         request.headers["accept-encoding"] = "identity"  # compressed events cannot be merged
         response = await self._inner.handle_async_request(request)
-        upstream = response.stream
-        if isinstance(upstream, httpx.AsyncByteStream) and _is_plain_event_stream(response.headers):
+        upstream = cast(httpx2.AsyncByteStream, response.stream)
+        if isinstance(upstream, httpx2.AsyncByteStream) and _is_plain_event_stream(
+            response.headers
+        ):
             response.stream = _FramedStream(upstream, Framer(self._frame_seconds))
+            self._open.add(response.stream)
             response.headers.pop("content-length", None)
         return response
 
     async def aclose(self) -> None:
+        """Closes the streams that are still open, too."""
+        await asyncio.gather(*(stream.aclose() for stream in list(self._open)))
         await self._inner.aclose()
 
-    async def __aenter__(self) -> Self:
-        await self._inner.__aenter__()
-        return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self._inner.__aexit__(exc_type, exc_value, traceback)
-
-
-def _is_plain_event_stream(headers: httpx.Headers) -> bool:
+def _is_plain_event_stream(headers: httpx2.Headers) -> bool:
     kind: str = headers.get("content-type", "")
     encoding: str = headers.get("content-encoding", "identity")
     return kind.lower().startswith("text/event-stream") and encoding.lower() == "identity"
 
 
-class _FramedStream(httpx.AsyncByteStream):
+class _FramedStream(httpx2.AsyncByteStream):
     """One task reads upstream into the framer while the reader waits for what is due.
 
     The two are apart because a read of the connection cannot be given up halfway: cancelling it
-    closes the connection. Iterating again goes on where the first iteration stopped: the OpenAI SDK
-    does so after `[DONE]`, to read the response to its end and keep the connection.
+    closes the connection. It is its own iterator, so that iterating again goes on where the
+    first iteration stopped: the OpenAI SDK does so after `[DONE]`, to keep the connection.
     """
 
-    def __init__(self, upstream: httpx.AsyncByteStream, framer: Framer) -> None:
+    def __init__(self, upstream: httpx2.AsyncByteStream, framer: Framer) -> None:
         self._upstream = upstream
         self._framer = framer
         self._pump: asyncio.Task[None] | None = None
@@ -89,26 +82,30 @@ class _FramedStream(httpx.AsyncByteStream):
         self._wake = asyncio.Event()
         self._taken = asyncio.Event()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         loop = asyncio.get_running_loop()
         if self._pump is None:
             self._pump = loop.create_task(self._read_upstream())
             self._pump.add_done_callback(lambda _: self._wake.set())
-        pump = self._pump
         try:
-            while True:
-                if data := self._framer.take(loop.time()):
-                    self._taken.set()
-                    yield data
-                elif pump.done():
+            while not (data := self._framer.take(loop.time())):
+                if self._pump.done():
                     break
-                else:
-                    await self._wait_until_due(loop)
-            if pump.cancelled():
-                raise httpx.StreamClosed()
-            pump.result()
-        finally:
+                await self._wait_until_due(loop)
+        except BaseException:
             await self.aclose()
+            raise
+        if data:
+            self._taken.set()
+            return data
+        await self.aclose()
+        if self._pump.cancelled():
+            raise httpx2.StreamClosed()
+        self._pump.result()
+        raise StopAsyncIteration
 
     async def _wait_until_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._wake.clear()

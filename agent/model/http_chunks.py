@@ -1,19 +1,30 @@
 """HTTP chunks of a model's answer, merged where they come in: h11 works 10 to 25 us on each.
 
 A model sends each token as an HTTP chunk of its own. What has arrived together is made one chunk,
-below httpx and h11, which keep all the rest: connections, TLS, proxies, time limits, errors.
+below httpx2 and h11, which keep all the rest: connections, TLS, proxies, time limits, errors.
 """
 
 import re
-from typing import Any
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
-import httpcore
-import httpx
+import httpcore2
+import httpx2
 
 _LONGEST_HEAD_BYTES = 65_536
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
 _LONGEST_SIZE_BYTES = 8
+# Few idle ones: with each request the pool looks at each of them once for each connection it has.
+_LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=10)
+_POOL_ERRORS = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
 
 
 class Merger:
@@ -83,36 +94,109 @@ def _is_chunked(head: bytes) -> bool:
     return is_known and len(_CHUNKED.findall(head)) == 1
 
 
-def merging_transport(**options: Any) -> httpx.AsyncHTTPTransport:
-    """httpx's own transport, with its options, which merges the chunks of what it receives."""
-    transport = httpx.AsyncHTTPTransport(**options)
-    pool = transport._pool  # httpx has no other way to its network backend
-    pool._network_backend = _Backend(pool._network_backend)
-    return transport
+class MergingTransport(httpx2.AsyncBaseTransport):
+    """An HTTP/1.1 transport that merges the chunks of what it receives.
+
+    httpx2's own transport lets nobody below its connections, so this one holds httpcore2's pool
+    itself. `limits` and the URL `proxy` are httpx2's; certificates are checked as httpx2 does.
+    Errors are httpx2's, of the same names as httpcore2's.
+    """
+
+    def __init__(self, *, proxy: str | None = None, limits: httpx2.Limits = _LIMITS) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=httpx2.create_ssl_context(),
+            proxy=_pool_proxy(httpx2.Proxy(proxy)) if proxy else None,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=_Backend(httpcore2.AnyIOBackend()),
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        with _httpx2_errors():
+            response = await self._pool.handle_async_request(
+                httpcore2.Request(
+                    request.method,
+                    _pool_url(request.url),
+                    headers=request.headers.raw,
+                    content=cast(httpx2.AsyncByteStream, request.stream),
+                    extensions=request.extensions,
+                )
+            )
+        return httpx2.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        with _httpx2_errors():
+            await self._pool.aclose()
 
 
-class _Backend(httpcore.AsyncNetworkBackend):
-    def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
+class _Body(httpx2.AsyncByteStream):
+    """Iterating again goes on where the first iteration stopped, which the OpenAI SDK relies on."""
+
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
+        self._data = aiter(cast(AsyncIterable[bytes], response.stream))
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with _httpx2_errors():
+            return await anext(self._data)
+
+    async def aclose(self) -> None:
+        with _httpx2_errors():
+            await self._response.aclose()
+
+
+def _pool_url(url: httpx2.URL) -> httpcore2.URL:
+    return httpcore2.URL(
+        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+    )
+
+
+def _pool_proxy(proxy: httpx2.Proxy) -> httpcore2.Proxy:
+    return httpcore2.Proxy(
+        _pool_url(proxy.url), proxy.raw_auth, proxy.headers.raw, proxy.ssl_context
+    )
+
+
+@contextmanager
+def _httpx2_errors() -> Iterator[None]:
+    """Raises httpx2's exception for httpcore2's: they have the same names."""
+    try:
+        yield
+    except _POOL_ERRORS as error:
+        raise getattr(httpx2, type(error).__name__)(str(error)) from error
+
+
+class _Backend(httpcore2.AsyncNetworkBackend):
+    def __init__(self, inner: httpcore2.AsyncNetworkBackend) -> None:
         self._inner = inner
 
-    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
         return _Stream(await self._inner.connect_tcp(*args, **options))
 
-    async def connect_unix_socket(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+    async def connect_unix_socket(self, *args: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
         return _Stream(await self._inner.connect_unix_socket(*args, **options))
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
 
 
-class _Stream(httpcore.AsyncNetworkStream):
+class _Stream(httpcore2.AsyncNetworkStream):
     """A connection: what is written begins a request, what is read is a response."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
         self._merger = Merger()
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore2's
         while data := await self._inner.read(max_bytes, timeout):
             if found := self._merger.feed(data):
                 return found
@@ -125,7 +209,7 @@ class _Stream(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    async def start_tls(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+    async def start_tls(self, *args: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
         return _Stream(await self._inner.start_tls(*args, **options))
 
     def get_extra_info(self, info: str) -> Any:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import h11
-import httpx
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model.http_chunks import Merger, merging_transport
+from agent.model.http_chunks import Merger, MergingTransport
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -131,7 +131,7 @@ def answering(heard: list[bytes]) -> Handle:
     return handle
 
 
-async def pieces(client: httpx.AsyncClient, url: str) -> list[bytes]:
+async def pieces(client: httpx2.AsyncClient, url: str) -> list[bytes]:
     async with client.stream("GET", url) as response:
         return [piece async for piece in response.aiter_raw()]
 
@@ -143,12 +143,12 @@ async def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     tls.load_cert_chain(*files)
     heard: list[bytes] = []
     async with serving(answering(heard), tls) as url:
-        async with httpx.AsyncClient(transport=merging_transport()) as client:
-            with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
+        async with httpx2.AsyncClient(transport=MergingTransport()) as client:
+            with pytest.raises(httpx2.ConnectError, match=r"(?i)certificate"):
                 await client.get(url)
         assert heard == []
         monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
-        async with httpx.AsyncClient(transport=merging_transport()) as client:
+        async with httpx2.AsyncClient(transport=MergingTransport()) as client:
             for _ in range(3):
                 assert await pieces(client, url) == [b"x" * 100]
     assert len(heard) == 3
@@ -159,7 +159,7 @@ async def test_through_a_proxy() -> None:
     heard: list[bytes] = []
     async with serving(answering(heard)) as proxy:
         named = proxy.replace("//", "//ann:secret@")
-        async with httpx.AsyncClient(transport=merging_transport(proxy=named)) as client:
+        async with httpx2.AsyncClient(transport=MergingTransport(proxy=named)) as client:
             assert await pieces(client, "http://model.example/v1/models") == [b"x" * 100]
     assert heard[0].startswith(b"GET http://model.example/v1/models HTTP/1.1\r\n")
     assert b"proxy-authorization: basic yw5uonnly3jlda==" in heard[0].lower()

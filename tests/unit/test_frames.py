@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from agent.model.frames import PENDING_BYTES, FrameTransport
-from agent.model.http_chunks import merging_transport
+from agent.model.http_chunks import MergingTransport
 from tests.model_server import Fault, ModelServer, Reply
 
 NEVER_SECONDS = 30.0  # an interval that no test waits for
@@ -26,15 +26,15 @@ def a_model_of_its_own() -> Iterator[ModelServer]:
         yield model
 
 
-def framed(frame_seconds: float = 0.04, **options: Any) -> httpx.AsyncClient:
-    inner = merging_transport()
-    return httpx.AsyncClient(transport=FrameTransport(inner, frame_seconds), **options)
+def framed(frame_seconds: float = 0.04, **options: Any) -> httpx2.AsyncClient:
+    inner = MergingTransport()
+    return httpx2.AsyncClient(transport=FrameTransport(inner, frame_seconds), **options)
 
 
 @asynccontextmanager
 async def asked(
-    client: httpx.AsyncClient, model: ModelServer, question: str
-) -> AsyncIterator[httpx.Response]:
+    client: httpx2.AsyncClient, model: ModelServer, question: str
+) -> AsyncIterator[httpx2.Response]:
     body = {"stream": True, "messages": [{"role": "user", "content": question}]}
     reading = client.stream("POST", f"{model.url}/chat/completions", json=body)
     async with client, asyncio.timeout(10), reading as response:
@@ -105,7 +105,7 @@ async def test_silence_does_not_hold_text_back(scripted: ModelServer) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [("disconnect", httpx.RemoteProtocolError), ("stall", httpx.ReadTimeout)],
+    [("disconnect", httpx2.RemoteProtocolError), ("stall", httpx2.ReadTimeout)],
 )
 async def test_what_came_before_an_error_is_delivered_first(
     scripted: ModelServer, kind: Any, error: type[Exception]
@@ -117,7 +117,7 @@ async def test_what_came_before_an_error_is_delivered_first(
 
     async def read() -> None:
         nonlocal wire
-        client = framed(NEVER_SECONDS, timeout=httpx.Timeout(5, read=0.5))
+        client = framed(NEVER_SECONDS, timeout=httpx2.Timeout(5, read=0.5))
         async with asked(client, scripted, "Hi") as response:
             async for data in response.aiter_raw():
                 wire += data
@@ -141,7 +141,7 @@ async def test_reader_that_leaves_closes_upstream(scripted: ModelServer, cancels
     """A reader that closes, or is cancelled however often, ends the model's stream and its task."""
     before, first = asyncio.all_tasks(), asyncio.Event()
 
-    async def read(client: httpx.AsyncClient) -> None:
+    async def read(client: httpx2.AsyncClient) -> None:
         body = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
         url = f"{scripted.url}/chat/completions"
         async with client.stream("POST", url, json=body) as response:
@@ -177,17 +177,17 @@ async def test_slow_reader_stops_the_model() -> None:
     """Past the limit of waiting bytes the model is not read from until the reader goes on."""
     sent = 0
 
-    class Endless(httpx.AsyncByteStream):
+    class Endless(httpx2.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             nonlocal sent
             while True:
                 sent += len(EVENTS)
                 yield EVENTS
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless())
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless())
 
-    client = httpx.AsyncClient(transport=FrameTransport(httpx.MockTransport(answer)))
+    client = httpx2.AsyncClient(transport=FrameTransport(httpx2.MockTransport(answer)))
     async with client, client.stream("GET", "http://model") as response:
         reading = response.aiter_raw()
         for taken in (1, 2, 3):

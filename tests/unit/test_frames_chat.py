@@ -9,7 +9,7 @@ from functools import reduce
 from operator import add
 from typing import Any, cast
 
-import httpx
+import httpx2
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessageChunk
@@ -37,11 +37,11 @@ REPLIES = [
 @asynccontextmanager
 async def chatting(
     url: str, frame_seconds: float, responses_api: bool = False
-) -> AsyncIterator[tuple[ChatModel, httpx.AsyncClient]]:
+) -> AsyncIterator[tuple[ChatModel, httpx2.AsyncClient]]:
     """The chat model as the agent has it, and its HTTP client."""
     told = {"openai_base_url": url, "openai_api_key": "k", "steady_responses_api": responses_api}
     chat = make_chat_model(Settings.model_validate({**told, "steady_frame_seconds": frame_seconds}))
-    assert isinstance(chat.http_async_client, httpx.AsyncClient)
+    assert isinstance(chat.http_async_client, httpx2.AsyncClient)
     async with chat.http_async_client as client:
         yield chat, client
 
@@ -115,7 +115,7 @@ async def test_what_was_said_is_known_wherever_the_call_is_cut() -> None:
     """Also while it tells of a piece: the model's stream then closes when it comes to it."""
     held, known, is_time = Held(), list[Any](), asyncio.Event()
 
-    async def close_late(response: httpx.Response) -> None:
+    async def close_late(response: httpx2.Response) -> None:
         stream = cast(Any, response.stream)
         close = stream.aclose
 
