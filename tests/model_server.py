@@ -59,7 +59,10 @@ class ModelServer:
 
     `port` 0 takes a free one. `api_key` and `models`, where given, are the only ones accepted.
     `tokens_per_second` (None: full speed) and `first_token_seconds` hold for replies that set none.
+    `judge`, where it is set, looks at each request first: it may answer with a status and a body.
     """
+
+    judge: Callable[[RecordedRequest], tuple[int, JSON] | None] | None = None
 
     def __init__(
         self,
@@ -151,6 +154,8 @@ class ModelServer:
             self._changed.notify_all()
         if refusal := self._refuse(body.authorization, body.get("model", "")):
             return refusal
+        if self.judge is not None and (verdict := self.judge(body)):
+            return JSONResponse(verdict[1], verdict[0])
         question, step = place(body.get("messages") or body.get("input") or "")
         replies = self._scripts.get(question)
         if replies is not None and step >= len(replies):

@@ -18,6 +18,7 @@ from agent.model.errors import explain
 from agent.model.frames import FrameTransport
 from agent.model.http_chunks import MergingTransport
 from agent.model.partial import Whole, note
+from agent.model.requests import as_endpoints_take_it
 from agent.settings import OPENAI_URL, Settings, settings
 
 DEFAULT_MODEL = "gpt-5-mini"
@@ -48,8 +49,8 @@ class ChatModel(ChatOpenAI):
         token. And LangChain would look at each character of an answer, as if it were a block that
         may hold sound: so it gets the answers without their texts."""
         texts: dict[int, str] = {}
+        input_ = as_endpoints_take_it(self._convert_input(input_).to_messages())
         if not self._use_responses_api({**self._default_params, **kwargs}):
-            input_ = self._convert_input(input_).to_messages()
             texts = {
                 at: message.content
                 for at, message in enumerate(input_)

@@ -26,8 +26,8 @@ MESSAGES: list[BaseMessage] = [
     AIMessage("", tool_calls=[CALL]),
     ToolMessage("42", tool_call_id="call-1"),
     AIMessage("It is 42.", name="ada"),
+    HumanMessage("In blocks?"),
     AIMessage(BLOCKS),
-    AIMessage(""),
 ]
 
 
@@ -46,7 +46,9 @@ def settings(**more: Any) -> Settings:
 def sent(model: ChatOpenAI, messages: list[BaseMessage]) -> Any:
     """The messages of a stream's request, wherever they stand in its body."""
     payload = model._get_request_payload(messages, stream=True)
-    return (payload.get("extra_body") or payload).get("messages") or payload["input"]
+    return {**payload, **(payload.get("extra_body") or {})}[
+        "input" if "input" in payload else "messages"
+    ]
 
 
 @pytest.mark.parametrize("responses", [False, True])

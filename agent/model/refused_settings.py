@@ -1,0 +1,95 @@
+"""What an endpoint was found to refuse of a request, so that it is asked without it from then on.
+
+OpenAI-compatible endpoints answer 400 or 422 to optional settings and fields that they do not know,
+and name them in their own words. What one model refuses another may take.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import openai
+import structlog
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Without any of these the answer is still an answer.
+_OPTIONAL = (
+    "stream_options",
+    "parallel_tool_calls",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "max_completion_tokens",
+    "max_tokens",
+    "reasoning_effort",
+    "reasoning",
+    "verbosity",
+    "store",
+    "metadata",
+    "service_tier",
+    "prompt_cache_key",
+    "safety_identifier",
+)
+_RENAMED = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
+
+REASONING = "reasoning_content"
+EXTRAS = "extra_content"
+REASONING_EVERYWHERE = "assistant messages without reasoning_content"
+RESULT_BEFORE_QUESTION = "a question right after a tool's result"
+_WANTED = re.compile(r"must|missing|required|passed back|pass back|cannot be (empty|null)", re.I)
+_ROLES = re.compile(r"roles? .{0,40}(alternate|after)|unexpected role", re.I)
+
+
+class RefusedSettings:
+    """By model, what is left out of requests to one endpoint."""
+
+    def __init__(self) -> None:
+        self._by_model: dict[str, set[str]] = {}
+
+    def of(self, model: str) -> set[str]:
+        """The settings, fields and habits that this model was found to refuse."""
+        return self._by_model.get(model, set())
+
+    def learn(self, model: str, sent: Iterable[str], error: openai.APIStatusError) -> bool:
+        """Whether the error tells of something, sent and not known so, to be left out."""
+        words = f"{error.message} {json.dumps(error.body, default=str, ensure_ascii=False)}"
+        new = set(_refused(words, set(sent))) - self.of(model)
+        if new:
+            self._by_model.setdefault(model, set()).update(new)
+            names = ", ".join(sorted(new))
+            log.warning(f"The model {model} refuses {names}: it is asked without from now on.")
+        return bool(new)
+
+    def remove_from(self, payload: dict[str, Any], model: str) -> None:
+        """Takes the settings out of a request; a limit of tokens goes by its other name."""
+        refused = self.of(model)
+        for name in refused & payload.keys():
+            value, other = payload.pop(name), _RENAMED.get(name)
+            if other and other not in refused:
+                payload[other] = value
+
+
+def _refused(words: str, sent: set[str]) -> Iterable[str]:
+    for name in sent & {*_OPTIONAL, EXTRAS}:
+        if _names(name, words):
+            yield name
+    if _names(REASONING, words):
+        if _WANTED.search(words):
+            yield REASONING_EVERYWHERE
+        elif REASONING in sent:
+            yield REASONING
+    if _ROLES.search(words):
+        yield RESULT_BEFORE_QUESTION
+
+
+def _names(name: str, words: str) -> bool:
+    """Whether the words have the name, as `max_tokens`, `maxTokens` or `max tokens`."""
+    pattern = r"[_\s-]?".join(map(re.escape, name.split("_")))
+    return bool(re.search(rf"(?<![a-z0-9_]){pattern}(?![a-z0-9_])", words, re.IGNORECASE))

@@ -1,0 +1,127 @@
+"""A conversation as endpoints take it. Pure: the thread's own messages are never changed.
+
+Some endpoints answer 400 to an assistant message without content, a tool result without its call, a
+call without its result, a result that is a list, or two messages of one role in a row. Threads have
+these after a turn that failed or was stopped. The same thread always becomes the same request, so
+that an endpoint's prompt cache fits it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from types import UnionType
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+NO_RESULT = "There is no result: the call was not carried out to its end."
+NO_ANSWER = "(There was no answer.)"
+_BETWEEN = "\n\n"
+_NOT_TEXT = ("image", "image_url", "audio", "input_audio", "video", "file", "media")
+
+
+def as_endpoints_take_it(
+    messages: Sequence[BaseMessage], *, answer_after_results: bool = False
+) -> list[BaseMessage]:
+    """The messages of a request for a conversation.
+
+    `answer_after_results`: a question never comes right after a tool's result, as some want it.
+    """
+    before_a_question = HumanMessage | ToolMessage if answer_after_results else HumanMessage
+    return list(_alternating(_paired(messages), before_a_question))
+
+
+def _paired(messages: Iterable[BaseMessage]) -> Iterator[BaseMessage]:
+    """Each call has one result, right after it, as text; no assistant message is empty."""
+    open_calls: list[tuple[str | None, str | None]] = []
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if any(call_id == message.tool_call_id for call_id, _ in open_calls):
+                open_calls = [call for call in open_calls if call[0] != message.tool_call_id]
+                yield _with_text(message)
+            continue
+        yield from _no_results(open_calls)
+        open_calls = []
+        if not isinstance(message, AIMessage):
+            yield message
+        elif not _is_empty(message):
+            calls = [*message.tool_calls, *message.invalid_tool_calls]
+            open_calls = [(call["id"], call["name"]) for call in calls]
+            yield message
+    yield from _no_results(open_calls)
+
+
+def _no_results(calls: Iterable[tuple[str | None, str | None]]) -> Iterator[ToolMessage]:
+    for call_id, name in calls:
+        yield ToolMessage(NO_RESULT, name=name, tool_call_id=call_id or "", status="error")
+
+
+def _is_empty(message: AIMessage) -> bool:
+    has_calls = message.tool_calls or message.invalid_tool_calls
+    extras = message.additional_kwargs
+    return not (message.content or has_calls or "function_call" in extras or "audio" in extras)
+
+
+def _with_text(message: ToolMessage) -> ToolMessage:
+    if isinstance(message.content, str):
+        return message
+    return message.model_copy(update={"content": "\n".join(map(_text_of, message.content))})
+
+
+def _text_of(block: Any) -> str:
+    if isinstance(block, str):
+        return block
+    kind = block.get("type") if isinstance(block, dict) else None
+    if kind == "text":
+        return str(block.get("text", ""))
+    if kind in _NOT_TEXT:
+        return f"[{kind} left out: a tool's result is sent as text]"
+    return json.dumps(block, ensure_ascii=False, default=str)
+
+
+def _alternating(
+    messages: Iterable[BaseMessage], before_a_question: type | UnionType
+) -> Iterator[BaseMessage]:
+    """Questions have an answer between them, and two messages of the model become one."""
+    last: BaseMessage | None = None
+    for message in messages:
+        if last is not None and _may_merge(last, message):
+            last = _merge(last, message)
+            continue
+        if last is not None:
+            yield last
+            if isinstance(last, before_a_question) and isinstance(message, HumanMessage):
+                yield AIMessage(NO_ANSWER)
+        last = message
+    if last is not None:
+        yield last
+
+
+def _may_merge(first: BaseMessage, second: BaseMessage) -> bool:
+    return (
+        isinstance(first, AIMessage)
+        and isinstance(second, AIMessage)
+        and not (first.tool_calls or first.invalid_tool_calls)
+        and first.name == second.name
+    )
+
+
+def _is_text(*messages: BaseMessage) -> bool:
+    return all(isinstance(message.content, str) for message in messages)
+
+
+def _merge(first: BaseMessage, second: BaseMessage) -> BaseMessage:
+    """The second, whose calls are kept, with the first one's content before its own."""
+    content: Any
+    if _is_text(first, second):
+        texts = cast(list[str], [first.content, second.content])
+        content = _BETWEEN.join(filter(None, texts))
+    else:
+        content = [*_blocks(first), *_blocks(second)]
+    return second.model_copy(update={"content": content})
+
+
+def _blocks(message: BaseMessage) -> list[Any]:
+    content = message.content
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return list(content)
