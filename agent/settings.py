@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     redis_uri: SecretStr | None = Field(default=None, description="And the Redis")
     steady_gguf: Path | None = None
     steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
-    steady_queue_wake: bool = True
+    steady_dev_patches: bool = Field(
+        default=True, description="Patches of `langgraph dev` (agent.dev_server)"
+    )
     steady_chain_seconds: float = Field(30.0, gt=0)
     steady_run_seconds: float = Field(600.0, gt=0)
     steady_heartbeat_seconds: float = Field(15.0, gt=0)

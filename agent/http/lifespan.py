@@ -14,7 +14,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from agent import embedded
 from agent.access.quota import limiter
 from agent.access.tokens import tokens
-from agent.dev_server import patches, queue_wake
+from agent.dev_server import apply_patches
 from agent.graph import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
@@ -29,9 +29,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     _tell_who_is_served()
     _tell_jobs()
     _shorten_pauses()
-    patches.apply()
-    if settings().steady_queue_wake:
-        queue_wake.apply()
+    apply_patches()
     if "langgraph_runtime_inmem" in sys.modules:
         await _mend_lists()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None

@@ -1,5 +1,6 @@
 r"""The six characters `\u0000` in the server's JSON."""
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.dev_server.null_escapes import keep_null_escapes
+from agent.dev_server.null_escapes import NULL_ESCAPES
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,14 @@ def encoders() -> Any:
         environment.setenv("MIGRATIONS_PATH", "__inmem")
         from langgraph_api import serde
     patched = SimpleNamespace(**vars(serde))
-    patched.json_dumpb = lambda obj: serde.json_dumpb(obj)  # the modules in use are left alone
-    assert keep_null_escapes(patched)
-    assert not keep_null_escapes(patched)
+
+    @functools.wraps(serde.json_dumpb)
+    def encode(obj: Any) -> bytes:
+        return bytes(serde.json_dumpb(obj))
+
+    patched.json_dumpb = encode  # the modules in use are left alone
+    assert NULL_ESCAPES.apply_once(patched) is None
+    assert patched.json_dumpb is not encode
     return serde.json_dumpb, patched.json_dumpb
 
 

@@ -1,0 +1,58 @@
+"""All patches, in the order in which they are applied: the last of one function is outermost."""
+
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from agent.dev_server.checkpoint_history import CHECKPOINT_HISTORY
+from agent.dev_server.crons import CRONS, TIME_ZONES
+from agent.dev_server.lists import LISTS
+from agent.dev_server.null_escapes import NULL_ESCAPES
+from agent.dev_server.patch import Patch
+from agent.dev_server.queue import QUEUE
+from agent.dev_server.run_events import DROP_OLD_EVENTS
+from agent.dev_server.run_limit import RUN_LIMIT
+from agent.dev_server.threads import (
+    ONE_DELETION_AT_A_TIME,
+    ONE_RUN_AT_A_TIME,
+    RUNS_END_BEFORE_THEIR_THREAD,
+)
+from agent.settings import settings
+
+log = structlog.stdlib.get_logger(__name__)
+
+PATCHES: tuple[Patch, ...] = (
+    QUEUE,
+    CHECKPOINT_HISTORY,
+    ONE_DELETION_AT_A_TIME,
+    ONE_RUN_AT_A_TIME,
+    RUNS_END_BEFORE_THEIR_THREAD,
+    RUN_LIMIT,
+    DROP_OLD_EVENTS,
+    NULL_ESCAPES,
+    CRONS,
+    TIME_ZONES,
+    LISTS,
+)
+
+
+def apply_patches(patches: Sequence[Patch] = PATCHES) -> None:
+    """Patches the in-memory server, and logs what was applied, what was not, and what is lost.
+
+    Does nothing on other servers, and nothing at a second call.
+    """
+    if "langgraph_runtime_inmem.ops" not in sys.modules:
+        return
+    if not settings().steady_dev_patches:
+        log.warning("Patches of the dev server are off (STEADY_DEV_PATCHES=false).")
+        for patch in patches:
+            log.warning(f"Without the patch {patch.name!r}: {patch.loss}.")
+        return
+    applied = []
+    for patch in patches:
+        if reason := patch.apply_once(sys.modules.get(patch.module)):
+            log.warning(f"The patch {patch.name!r} is skipped: {reason}. Then {patch.loss}.")
+        else:
+            applied.append(patch.name)
+    log.info(f"Patches of the dev server (STEADY_DEV_PATCHES=false: off): {', '.join(applied)}.")
