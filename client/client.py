@@ -42,7 +42,6 @@ from .state.branches import (
     is_unfinished,
     last_message_id,
 )
-from .state.decisions import check_fit
 from .threads import Threads, checked_id
 
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
@@ -211,10 +210,8 @@ class AgentClient:
             **_given(context=context),
         }
 
-        async def check(thread: str) -> str | None:
-            state = await self._wire.state(thread)
-            check_fit(state, interrupt_id, decisions)
-            return last_message_id(state)
+        async def since(thread: str) -> str | None:
+            return last_message_id(await self._wire.state(thread))
 
         return self._run(
             assistant_id,
@@ -222,7 +219,7 @@ class AgentClient:
             thread_id,
             modes,
             idempotency_key=idempotency_key,
-            before_start=check,
+            before_start=since,
         )
 
     def continue_run(

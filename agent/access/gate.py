@@ -1,4 +1,4 @@
-"""Before anything is served: who may come in at all. An ASGI middleware around every route.
+"""Authentication before anything is served: an ASGI middleware around every route.
 
 A server that knows no tokens serves this machine alone: nothing that comes from elsewhere, through
 a proxy, or from another site's page in this machine's browser.
@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.access.ownership import PUBLIC, identify, let_in
+from agent.access.ownership import PUBLIC, authenticated_user, set_user
 from agent.access.quota import Streams
 from agent.access.tokens import Unauthorized, tokens
 from agent.settings import settings
@@ -29,8 +29,8 @@ _FORWARDED = (
     *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via"),
     *("x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"),
 )
-_OWN, _OWN_KEY = "steady-own", secrets.token_hex(16)
-_TOO_BIG = 1009  # a close code of RFC 6455
+_OWN_HEADER, _OWN_KEY = "steady-own", secrets.token_hex(16)
+_MESSAGE_TOO_BIG = 1009  # a close code of RFC 6455
 _CHAT = ("/agent/", "/chat/", "/ws/")
 _CODES = {  # the client's
     400: "invalid_request",
@@ -54,8 +54,8 @@ _PAGE_POLICY = "; ".join(
 )
 
 
-class Door:
-    """Lets a request in as its user, or answers it."""
+class AccessMiddleware:
+    """Serves a request as its user, or refuses it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -67,25 +67,25 @@ class Door:
             await self._app(scope, receive, send)
             return
         send = _with_headers(scope, send)
-        is_counted = _takes_own_key(scope)
+        is_counted = _take_own_key(scope)
         if scope["type"] == "websocket":
-            receive = _within_size(receive, send)
+            receive = _with_frame_limit(receive, send)
         try:
             with ExitStack() as stack:
-                user = _admitted(scope)
+                user = _allowed_user(scope)
                 if _is_stream(scope) and not is_counted:
-                    stack.enter_context(self._streams.one_of(user))
-                let_in(scope, user)
+                    stack.enter_context(self._streams.open_for(user))
+                set_user(scope, user)
                 await self._app(scope, receive, send)
         except HTTPException as error:
             await refusal(error, scope)(scope, receive, send)
         except ExceptionGroup as group:  # the server's own middleware packs a 413 of ours in one
-            refused: BaseException = group
-            while isinstance(refused, ExceptionGroup):
-                refused = refused.exceptions[0]
-            if not isinstance(refused, HTTPException):
+            cause: BaseException = group
+            while isinstance(cause, ExceptionGroup):
+                cause = cause.exceptions[0]
+            if not isinstance(cause, HTTPException):
                 raise
-            await refusal(refused, scope)(scope, receive, send)
+            await refusal(cause, scope)(scope, receive, send)
 
 
 def refusal(error: HTTPException, scope: Scope) -> JSONResponse:
@@ -96,31 +96,32 @@ def refusal(error: HTTPException, scope: Scope) -> JSONResponse:
     return JSONResponse(body, error.status_code, error.headers)
 
 
-def _admitted(scope: Scope) -> str:
-    """The user. Raises HTTPException."""
+def _allowed_user(scope: Scope) -> str:
+    """The user whose request it is. Raises HTTPException where it is not to be served."""
     headers = Headers(scope=scope)
-    if not tokens().are_configured and not _is_from_here(scope, headers):
+    if not tokens().are_configured and not _is_local(scope, headers):
         raise HTTPException(403, HOW_TO_OPEN)
-    if not _may_ask_from(headers.get("origin"), headers):
+    if not _is_allowed_origin(headers.get("origin"), headers):
         raise HTTPException(403, "This origin is not one that may ask: see STEADY_ALLOWED_ORIGINS.")
-    if int(headers.get("content-length", "0")) > (most := settings().steady_largest_body_bytes):
-        raise HTTPException(413, f"The body has more than {most} bytes.")
+    limit_bytes = settings().steady_largest_body_bytes
+    if int(headers.get("content-length", "0")) > limit_bytes:
+        raise HTTPException(413, f"The body has more than {limit_bytes} bytes.")
     if _is_public(scope):
         return PUBLIC
     if tokens().are_configured and scope["path"].startswith(_DEVELOPER_ONLY):
         raise HTTPException(404, "Not Found")
     try:
-        return identify(scope)
+        return authenticated_user(scope)
     except Unauthorized as error:
         raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
 
 
-def _is_from_here(scope: Scope, headers: Headers) -> bool:
+def _is_local(scope: Scope, headers: Headers) -> bool:
     """From a program of this machine that asked for this machine; not handed on by a proxy."""
     client: Any = scope.get("client")
-    asked = _parts(f"//{headers.get('host', '')}").hostname or ""
+    host = _parts(f"//{headers.get('host', '')}").hostname or ""
     is_direct = not any(name in headers for name in _FORWARDED)
-    return bool(client) and is_direct and _is_loopback(client[0]) and _is_loopback(asked)
+    return bool(client) and is_direct and _is_loopback(client[0]) and _is_loopback(host)
 
 
 def _is_loopback(host: str) -> bool:
@@ -134,7 +135,7 @@ def _is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def _may_ask_from(origin: str | None, headers: Headers) -> bool:
+def _is_allowed_origin(origin: str | None, headers: Headers) -> bool:
     """Programs send no origin; a browser always tells whose page asks."""
     if origin is None or origin in settings().allowed_origins:
         return True
@@ -165,31 +166,31 @@ def _is_stream(scope: Scope) -> bool:
 
 def own_header() -> dict[str, str]:
     """Marks what this process asks of itself for a stream that has been counted already."""
-    return {_OWN: _OWN_KEY}
+    return {_OWN_HEADER: _OWN_KEY}
 
 
-def _takes_own_key(scope: Scope) -> bool:
-    """Whether the request is this process's own; nobody behind the door sees the key."""
+def _take_own_key(scope: Scope) -> bool:
+    """Whether the request is this process's own; the key is taken off, and nobody else sees it."""
     headers = MutableHeaders(scope=scope)
-    key = headers.get(_OWN, "")
-    del headers[_OWN]
+    key = headers.get(_OWN_HEADER, "")
+    del headers[_OWN_HEADER]
     return hmac.compare_digest(key.encode(), _OWN_KEY.encode())
 
 
-def _within_size(receive: Receive, send: Send) -> Receive:
-    """Holds frames to the size of a body: a larger one ends the connection."""
-    most = settings().steady_largest_body_bytes
+def _with_frame_limit(receive: Receive, send: Send) -> Receive:
+    """Limits frames to the size of a body: a larger one ends the connection."""
+    limit_bytes = settings().steady_largest_body_bytes
 
-    async def receive_within_size() -> Message:
+    async def receive_with_limit() -> Message:
         message = await receive()
         text, data = message.get("text") or "", message.get("bytes") or b""
-        if max(len(text.encode()), len(data)) <= most:
+        if max(len(text.encode()), len(data)) <= limit_bytes:
             return message
-        told = f"The frame has more than {most} bytes."
-        await send({"type": "websocket.close", "code": _TOO_BIG, "reason": told})
-        return {"type": "websocket.disconnect", "code": _TOO_BIG, "reason": told}
+        reason = f"The frame has more than {limit_bytes} bytes."
+        await send({"type": "websocket.close", "code": _MESSAGE_TOO_BIG, "reason": reason})
+        return {"type": "websocket.disconnect", "code": _MESSAGE_TOO_BIG, "reason": reason}
 
-    return receive_within_size
+    return receive_with_limit
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:

@@ -1,4 +1,4 @@
-"""Who somebody is, and what is theirs: on every surface, whichever route it came through.
+"""Authentication and ownership rules, on every surface, whichever route a request came through.
 
 A server that knows no tokens serves the person at this machine, and nobody else
 (agent.access.gate). Each thread, run, assistant, cron and store item belongs to the user who made
@@ -12,28 +12,29 @@ from typing import Any
 from langgraph_sdk import Auth, get_client
 from starlette.datastructures import Headers
 
-from agent.access.quota import allow_one_more, allow_run
+from agent.access.decisions import answers_by_interrupt, resumes
+from agent.access.quota import allow_one_more_run, allow_run
 from agent.access.run_context import check_run_context
 from agent.access.tokens import Unauthorized, tokens
 from agent.storage.namespaces import store_name
 
 LOCAL_USER = "local"
-PUBLIC = ""  # whoever asks for the page's files, or whether the server lives
+PUBLIC = ""  # no user: for the page's files and the health check
 _TOKEN_PROTOCOL = "bearer."  # noqa: S105 - how a browser's WebSocket brings its token
-_SEEN = "steady.user"
+_USER_KEY = "steady.user"
 
 auth = Auth()
 
 
-def identify(scope: Mapping[str, Any]) -> str:
+def authenticated_user(scope: Mapping[str, Any]) -> str:
     """The id of the user whose request this ASGI scope is. Raises Unauthorized."""
-    return user_by(Headers(scope=dict(scope)))
+    return user_by_token(Headers(scope=dict(scope)))
 
 
-def user_by(headers: Headers) -> str:
+def user_by_token(headers: Headers) -> str:
     """The id of the user whose token these headers bring. Raises Unauthorized."""
-    known = tokens()
-    return known.user_of(token_of(headers)) if known.are_configured else LOCAL_USER
+    accepted = tokens()
+    return accepted.user_of(token_of(headers)) if accepted.are_configured else LOCAL_USER
 
 
 def token_of(headers: Headers) -> str:
@@ -42,18 +43,18 @@ def token_of(headers: Headers) -> str:
     if scheme.lower() == "bearer":
         return token.strip()
     offered = map(str.strip, headers.get("sec-websocket-protocol", "").split(","))
-    brought = (name for name in offered if name.startswith(_TOKEN_PROTOCOL))
-    return next(brought, "").removeprefix(_TOKEN_PROTOCOL)
+    protocols = (name for name in offered if name.startswith(_TOKEN_PROTOCOL))
+    return next(protocols, "").removeprefix(_TOKEN_PROTOCOL)
 
 
-def let_in(scope: MutableMapping[str, Any], user: str) -> None:
+def set_user(scope: MutableMapping[str, Any], user: str) -> None:
     """Notes whose request it is."""
-    scope[_SEEN] = user
+    scope[_USER_KEY] = user
 
 
 def user_of(scope: Mapping[str, Any]) -> str:
-    """Whose request it is: as the door found, else as the token says. Raises Unauthorized."""
-    return str(scope[_SEEN]) if _SEEN in scope else identify(scope)
+    """Whose request it is: as noted, else as the token says. Raises Unauthorized."""
+    return str(scope[_USER_KEY]) if _USER_KEY in scope else authenticated_user(scope)
 
 
 @auth.authenticate
@@ -68,13 +69,13 @@ async def authenticate(scope: dict[str, Any]) -> Auth.types.MinimalUserDict:
 
 @auth.on
 async def refuse(ctx: Auth.types.AuthContext, value: Any) -> bool:
-    """What is not named below is nobody's."""
+    """What has no rule below is refused."""
     return False
 
 
 @auth.on.threads
 async def own_thread(ctx: Auth.types.AuthContext, value: Any) -> Any:
-    """What a user makes is marked with the user's id, and nothing else is found."""
+    """A thread is marked with the id of the user who made it; another's is not found."""
     return _own(ctx, value)
 
 
@@ -86,67 +87,80 @@ async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
 
 @auth.on.threads.create_run
 async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
-    """A run is made for its user, within what a user may have."""
-    await check_run_context(value["assistant_id"], value.get("kwargs") or {})
-    own_steps = await _steps_of(value["assistant_id"])
-    await allow_run(_user(ctx), value.setdefault("kwargs", {}), own_steps)
+    """A run is made for its user, within the user's limits, and with decisions that fit."""
+    user, kwargs = _user(ctx), value.setdefault("kwargs", {})
+    await check_run_context(value["assistant_id"], kwargs)
+    await allow_run(user, kwargs, await _steps_of(value["assistant_id"]))
     if tokens().are_configured:
-        allow_one_more(await _going_on(_user(ctx)))
+        allow_one_more_run(await _active_runs(user))
+    if resumes(command := kwargs.get("command")):
+        state = await _state(user, value["thread_id"], kwargs["config"].get("configurable") or {})
+        if state is not None:  # else the server says itself that it has no such thread
+            command["resume"] = answers_by_interrupt(command["resume"], state)
     return _own(ctx, value)
 
 
 @auth.on.assistants
 async def own_assistant(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """The assistants that come with the server are everybody's to use."""
-    mine = _own(ctx, value)
+    own = _own(ctx, value)
     if ctx.action in ("read", "search"):
-        return {"$or": [mine, {"created_by": "system"}]}
+        return {"$or": [own, {"created_by": "system"}]}
     if metadata := value.get("metadata"):
         metadata.pop("created_by", None)
-    return mine
+    return own
 
 
 @auth.on.store
 async def own_items(ctx: Auth.types.AuthContext, value: Any) -> None:
-    """Every name lies under the user's own."""
+    """Every namespace lies under the user's own."""
     value["namespace"] = (store_name(_user(ctx)), *(value.get("namespace") or ()))
 
 
-async def _going_on(user: str) -> int:
+async def _active_runs(user: str) -> int:
     """How many runs of the user go on or wait; on another server, how many threads are busy."""
-    runs = await _in_memory("runs")
+    runs = await _rows("runs")
     if runs is None:
         return await get_client(url=None).threads.count(metadata={"owner": user}, status="busy")
-    mine = (run for run in runs if run["metadata"].get("owner") == user)
-    return sum(run["status"] in ("pending", "running") for run in mine)
+    own = (run for run in runs if run["metadata"].get("owner") == user)
+    return sum(run["status"] in ("pending", "running") for run in own)
 
 
 async def _steps_of(assistant_id: Any) -> Any:
     """The limit of steps that an assistant brings; None if it brings none."""
-    for assistant in await _in_memory("assistants") or ():
+    for assistant in await _rows("assistants") or ():
         if assistant["assistant_id"] == assistant_id:
             return (assistant["config"] or {}).get("recursion_limit")
     return None
 
 
-async def _in_memory(kind: str) -> list[Any] | None:
+async def _state(user: str, thread_id: Any, configurable: Mapping[str, Any]) -> Any:
+    """The state that a run on the user's thread would begin from; None where there is none."""
+    server, thread, owner = get_client(url=None), str(thread_id), {"owner": user}
+    if not await server.threads.search(ids=[thread], metadata=owner, limit=1, select=["thread_id"]):
+        return None
+    checkpoint_id = configurable.get("checkpoint_id")
+    return await server.threads.get_state(thread, checkpoint_id=checkpoint_id)
+
+
+async def _rows(kind: str) -> list[Any] | None:
     """The in-memory server's own list, to be read at once; None on another server."""
     database = sys.modules.get("langgraph_runtime_inmem.database")
     if database is None:
         return None
     async with database.connect() as connection:
-        found: list[Any] = connection.store[kind]
-        return found
+        rows: list[Any] = connection.store[kind]
+        return rows
 
 
 def _own(ctx: Auth.types.AuthContext, value: Any) -> dict[str, str]:
-    mine = {"owner": _user(ctx)}
+    owner = {"owner": _user(ctx)}
     if ctx.action in ("create", "update", "create_run"):
-        marked = value.get("metadata")
-        if not isinstance(marked, dict):
-            marked = value["metadata"] = {}
-        marked.update(mine)  # in place: the server goes on with the object that it passed
-    return mine
+        metadata = value.get("metadata")
+        if not isinstance(metadata, dict):
+            metadata = value["metadata"] = {}
+        metadata.update(owner)  # in place: the server goes on with the object that it passed
+    return owner
 
 
 def _user(ctx: Auth.types.AuthContext) -> str:

@@ -42,47 +42,50 @@ async def allow_message(user: str) -> None:
         window = await limiter().get_window_stats(rate, "messages", user)
     except StorageError as error:
         log.error(f"Messages cannot be counted: {type(error.storage_error).__name__}")
-        told, again = "Messages cannot be counted now: try again.", str(_COUNT_RETRY_SECONDS)
-        raise HTTPException(503, told, {"Retry-After": again}) from None
-    raise too_many(
+        raise HTTPException(
+            503,
+            "Messages cannot be counted now: try again.",
+            {"Retry-After": str(_COUNT_RETRY_SECONDS)},
+        ) from None
+    raise rate_limited(
         f"More than {config.steady_messages_per_minute} messages in a minute.",
         max(1, math.ceil(window.reset_time - time.time())),
     )
 
 
-async def allow_run(user: str, asked: Any, own_steps: Any = None) -> None:
+async def allow_run(user: str, run: Any, assistant_steps: Any = None) -> None:
     """Counts a run, and holds it to the server's limits. Raises HTTPException 422 or 429.
 
-    `asked` has the run's `input`, and the `config` that is held to the limit of steps; `own_steps`
-    is its assistant's own limit.
+    `run` has the run's `input`, and the `config` that is held to the limit of steps;
+    `assistant_steps` is the limit that its assistant brings, None if it brings none.
     """
     config = settings()
-    for words in ("input", "command", "context"):
-        check_length(asked.get(words))
-    run_config = asked["config"] = asked.get("config") or {}
-    steps = run_config.get("recursion_limit") or own_steps or config.steady_max_steps
+    for field in ("input", "command", "context"):
+        check_length(run.get(field))
+    run_config = run["config"] = run.get("config") or {}
+    steps = run_config.get("recursion_limit") or assistant_steps or config.steady_max_steps
     if not isinstance(steps, int) or steps < 1:
         raise HTTPException(422, "recursion_limit must be a whole number of steps, 1 or more.")
     run_config["recursion_limit"] = min(steps, config.steady_max_steps)
     await allow_message(user)
 
 
-def allow_one_more(going_on: int) -> None:
-    """Raises HTTPException 429 if so many runs of a user, with those that wait, are enough."""
-    if tokens().are_configured and going_on >= settings().steady_runs_per_user:
-        raise too_many(f"{going_on} runs of yours are going on already.", _RUN_RETRY_SECONDS)
+def allow_one_more_run(active_runs: int) -> None:
+    """Raises HTTPException 429 if a user with so many active runs may have no more of them."""
+    if tokens().are_configured and active_runs >= settings().steady_runs_per_user:
+        raise rate_limited(f"{active_runs} runs of yours are going on already.", _RUN_RETRY_SECONDS)
 
 
-def check_length(said: Any) -> None:
-    """Of every text in what a person's program sends. Raises HTTPException 422."""
+def check_length(value: Any) -> None:
+    """Checks every text in a JSON value. Raises HTTPException 422."""
     longest = settings().steady_longest_message_characters
-    left = [said]
-    while left:
-        part = left.pop()
+    unchecked = [value]
+    while unchecked:
+        part = unchecked.pop()
         if isinstance(part, str) and len(part) > longest:
             raise HTTPException(422, f"A text of over {longest} characters: say it in parts.")
         if isinstance(part, dict | list):
-            left.extend(part.values() if isinstance(part, dict) else part)
+            unchecked.extend(part.values() if isinstance(part, dict) else part)
 
 
 class Streams:
@@ -92,14 +95,17 @@ class Streams:
         self._open: Counter[str] = Counter()
 
     @contextmanager
-    def one_of(self, user: str) -> Iterator[None]:
-        """A stream, for as long as the context is open. Raises HTTPException 429 or 503."""
+    def open_for(self, user: str) -> Iterator[None]:
+        """Counts a stream as long as the context is open. Raises HTTPException 429 or 503."""
         config = settings()
         if self._open.total() >= config.steady_streams:
-            told = f"This server has {config.steady_streams} streams open: try again in a moment."
-            raise HTTPException(503, told, {"Retry-After": str(_STREAM_RETRY_SECONDS)})
+            raise HTTPException(
+                503,
+                f"This server has {config.steady_streams} streams open: try again in a moment.",
+                {"Retry-After": str(_STREAM_RETRY_SECONDS)},
+            )
         if tokens().are_configured and self._open[user] >= config.steady_streams_per_user:
-            raise too_many(
+            raise rate_limited(
                 f"You have {config.steady_streams_per_user} streams open.", _STREAM_RETRY_SECONDS
             )
         self._open[user] += 1
@@ -110,15 +116,15 @@ class Streams:
             self._open += Counter()  # forgets who has none
 
 
-def too_many(told: str, retry_after_seconds: int) -> HTTPException:
-    """The answer to who asks for more than may be had."""
-    again = f"{told} Try again in {retry_after_seconds} s."
-    return HTTPException(429, again, {"Retry-After": str(retry_after_seconds)})
+def rate_limited(reason: str, retry_after_seconds: int) -> HTTPException:
+    """The answer to a user who asks for more than one user may have."""
+    message = f"{reason} Try again in {retry_after_seconds} s."
+    return HTTPException(429, message, {"Retry-After": str(retry_after_seconds)})
 
 
 @lru_cache(maxsize=1)
 def limiter() -> MovingWindowRateLimiter:
-    """What counts the messages. Raises ValueError where its storage cannot be had."""
+    """Counts the messages. Raises ValueError where its storage cannot be had."""
     uri = settings().steady_limits_storage.get_secret_value()
     options = {"implementation": "redispy"} if uri.startswith("redis") else {}
     try:

@@ -1,4 +1,4 @@
-"""No text that is sent is longer than a message may be: neither in a run nor in a state."""
+"""No text in a request's body is longer than a message may be, in a run or in a state update."""
 
 from contextlib import suppress
 
@@ -11,7 +11,7 @@ from agent.access.gate import refusal
 from agent.access.quota import check_length
 
 
-class Lengths:
+class TextLengthLimit:
     """An ASGI middleware, inside of the one that holds whole bodies to their size."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -30,9 +30,9 @@ class Lengths:
         except HTTPException as error:
             await refusal(error, scope)(scope, receive, send)
             return
-        first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive_again() -> Message:
-            return first.pop() if first else await receive()
+            return pending.pop() if pending else await receive()
 
         await self._app(scope, receive_again, send)

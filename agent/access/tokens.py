@@ -42,7 +42,7 @@ class _Key:
 
 
 class Unauthorized(Exception):
-    """A token that lets nobody in; the message says why, and can be told to who sent it."""
+    """A token that is not accepted; the message says why, and may be sent to whoever sent it."""
 
 
 class Tokens:
@@ -69,26 +69,26 @@ class Tokens:
 
     def _user_of_api_key(self, token: str) -> str | None:
         """Every hash is compared, and each in constant time: how long it takes tells nothing."""
-        given, found = hash_of(token), None
+        token_hash, match = hash_of(token), None
         for user, known in self._hashes:
-            if hmac.compare_digest(given, known):
-                found = user
-        return found
+            if hmac.compare_digest(token_hash, known):
+                match = user
+        return match
 
     def _user_of_jwt(self, token: str) -> str:
-        told = "The token is not one of this server's."
+        reason = "The token is not one of this server's."
         for key in self._keys_for(token):
             try:
                 return str(self._claims(token, key)["sub"])
             except jwt.ExpiredSignatureError:
                 raise Unauthorized("The token has expired: get a new one.") from None
             except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
-                told = "The token was made for, or by, somebody else."
+                reason = "The token was made for, or by, somebody else."
             except jwt.MissingRequiredClaimError as error:
-                told = f"The token lacks the claim {error.claim!r}."
+                reason = f"The token lacks the claim {error.claim!r}."
             except (jwt.PyJWTError, ValueError, TypeError):
                 continue
-        raise Unauthorized(told)
+        raise Unauthorized(reason)
 
     def _keys_for(self, token: str) -> list[_Key]:
         """The key that the token names; all that have no name, or that it could mean."""
@@ -100,7 +100,7 @@ class Tokens:
 
     def _claims(self, token: str, key: _Key) -> dict[str, Any]:
         audience, issuer = self._config.steady_jwt_audience, self._config.steady_jwt_issuer
-        needed = ["exp", "sub", *(["aud"] if audience else []), *(["iss"] if issuer else [])]
+        required = ["exp", "sub", *(["aud"] if audience else []), *(["iss"] if issuer else [])]
         return jwt.decode(
             token,
             key.key,
@@ -108,7 +108,7 @@ class Tokens:
             audience=audience,
             issuer=issuer,
             leeway=self._config.steady_jwt_leeway_seconds,
-            options={"require": needed, "verify_aud": audience is not None},
+            options={"require": required, "verify_aud": audience is not None},
         )
 
 
@@ -136,27 +136,28 @@ def _public_keys(text: str) -> Iterable[_Key]:
         key = load_pem_public_key(text.encode())
         yield _Key(_algorithm(key), key)
         return
-    given = jwt.PyJWKSet.from_json(text).keys
-    found = [
+    usable = [
         _Key(_algorithm(jwk.key), jwk.key, jwk.key_id)
-        for jwk in given
+        for jwk in jwt.PyJWKSet.from_json(text).keys
         if jwk.public_key_use in (None, "sig") and jwk.algorithm_name in _ALGORITHMS
     ]
-    if unused := len(json.loads(text)["keys"]) - len(found):
+    if unused := len(json.loads(text)["keys"]) - len(usable):
         log.warning(
             f"{unused} of the keys in STEADY_JWT_KEYS_FILE are passed over: {_WANTED} are used."
         )
-    if not found:
+    if not usable:
         raise ValueError(f"STEADY_JWT_KEYS_FILE has no key to verify with: {_WANTED} are used.")
-    yield from found
+    yield from usable
 
 
 def _algorithm(key: Any) -> str:
     """The one that a public key is used for. Raises ValueError."""
     if isinstance(key, RSAPublicKey):
         if key.key_size < _SHORTEST_RSA_BITS:
-            told = f"an RSA key of {key.key_size} bits: {_SHORTEST_RSA_BITS} or more are needed"
-            raise ValueError(f"STEADY_JWT_KEYS_FILE has {told}.")
+            raise ValueError(
+                f"STEADY_JWT_KEYS_FILE has an RSA key of {key.key_size} bits: "
+                f"{_SHORTEST_RSA_BITS} or more are needed."
+            )
         return "RS256"
     if isinstance(key, EllipticCurvePublicKey) and key.curve.name == "secp256r1":
         return "ES256"
@@ -167,12 +168,12 @@ def _hashes_in(file: Path | None) -> list[tuple[str, str]]:
     """The file's lines: a user, a blank, the SHA-256 of an API key in hex."""
     if file is None:
         return []
-    found = []
+    hashes = []
     for number, line in enumerate(file.read_text().splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 2 or not _SHA256.fullmatch(words[1]):
             raise ValueError(f"{file}, line {number}: not a user and the SHA-256 of an API key.")
-        found.append((words[0], words[1].lower()))
-    return found
+        hashes.append((words[0], words[1].lower()))
+    return hashes

@@ -19,24 +19,28 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 
-from agent.access.gate import Door, own_header, refusal
+from agent.access.gate import AccessMiddleware, own_header, refusal
 from agent.access.ownership import token_of, user_of
 from agent.access.quota import allow_message
-from agent.access.text_length import Lengths
+from agent.access.text_length import TextLengthLimit
 from agent.http.lifespan import lifespan
-from agent.http.plain_chat import answered
-from agent.http.runs import Chat, ChatError, begun
+from agent.http.plain_chat import answer_events
+from agent.http.runs import Chat, error_body, start_events
 from agent.http.schemas import (
-    AgentMessage,
     ChatQuestion,
-    Decision,
-    OnThread,
-    RunPlace,
-    first_fault,
+    ContinueRunBody,
+    DecisionBody,
+    IdempotencyKey,
+    MessageBody,
+    RegenerateBody,
+    RunBody,
+    RunRef,
+    first_error,
 )
 from agent.http.sse import EventStream
-from agent.http.websocket import converse
+from agent.http.websocket import serve_conversation
 from agent.settings import settings
+from client import InvalidRequest, Run, SteadyError
 
 WEB = Path(__file__).parents[1] / "web"
 EventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=300)]
@@ -44,7 +48,20 @@ _STREAM: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: {"content": {"text/event-stream": {}}}},
 }
-Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=8, max_length=200)]
+_STATUS = {
+    "invalid_request": 422,
+    "unauthorized": 401,
+    "not_found": 404,
+    "conflict": 409,
+    "unavailable": 503,
+    "rate_limited": 429,
+    "cannot_connect": 503,
+    "connection_lost": 502,
+    "stream_lost": 410,
+    "run_lost": 410,
+    "model_failed": 502,
+    "timeout": 504,
+}
 
 app = FastAPI(
     title="steadystream",
@@ -61,20 +78,22 @@ app = FastAPI(
             allow_private_network=True,
             expose_headers=["X-Pagination-Total", "X-Pagination-Next", "Content-Location"],
         ),
-        Middleware(Door),
+        Middleware(AccessMiddleware),
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
-        Middleware(Lengths),
+        Middleware(TextLengthLimit),
     ],
 )
 
 
-class _ToItself(httpx.AsyncHTTPTransport):
+class _OwnTransport(httpx.AsyncHTTPTransport):
+    """Marks each request as this process's own: the stream that it is for is counted already."""
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.headers.update(own_header())
         return await super().handle_async_request(request)
 
 
-_transport = _ToItself(limits=httpx.Limits(max_connections=None))
+_transport = _OwnTransport(limits=httpx.Limits(max_connections=None))
 
 
 def chat_of(connection: HTTPConnection) -> Chat:
@@ -86,99 +105,116 @@ def chat_of(connection: HTTPConnection) -> Chat:
     return Chat(config.steady_server_url or own_url, user, token, config, _transport)
 
 
-async def counted(request: Request) -> None:
+AsUser = Annotated[Chat, Depends(chat_of)]
+
+
+class RunRequest:
+    """A request for a run's events: a new run's, or those after an event that was read before."""
+
+    def __init__(
+        self,
+        chat: AsUser,
+        last_event_id: EventId = None,
+        idempotency_key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")] = None,
+    ) -> None:
+        self._chat = chat
+        self._last_event_id = last_event_id
+        self._idempotency_key = idempotency_key
+
+    async def start(self, body: RunBody) -> Response:
+        """The run that the body asks for."""
+        fields = {**body.model_dump(), "idempotency_key": self._idempotency_key}
+        return await self._stream(self._chat.start(body.action, fields))
+
+    async def join(self, ref: RunRef) -> Response:
+        """A run that was started before."""
+        return await self._stream(self._chat.join(ref))
+
+    async def _stream(self, run: Run) -> Response:
+        """Nothing is asked of the server before a run is read."""
+        if self._last_event_id:
+            run = self._chat.join_after(self._last_event_id)
+        return EventStream(await start_events(run), settings())
+
+
+AsRun = Annotated[RunRequest, Depends()]
+
+
+async def count_message(request: Request) -> None:
     """A message to the model alone is no run, and counts all the same."""
     await allow_message(user_of(request.scope))
 
 
-AsUser = Annotated[Chat, Depends(chat_of)]
-
-
 @app.exception_handler(HTTPException)
-async def _not_taken(request: Request, error: HTTPException) -> Response:
+async def _http_error(request: Request, error: HTTPException) -> Response:
     return refusal(error, request.scope)
 
 
 @app.exception_handler(httpx.HTTPStatusError)
-async def _not_taken_by_itself(request: Request, error: httpx.HTTPStatusError) -> Response:
-    """A route that asks the server itself, such as MCP, passes on what it was told."""
-    told = error.response
-    headers = {name: told.headers[name] for name in ("retry-after",) if name in told.headers}
-    return Response(told.content, told.status_code, headers, "application/json")
+async def _own_api_error(request: Request, error: httpx.HTTPStatusError) -> Response:
+    """A route that asks the server's own API, such as MCP, passes on what it answered."""
+    answer = error.response
+    headers = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
+    return Response(answer.content, answer.status_code, headers, "application/json")
 
 
-@app.exception_handler(ChatError)
-async def _refused(request: Request, error: ChatError) -> Response:
+@app.exception_handler(SteadyError)
+async def _steady_error(request: Request, error: SteadyError) -> Response:
     headers = {}
     if error.retry_after_seconds:
         headers["Retry-After"] = f"{error.retry_after_seconds:.0f}"
-    return JSONResponse(error.body, error.status, headers)
+    return JSONResponse(error_body(error), _STATUS.get(error.code, 500), headers)
 
 
 @app.exception_handler(RequestValidationError)
-async def _invalid(request: Request, error: RequestValidationError) -> Response:
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     is_json = error.errors()[0]["type"] != "json_invalid"
-    told = first_fault(list(error.errors())) if is_json else "The body is not valid JSON."
-    return JSONResponse({"error": told, "code": "invalid_request"}, 422 if is_json else 400)
+    message = first_error(list(error.errors())) if is_json else "The body is not valid JSON."
+    return JSONResponse(error_body(InvalidRequest(message)), 422 if is_json else 400)
 
 
-@app.post("/chat/stream", tags=["Chat"], dependencies=[Depends(counted)], **_STREAM)
+@app.post("/chat/stream", tags=["Chat"], dependencies=[Depends(count_message)], **_STREAM)
 async def stream_chat(question: ChatQuestion) -> Response:
     """Plain chat: `{"token": ...}` events, then `{"done": true}`, or `{"error", "code"}`."""
     config = settings()
-    return EventStream(await answered(question, config.steady_chain_seconds), config)
+    return EventStream(await answer_events(question, config.steady_chain_seconds), config)
 
 
 @app.post("/agent/stream", tags=["Agent"], **_STREAM)
-async def stream_agent(
-    message: AgentMessage, chat: AsUser, last_event_id: EventId = None, key: Key = None
-) -> Response:
-    """A run on a thread, as events. With `Last-Event-ID` it goes on after that event instead."""
-    run = chat.go_on(last_event_id) if last_event_id else chat.start(message, key)
-    return EventStream(await begun(run), settings())
+async def stream_agent(body: MessageBody, request: AsRun) -> Response:
+    """A run on a thread, as events. With `Last-Event-ID`, what follows that event instead."""
+    return await request.start(body)
 
 
 @app.get("/agent/stream/{thread_id}/{run_id}", tags=["Agent"], **_STREAM)
-async def join_agent(
-    place: Annotated[RunPlace, Depends()], chat: AsUser, last_event_id: EventId = None
-) -> Response:
+async def join_agent(ref: Annotated[RunRef, Depends()], request: AsRun) -> Response:
     """A run's events from its beginning, or after `Last-Event-ID`."""
-    run = chat.go_on(last_event_id) if last_event_id else chat.join(place)
-    return EventStream(await begun(run), settings())
+    return await request.join(ref)
 
 
 @app.post("/agent/stop", tags=["Agent"], status_code=202)
-async def stop_agent(place: RunPlace, chat: AsUser) -> dict[str, str]:
+async def stop_agent(ref: RunRef, chat: AsUser) -> dict[str, str]:
     """Stops a run; its stream ends with status `stopped`."""
-    await chat.stop(place)
+    await chat.stop(ref)
     return {"status": "stopping"}
 
 
 @app.post("/agent/decide", tags=["Agent"], **_STREAM)
-async def decide_agent(
-    decision: Decision, chat: AsUser, last_event_id: EventId = None, key: Key = None
-) -> Response:
+async def decide_agent(body: DecisionBody, request: AsRun) -> Response:
     """A person's decisions about an interrupt; the rest of the run follows as events."""
-    run = chat.go_on(last_event_id) if last_event_id else chat.decide(decision, key)
-    return EventStream(await begun(run), settings())
+    return await request.start(body)
 
 
 @app.post("/agent/regenerate", tags=["Agent"], **_STREAM)
-async def regenerate_answer(
-    asked: OnThread, chat: AsUser, last_event_id: EventId = None, key: Key = None
-) -> Response:
+async def regenerate_answer(body: RegenerateBody, request: AsRun) -> Response:
     """The thread's last question is answered anew; the old answer stays in its history."""
-    run = chat.go_on(last_event_id) if last_event_id else chat.regenerate(asked, key)
-    return EventStream(await begun(run), settings())
+    return await request.start(body)
 
 
-@app.post("/agent/resume", tags=["Agent"], **_STREAM)
-async def resume_run(
-    asked: OnThread, chat: AsUser, last_event_id: EventId = None, key: Key = None
-) -> Response:
+@app.post("/agent/continue_run", tags=["Agent"], **_STREAM)
+async def continue_run(body: ContinueRunBody, request: AsRun) -> Response:
     """A run that its server left unfinished goes on from the thread's last checkpoint."""
-    run = chat.go_on(last_event_id) if last_event_id else chat.resume(asked, key)
-    return EventStream(await begun(run), settings())
+    return await request.start(body)
 
 
 @app.websocket("/ws/chat")
@@ -188,12 +224,12 @@ async def chat_socket(
     thread_id: UUID | None = None,
     last_event_id: Annotated[str | None, Query(max_length=300)] = None,
 ) -> None:
-    """Many turns on one connection; `agent.http.websocket` says in which forms."""
-    await converse(socket, chat, settings(), thread_id, last_event_id)
+    """Many turns on one connection; `agent.http.websocket_forms` says in which forms."""
+    await serve_conversation(socket, chat, settings(), thread_id, last_event_id)
 
 
 class PageFiles(StaticFiles):
-    """Asked for anew each time, so that no page is of two versions; sent where it has changed."""
+    """A browser asks for each file each time, so that no page mixes two versions."""
 
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
@@ -201,13 +237,13 @@ class PageFiles(StaticFiles):
         return response
 
 
-_files = PageFiles(directory=WEB)
+_page_files = PageFiles(directory=WEB)
 
 
 @app.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
     """The chat page."""
-    return await _files.get_response("index.html", request.scope)
+    return await _page_files.get_response("index.html", request.scope)
 
 
-app.mount("/page", _files, name="page")
+app.mount("/page", _page_files, name="page")

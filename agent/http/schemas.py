@@ -1,10 +1,13 @@
-"""What the chat routes take, typed: bodies of the HTTP routes, and frames of the WebSocket."""
+"""What the chat routes take, typed: bodies of the HTTP routes, and frames of the WebSocket.
+
+Each field of a run has its name in `AgentClient`, whose methods take what is read here.
+"""
 
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
 
 from agent.settings import settings
 
@@ -12,33 +15,35 @@ LONGEST_MESSAGE = settings().steady_longest_message_characters
 MOST_HISTORY = 1000  # messages
 
 JSON = dict[str, Any]
+Action = Literal["stream", "decide", "regenerate", "continue_run"]  # methods of `AgentClient`
 Mode = Literal["values", "updates", "messages", "events"]
 Modes = Annotated[
     list[Mode],
     Field(min_length=1, max_length=len(get_args(Mode))),
     AfterValidator(lambda modes: list(dict.fromkeys(modes))),
 ]
-Strategy = Literal["reject", "enqueue", "interrupt", "rollback"]
+MultitaskStrategy = Literal["reject", "enqueue", "interrupt", "rollback"]
 
 
-def _say_something(text: str) -> str:
+def _check_not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty: say something")
     return text
 
 
-def _writable(given: JSON) -> JSON:
+def _check_numbers(value: JSON) -> JSON:
     """Python reads NaN and Infinity in a body, and nothing behind this takes them."""
     try:
-        json.dumps(given, allow_nan=False)
+        json.dumps(value, allow_nan=False)
     except ValueError:
         raise ValueError("has a number that is none in JSON, such as NaN") from None
-    return given
+    return value
 
 
-Given = Annotated[JSON, AfterValidator(_writable)]
-Words = Annotated[str, Field(max_length=LONGEST_MESSAGE), AfterValidator(_say_something)]
-Key = Annotated[
+JSONObject = Annotated[JSON, AfterValidator(_check_numbers)]
+Text = Annotated[str, Field(max_length=LONGEST_MESSAGE), AfterValidator(_check_not_blank)]
+Id = Annotated[UUID, PlainSerializer(str)]
+IdempotencyKey = Annotated[
     str | None,
     Field(
         min_length=8,
@@ -52,7 +57,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Said(_Strict):
+class HistoryMessage(_Strict):
     """One message of a conversation that the caller keeps."""
 
     role: Literal["user", "assistant"]
@@ -62,19 +67,27 @@ class Said(_Strict):
 class ChatQuestion(_Strict):
     """A question to the model alone; `history` is what was said before it, oldest first."""
 
-    question: Words
-    history: list[Said] = Field(default=[], max_length=MOST_HISTORY)
+    question: Text
+    history: list[HistoryMessage] = Field(default=[], max_length=MOST_HISTORY)
 
 
-class AgentMessage(_Strict):
-    """A message to the agent. Without `thread_id` it opens a new thread."""
+class RunFields(_Strict):
+    """What every run may be given, however it is asked for."""
 
-    message: Words
-    thread_id: UUID | None = None
+    action: ClassVar[Action]
+
     modes: Modes = ["messages"]
     assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: Given | None = None
-    multitask_strategy: Strategy = Field(
+    context: JSONObject | None = None
+
+
+class MessageFields(RunFields):
+    """A message, and where it goes."""
+
+    action = "stream"
+
+    message: Text
+    multitask_strategy: MultitaskStrategy = Field(
         default="reject", description="What to do when the thread is busy with another run."
     )
     checkpoint_id: str | None = Field(
@@ -83,50 +96,89 @@ class AgentMessage(_Strict):
     replaces: str | None = Field(
         default=None, max_length=200, description="The id of the message this is said instead of."
     )
+
+
+class DecisionFields(RunFields):
+    """A person's decisions about an interrupt: one for each of its requests."""
+
+    action = "decide"
+
+    interrupt_id: str = Field(min_length=1, max_length=200)
+    decisions: list[JSONObject] = Field(min_length=1, max_length=100)
+
+
+class MessageBody(MessageFields):
+    """A message to the agent. Without `thread_id` it opens a new thread."""
+
+    thread_id: Id | None = None
     on_disconnect: Literal["continue", "cancel"] = Field(
         default="continue", description="What becomes of the run when its reader leaves."
     )
 
 
-class Decision(_Strict):
+class DecisionBody(DecisionFields):
     """What a person decided about an interrupt: one decision for each of its requests."""
 
-    thread_id: UUID
-    interrupt_id: str = Field(min_length=1, max_length=200)
-    decisions: list[Given] = Field(min_length=1, max_length=100)
-    modes: Modes = ["messages"]
-    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: Given | None = None
+    thread_id: Id
 
 
-class OnThread(_Strict):
-    """Answer the thread's last question anew, or go on with its unfinished run."""
+class RegenerateBody(RunFields):
+    """Answers the thread's last question anew."""
 
-    thread_id: UUID
-    modes: Modes = ["messages"]
-    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: Given | None = None
+    action = "regenerate"
+
+    thread_id: Id
 
 
-class RunPlace(_Strict):
+class ContinueRunBody(RunFields):
+    """Continues the thread's run that its server left unfinished."""
+
+    action = "continue_run"
+
+    thread_id: Id
+
+
+RunBody = MessageBody | DecisionBody | RegenerateBody | ContinueRunBody
+
+
+class RunRef(_Strict):
     """One run of a thread."""
 
-    thread_id: UUID
-    run_id: UUID
+    thread_id: Id
+    run_id: Id
 
 
-class MessageFrame(_Strict):
+class MessageFrame(MessageFields):
     """The next turn. While an answer is running it waits for its end, or as its strategy says."""
 
     type: Literal["message"]
-    content: Words
-    modes: Modes = ["messages"]
-    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: Given | None = None
-    multitask_strategy: Strategy = "enqueue"
-    checkpoint_id: str | None = Field(default=None, max_length=200)
-    replaces: str | None = Field(default=None, max_length=200)
-    key: Key = None
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    idempotency_key: IdempotencyKey = None
+
+
+class DecideFrame(DecisionFields):
+    """Decides about an interrupt of the thread; the rest of the run follows."""
+
+    type: Literal["decide"]
+    idempotency_key: IdempotencyKey = None
+
+
+class RegenerateFrame(RunFields):
+    """Answers the thread's last question anew."""
+
+    action = "regenerate"
+
+    type: Literal["regenerate"]
+    idempotency_key: IdempotencyKey = None
+
+
+class ContinueRunFrame(RunFields):
+    """Continues the thread's run that its server left unfinished."""
+
+    action = "continue_run"
+
+    type: Literal["continue_run"]
+    idempotency_key: IdempotencyKey = None
 
 
 class StopFrame(_Strict):
@@ -135,52 +187,20 @@ class StopFrame(_Strict):
     type: Literal["stop"]
 
 
-class DecideFrame(_Strict):
-    """Decides about an interrupt of the thread; the rest of the run follows."""
-
-    type: Literal["decide"]
-    interrupt_id: str = Field(min_length=1, max_length=200)
-    decisions: list[Given] = Field(min_length=1, max_length=100)
-    modes: Modes = ["messages"]
-    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: Given | None = None
-    key: Key = None
-
-
-class RegenerateFrame(_Strict):
-    """Answers the thread's last question anew."""
-
-    type: Literal["regenerate"]
-    modes: Modes = ["messages"]
-    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: Given | None = None
-    key: Key = None
-
-
-class ResumeFrame(_Strict):
-    """Goes on with the thread's run that its server left unfinished."""
-
-    type: Literal["resume"]
-    modes: Modes = ["messages"]
-    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
-    context: Given | None = None
-    key: Key = None
-
-
 class PingFrame(_Strict):
     """Is answered with `{"type": "pong"}`."""
 
     type: Literal["ping"]
 
 
-TurnFrame = MessageFrame | DecideFrame | RegenerateFrame | ResumeFrame
+TurnFrame = MessageFrame | DecideFrame | RegenerateFrame | ContinueRunFrame
 AnyFrame = TurnFrame | StopFrame | PingFrame
 FRAME: TypeAdapter[AnyFrame] = TypeAdapter(Annotated[AnyFrame, Field(discriminator="type")])
 
 
-def first_fault(errors: list[Any]) -> str:
+def first_error(errors: list[Any]) -> str:
     """pydantic's first error as one line: where it is, and what is wrong with it."""
     error = errors[0]
-    place = ".".join(str(step) for step in error["loc"] if step not in ("body", "query", "path"))
-    told = str(error["msg"]).removeprefix("Value error, ")
-    return f"{place}: {told}" if place else told
+    path = ".".join(str(step) for step in error["loc"] if step not in ("body", "query", "path"))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message

@@ -14,7 +14,7 @@ from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from agent.http.schemas import JSON
+from agent.http.runs import Events
 from agent.settings import Settings
 
 log = structlog.stdlib.get_logger(__name__)
@@ -23,7 +23,7 @@ log = structlog.stdlib.get_logger(__name__)
 class EventStream(EventSourceResponse):
     """Sends `events`, pairs of an id (or None) and a JSON object, as they come."""
 
-    def __init__(self, events: AsyncGenerator[tuple[str | None, JSON]], config: Settings) -> None:
+    def __init__(self, events: Events, config: Settings) -> None:
         super().__init__(
             _encoded(events),
             headers={"Cache-Control": "no-cache"},
@@ -39,9 +39,7 @@ class EventStream(EventSourceResponse):
             await log.ainfo(f"A reader that took nothing for {self.send_timeout:g} s was let go.")
 
 
-async def _encoded(
-    events: AsyncGenerator[tuple[str | None, JSON]],
-) -> AsyncGenerator[ServerSentEvent]:
+async def _encoded(events: Events) -> AsyncGenerator[ServerSentEvent]:
     async with aclosing(events):
         async for event_id, event in events:
             yield ServerSentEvent(orjson.dumps(event).decode(), id=event_id, sep="\n")

@@ -15,9 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command
 
-from agent.middleware.approval import check_answer
 from agent.middleware.keep_partial_answer import forget_unsaved_messages, unsaved_messages
 from agent.middleware.open_calls import results_for_last_calls
 from agent.middleware.unfinished_run import (
@@ -56,8 +54,6 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             input, config = await self._continue_or_close_unfinished(
                 self.checkpointer, input, config
             )
-            if isinstance(input, Command) and input.resume is not None:
-                check_answer(input.resume, (await self.aget_state(config)).interrupts)
         stream = cast(AsyncGenerator[Any], super().astream(input, config, **options))
         try:
             async with aclosing(stream) as parts:

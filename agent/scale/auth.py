@@ -15,7 +15,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.datastructures import Headers
 
-from agent.access.ownership import user_by
+from agent.access.decisions import answers_by_interrupt, resumes
+from agent.access.ownership import user_by_token
 from agent.access.quota import allow_run
 from agent.access.run_context import refuse_unknown_fields
 from agent.access.tokens import Unauthorized
@@ -28,7 +29,7 @@ auth = Auth()
 async def authenticate(headers: dict[str, str]) -> Auth.types.MinimalUserDict:
     """The user of the request's token, by an id that is valid in Aegra's store."""
     try:
-        return {"identity": store_name(user_by(Headers(headers))), "is_authenticated": True}
+        return {"identity": store_name(user_by_token(Headers(headers))), "is_authenticated": True}
     except Unauthorized as error:
         raise Auth.exceptions.HTTPException(status_code=401, detail=str(error)) from None
 
@@ -41,6 +42,16 @@ async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
         if value.get("context"):
             refuse_unknown_fields(value["context"], await _context_schema(graph_id))
         await allow_run(str(ctx.user.identity), value, config.get("recursion_limit"))
+    if resumes(command := value.get("command")):
+        answers_by_interrupt(command["resume"], await _state(ctx, value["thread_id"]))
+
+
+async def _state(ctx: Auth.types.AuthContext, thread_id: Any) -> dict[str, Any]:
+    """The state of a thread of the user's, as Aegra's own route has it."""
+    from aegra_api.api.threads import get_thread_state  # it imports the rules of this module
+
+    state = await get_thread_state(str(thread_id), False, None, ctx.user)
+    return dict(state.model_dump(mode="json"))
 
 
 async def _assistant(assistant: Any) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 
-from agent.access.quota import allow_one_more
+from agent.access.quota import allow_one_more_run
 
 
 def apply() -> None:
@@ -30,7 +30,7 @@ def apply() -> None:
         await session.execute(select(func.pg_advisory_xact_lock(func.hashtext(user_id))))
         active = Run.status.in_(ACTIVE_RUN_STATES)
         query = select(func.count()).select_from(Run).where(Run.user_id == user_id, active)
-        allow_one_more(int(await session.scalar(query) or 0))
+        allow_one_more_run(int(await session.scalar(query) or 0))
         await write(session, *args, user_id=user_id, **kwargs)
 
     async def prepare_if_allowed(

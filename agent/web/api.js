@@ -2,14 +2,14 @@
 
 import { askForToken, token } from "/page/token.js";
 
-export class Refused extends Error {
-  // `told` is what the server said, as far as it said anything: { error or detail, code }.
-  constructor(status, told, retryAfterSeconds = 0) {
-    const words = told.error ?? told.detail;
-    super(words ?? `The server answered with status ${status}.`);
+export class RequestError extends Error {
+  // `body` is the server's answer, as far as it is JSON: { error or detail, code }.
+  constructor(status, body, retryAfterSeconds = 0) {
+    const message = body.error ?? body.detail;
+    super(message ?? `The server answered with status ${status}.`);
     this.status = status;
-    this.code = told.code ?? String(status);
-    this.isTold = words !== undefined;
+    this.code = body.code ?? String(status);
+    this.hasServerMessage = message !== undefined;
     this.retryAfterSeconds = retryAfterSeconds;
   }
 }
@@ -18,7 +18,7 @@ export function headers(more = {}) {
   return { ...(token() ? { Authorization: `Bearer ${token()}` } : {}), ...more };
 }
 
-// The response, or Refused with what the server said.
+// The response; throws RequestError.
 export async function request(path, { method = "GET", body, more = {}, signal } = {}) {
   const response = await fetch(path, {
     method,
@@ -27,19 +27,19 @@ export async function request(path, { method = "GET", body, more = {}, signal } 
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   if (response.ok) return response;
-  const told = await response.json().catch(() => ({}));
-  const refused = new Refused(response.status, told, Number(response.headers.get("Retry-After")) || 0);
-  if (response.status === 401) askForToken(refused.message);
-  throw refused;
+  const retryAfterSeconds = Number(response.headers.get("Retry-After")) || 0;
+  const error = new RequestError(response.status, await response.json().catch(() => ({})), retryAfterSeconds);
+  if (response.status === 401) askForToken(error.message);
+  throw error;
 }
 
-async function answer(path, options) {
+async function requestJson(path, options) {
   const response = await request(path, options);
   return response.status === 204 ? null : response.json();
 }
 
 export const threads = () =>
-  answer("/threads/search", {
+  requestJson("/threads/search", {
     method: "POST",
     body: {
       limit: 50,
@@ -50,41 +50,41 @@ export const threads = () =>
     },
   });
 
-// What changes when the thread does, and is small however long the thread is.
-export async function news(threadId) {
+// A text that changes when the thread does, and is small however long the thread is.
+export async function version(threadId) {
   const body = { ids: [threadId], limit: 1, select: ["updated_at", "status"] };
-  const [thread] = await answer("/threads/search", { method: "POST", body });
+  const [thread] = await requestJson("/threads/search", { method: "POST", body });
   return `${thread?.updated_at} ${thread?.status}`;
 }
 
-export const state = (threadId) => answer(`/threads/${threadId}/state`);
+export const state = (threadId) => requestJson(`/threads/${threadId}/state`);
 
 // The checkpoints of all branches, newest first.
 export const history = (threadId) =>
-  answer(`/threads/${threadId}/history`, { method: "POST", body: { limit: 100 } });
-export const deleteThread = (threadId) => answer(`/threads/${threadId}`, { method: "DELETE" });
+  requestJson(`/threads/${threadId}/history`, { method: "POST", body: { limit: 100 } });
+export const deleteThread = (threadId) => requestJson(`/threads/${threadId}`, { method: "DELETE" });
 
 // The thread's run that goes on now, if there is one.
 export async function activeRun(threadId) {
-  const runs = await answer(`/threads/${threadId}/runs?limit=5`);
+  const runs = await requestJson(`/threads/${threadId}/runs?limit=5`);
   return runs.find((run) => ["pending", "running"].includes(run.status));
 }
 
 export const stop = (threadId, runId) =>
-  answer("/agent/stop", { method: "POST", body: { thread_id: threadId, run_id: runId } });
+  requestJson("/agent/stop", { method: "POST", body: { thread_id: threadId, run_id: runId } });
 
 // What the agent remembers of the person, newest first.
 export async function memories() {
   const body = { namespace_prefix: ["memories"], limit: 500 };
-  const { items } = await answer("/store/items/search", { method: "POST", body });
+  const { items } = await requestJson("/store/items/search", { method: "POST", body });
   return items.sort((one, other) => (one.value.at < other.value.at ? 1 : -1));
 }
 
 export const forget = (key) =>
-  answer("/store/items", { method: "DELETE", body: { namespace: ["memories"], key } });
+  requestJson("/store/items", { method: "DELETE", body: { namespace: ["memories"], key } });
 
 export async function graph(graphId) {
   const body = { graph_id: graphId, limit: 1 };
-  const [assistant] = await answer("/assistants/search", { method: "POST", body });
-  return answer(`/assistants/${assistant.assistant_id}/graph`);
+  const [assistant] = await requestJson("/assistants/search", { method: "POST", body });
+  return requestJson(`/assistants/${assistant.assistant_id}/graph`);
 }

@@ -40,8 +40,8 @@ export class ToolCard {
     if (this.root.dataset.status === "running") this.#show("waiting", "waits for you");
   }
 
-  // It was decided about, and the run goes on.
-  goOn() {
+  // A decision was taken, and the run goes on.
+  continue() {
     if (this.root.dataset.status === "waiting") this.#show("running", "running…");
   }
 
@@ -56,7 +56,7 @@ export class ToolCard {
 }
 
 // LangChain's human-in-the-loop request: each action is decided, then all go as one. `onDecide`
-// gives what there is against it, if they are not taken.
+// returns the error's message if they are not taken.
 export class DecisionCard {
   constructor({ id, requests }, onDecide) {
     this.id = id;

@@ -3,8 +3,8 @@
 import { byId, element, isLost } from "/page/dom.js";
 
 export class Composer {
-  // `onSay` is told the words; `onCancel`, that they are to go on from the thread's present after all.
-  constructor({ onSay, onCancel }) {
+  // `onSend` gets the text; `onCancel` is called when it is to go on from the thread's present after all.
+  constructor({ onSend, onCancel }) {
     this.root = byId("composer");
     this.message = byId("message");
     this.onCancel = onCancel;
@@ -21,7 +21,7 @@ export class Composer {
       const text = this.message.value;
       if (!text.trim()) return;
       this.write("");
-      onSay(text);
+      onSend(text);
     });
   }
 
@@ -38,14 +38,14 @@ export class Composer {
     this.message.rows = Math.min(8, this.message.value.split("\n").length);
   }
 
-  // How a message goes that is sent while an answer is written.
-  get way() {
-    return byId("when-busy").value;
+  // Of a message that is sent while an answer is written.
+  get multitaskStrategy() {
+    return byId("multitask-strategy").value;
   }
 
   busy(isBusy) {
     const focused = document.activeElement;
-    byId("when-busy").hidden = !isBusy;
+    byId("multitask-strategy").hidden = !isBusy;
     byId("stop").hidden = !isBusy;
     if (this.root.contains(focused) && isLost(focused)) this.focus();
   }

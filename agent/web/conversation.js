@@ -7,17 +7,17 @@ import { Markdown } from "/page/markdown.js";
 // The answer to one message, fed with the events of the one vocabulary.
 export class Answer {
   // `cards` are those of the answer that this one goes on with: their results belong in them.
-  constructor({ onDecide, onRetry, onAgain, onResume }, cards = new Map()) {
+  constructor({ onDecide, onRetry, onRegenerate, onContinueRun }, cards = new Map()) {
     this.onDecide = onDecide;
     this.onRetry = onRetry;
-    this.onAgain = onAgain;
-    this.onResume = onResume;
+    this.onRegenerate = onRegenerate;
+    this.onContinueRun = onContinueRun;
     this.root = element("article", { class: "answer", tabindex: "-1", "aria-label": "Answer", "aria-busy": "true" });
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
     this.cards = new Map(cards); // tool call id -> ToolCard
     this.isLive = true; // more of it is on its way
-    this.begun = []; // what a retry may take back: [key, map, node], as it came
+    this.discardable = []; // what a retry may take back: [key, map, node], as it came
     this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
     this.root.append(this.waiting);
   }
@@ -33,7 +33,7 @@ export class Answer {
 
   // The last answer can be given anew.
   offerAgain() {
-    const again = element("button", { type: "button", class: "quiet small again", onclick: this.onAgain }, "Answer again");
+    const again = element("button", { type: "button", class: "quiet small again", onclick: this.onRegenerate }, "Answer again");
     this.root.after(again);
   }
 
@@ -50,7 +50,7 @@ export class Answer {
   take(event) {
     switch (event.type) {
       case "run_started":
-        for (const card of this.cards.values()) card.goOn();
+        for (const card of this.cards.values()) card.continue();
         break;
       case "token":
         this.#write(this.#text(event.message_id), event.content);
@@ -66,7 +66,7 @@ export class Answer {
         break;
       case "tool_result":
         this.#card(event.id, event.tool).answer(event.status, event.content);
-        this.begun = []; // the model's message was whole
+        this.discardable = []; // the model's message was whole
         break;
       case "retry":
         this.#takeBack(event.message_id);
@@ -89,16 +89,16 @@ export class Answer {
     return node;
   }
 
-  #begin(id, map, made, node) {
+  #begin(id, map, part, node) {
     this.#add(node);
-    map.set(id, made);
-    this.begun.push([id, map, node]);
+    map.set(id, part);
+    this.discardable.push([id, map, node]);
   }
 
   // A call's events do not name their message: what came after its beginning is of that try.
   #takeBack(messageId) {
-    const at = this.begun.findIndex(([id]) => id === messageId);
-    for (const [id, map, node] of this.begun.splice(Math.max(0, at))) {
+    const at = this.discardable.findIndex(([id]) => id === messageId);
+    for (const [id, map, node] of this.discardable.splice(Math.max(0, at))) {
       map.delete(id);
       node.remove();
     }
@@ -134,9 +134,9 @@ export class Answer {
     return this.cards.get(id);
   }
 
-  // A run that the server lost is in the thread as far as it had come: it goes on from there.
+  // A run that the server lost is in the thread as far as it had come: it is continued from there.
   #fail({ code, message }) {
-    const [words, onclick] = code === "run_lost" ? ["Go on", this.onResume] : ["Try again", this.onRetry];
+    const [words, onclick] = code === "run_lost" ? ["Go on", this.onContinueRun] : ["Try again", this.onRetry];
     const button = element("button", { type: "button", onclick }, words);
     this.#add(element("div", { class: "failure", role: "alert" }, element("p", {}, message), button));
   }

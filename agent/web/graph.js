@@ -16,7 +16,7 @@ export class GraphView {
     const layers = layersOf(nodes, edges);
     const width = Math.max(...layers.map((layer) => layer.length)) * (WIDTH + GAP_X) + 60;
     const height = layers.length * (HEIGHT + GAP_Y);
-    const svg = made("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "The agent's graph" });
+    const svg = svgElement("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "The agent's graph" });
     const places = new Map();
     layers.forEach((layer, row) =>
       layer.forEach((id, column) =>
@@ -37,11 +37,11 @@ export class GraphView {
   }
 
   #box(id, { x, y }) {
-    const box = made("g", { class: "node", "data-node": id });
-    const words = made("text", { x, y: y + 4, "text-anchor": "middle" });
+    const box = svgElement("g", { class: "node", "data-node": id });
+    const words = svgElement("text", { x, y: y + 4, "text-anchor": "middle" });
     words.textContent = { __start__: "start", __end__: "end" }[id] ?? id;
     const size = { x: x - WIDTH / 2, y: y - HEIGHT / 2, width: WIDTH, height: HEIGHT, rx: HEIGHT / 2 };
-    box.append(made("rect", size), words);
+    box.append(svgElement("rect", size), words);
     this.boxes.set(id, box);
     return box;
   }
@@ -78,10 +78,10 @@ function line(from, to, isConditional) {
   const path = side
     ? `M${x1} ${y1} C${x1 + bend} ${y1} ${x2 + bend} ${y2} ${x2} ${y2}`
     : `M${x1} ${y1} C${x1} ${y1 + GAP_Y / 2} ${x2} ${y2 - GAP_Y / 2} ${x2} ${y2}`;
-  return made("path", { class: isConditional ? "edge conditional" : "edge", d: path });
+  return svgElement("path", { class: isConditional ? "edge conditional" : "edge", d: path });
 }
 
-function made(name, attributes) {
+function svgElement(name, attributes) {
   const node = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;

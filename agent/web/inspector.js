@@ -87,13 +87,13 @@ export class Inspector {
   #figures() {
     const seconds = this.last > this.first ? (this.last - this.first) / 1000 : null;
     const tokens = this.tokens || Math.round(this.characters / CHARACTERS_PER_TOKEN);
-    const told = {
+    const figures = {
       "First token": this.first === null ? "–" : `${Math.round(this.first - this.started)} ms`,
       "Tokens a second": seconds ? (tokens / seconds).toFixed(0) : "–",
       Tokens: this.characters ? `${this.tokens ? "" : "about "}${tokens}` : "–",
     };
     byId("figures").replaceChildren(
-      ...Object.entries(told).map(([name, figure]) =>
+      ...Object.entries(figures).map(([name, figure]) =>
         element("div", {}, element("dt", {}, name), element("dd", {}, figure)),
       ),
     );

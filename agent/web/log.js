@@ -25,12 +25,12 @@ export function stayAtEnd(isForced = false) {
   });
 }
 
-// Where the person reads, if that is not the end.
-export const placeRead = () => (isAtEnd ? null : log.scrollTop);
+// Where the person reads; null at the end.
+export const scrollPosition = () => (isAtEnd ? null : log.scrollTop);
 
-export function readAt(place) {
-  if (place !== null) log.scrollTop = place;
-  isAtEnd = place === null;
+export function scrollTo(position) {
+  if (position !== null) log.scrollTop = position;
+  isAtEnd = position === null;
 }
 
 export function welcome() {

@@ -20,7 +20,7 @@ const list = new ThreadList({
   onFault: tell,
 });
 const composer = new Composer({
-  onSay: (text) => turns.say(text),
+  onSend: (text) => turns.send(text),
   onCancel: () => (thread.id ? thread.open(thread.id) : thread.startNew()),
 });
 const thread = new Thread({ composer, inspector, list });

@@ -1,6 +1,6 @@
 // One run's events until `done`, over SSE or a WebSocket, through as many connections as it takes.
 
-import { Refused, request } from "/page/api.js";
+import { RequestError, request } from "/page/api.js";
 import { token } from "/page/token.js";
 
 const FIRST_DELAY_MS = 250;
@@ -10,13 +10,13 @@ const SILENT_MS = 45_000; // three heartbeats of the server: the connection is d
 const PING_MS = 15_000; // a WebSocket's own heartbeats are kept from the page: it asks for some
 
 // A way to ask for a run: `open(lastEventId, signal)` yields [id, event] until the connection ends.
-// `onLink` hears "open", "lost" and "back"; "lost" with what the server said, where it refused.
+// `onLink` is called with "open", "lost" and "back"; "lost" with the server's message, where it sent one.
 export async function* follow(open, { signal, onLink = () => {} }) {
   let last = null;
   let delay = FIRST_DELAY_MS;
   let lostAt = null;
   for (;;) {
-    let refused = null;
+    let requestError = null;
     try {
       for await (const [id, event] of open(last, signal)) {
         if (lostAt !== null || last === null) onLink(lostAt === null ? "open" : "back");
@@ -28,24 +28,24 @@ export async function* follow(open, { signal, onLink = () => {} }) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused) refused = error;
-      if (refused && ![429, 502, 503, 504].includes(refused.status)) throw refused;
+      if (error instanceof RequestError) requestError = error;
+      if (requestError && ![429, 502, 503, 504].includes(requestError.status)) throw requestError;
     }
     if (signal.aborted) return;
     lostAt ??= Date.now();
-    const askedMs = 1000 * (refused?.retryAfterSeconds ?? 0);
+    const retryAfterMs = 1000 * (requestError?.retryAfterSeconds ?? 0);
     // what has not begun, and is to wait for long, is the person's to ask for again
-    if (last === null && askedMs > LONGEST_DELAY_MS) throw refused;
-    if (Date.now() - lostAt > GIVE_UP_MS) throw refused ?? new Error("The server did not come back.");
-    onLink("lost", refused?.isTold ? refused.message : null);
-    await pause(Math.max(delay * (0.5 + Math.random() / 2), askedMs), signal);
+    if (last === null && retryAfterMs > LONGEST_DELAY_MS) throw requestError;
+    if (Date.now() - lostAt > GIVE_UP_MS) throw requestError ?? new Error("The server did not come back.");
+    onLink("lost", requestError?.hasServerMessage ? requestError.message : null);
+    await pause(Math.max(delay * (0.5 + Math.random() / 2), retryAfterMs), signal);
     delay = Math.min(2 * delay, LONGEST_DELAY_MS);
   }
 }
 
 // POST with a body, or GET without one; asked again with the last event's id.
 export function overSse(path, body) {
-  const key = newKey(); // however often it is asked for, one run is started
+  const key = newIdempotencyKey(); // however often it is sent, one run is started
   return async function* (last, signal) {
     const more = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
     const options = body ? { method: "POST", body } : {};
@@ -87,7 +87,7 @@ function field(line) {
 
 // A connection of its own for each turn, which `frame` opens.
 export function overSocket(threadId, frame) {
-  const key = newKey();
+  const key = newIdempotencyKey();
   return async function* (last, signal) {
     const query = new URLSearchParams();
     if (last) {
@@ -98,15 +98,15 @@ export function overSocket(threadId, frame) {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/ws/chat?${query}`, protocols);
     signal.addEventListener("abort", () => socket.close(), { once: true });
-    const received = arrivals(socket);
+    const messages = messagesOf(socket);
     let isOpen = false;
     socket.addEventListener("open", () => {
       isOpen = true;
-      if (!last) socket.send(JSON.stringify({ ...frame, key }));
+      if (!last) socket.send(JSON.stringify({ ...frame, idempotency_key: key }));
     });
     try {
-      for await (const { event_id: id = null, ...event } of received) {
-        if (event.type === "refused") throw new Refused(422, { code: event.code, error: event.message });
+      for await (const { event_id: id = null, ...event } of messages) {
+        if (event.type === "refused") throw new RequestError(422, { code: event.code, error: event.message });
         if (event.type !== "pong") yield [id, event];
       }
     } finally {
@@ -117,8 +117,8 @@ export function overSocket(threadId, frame) {
   };
 }
 
-// What comes until the socket is closed, or is silent: a dead one may take minutes to close.
-async function* arrivals(socket) {
+// What arrives until the socket is closed, or is silent: a dead one may take minutes to close.
+async function* messagesOf(socket) {
   const waiting = [];
   let wake = () => {};
   let closed = false;
@@ -142,7 +142,7 @@ async function* arrivals(socket) {
 }
 
 // `crypto.randomUUID` is only there over HTTPS and on this computer.
-function newKey() {
+function newIdempotencyKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -3,7 +3,7 @@
 import * as api from "/page/api.js";
 import { editable, eventsOf, textOf } from "/page/conversation.js";
 import { byId, element } from "/page/dom.js";
-import { log, placeRead, readAt, show, tell, welcome } from "/page/log.js";
+import { log, scrollPosition, scrollTo, show, tell, welcome } from "/page/log.js";
 import { join } from "/page/turn.js";
 import { Turns } from "/page/turns.js";
 
@@ -24,7 +24,7 @@ export class Thread {
   #begin(id) {
     this.id = id;
     this.checkpoint = null; // of what is shown; undefined: it is more than the thread holds
-    this.news = null; // what the thread's entry in the list said when that was fetched
+    this.version = null; // of the thread, when what is shown was fetched
     this.isWhole = id === null; // all of the thread is shown
     log.replaceChildren();
   }
@@ -44,34 +44,34 @@ export class Thread {
     return this.#load();
   }
 
-  // From the thread's state; what a run that goes on has said so far comes from its stream.
-  async #load({ isNews = false } = {}) {
+  // From the thread's state; what an active run has written so far comes from its stream.
+  async #load({ isUpdate = false } = {}) {
     const { id, turns } = this;
-    const place = isNews ? placeRead() : null;
+    const position = isUpdate ? scrollPosition() : null;
     turns.leave();
     welcome();
     this.#forget();
     this.list.mark(id);
     try {
-      const [[news, state], active] = await Promise.all([withNews(id), api.activeRun(id)]);
+      const [[version, state], active] = await Promise.all([versionAndState(id), api.activeRun(id)]);
       if (this.id !== id || turns.running) return;
       const last = this.#render(state, active);
-      readAt(place);
+      scrollTo(position);
       this.isWhole = true;
-      this.news = news;
+      this.version = version;
       this.checkpoint = checkpointOf(state);
-      if (active) await turns.listen(join(id, active.run_id), () => this.open(id), last?.cards);
-      else if (state.tasks?.length && !state.interrupts?.length) this.#offerToResume();
+      if (active) await turns.read(join(id, active.run_id), () => this.open(id), last?.cards);
+      else if (state.tasks?.length && !state.interrupts?.length) this.#offerToContinue();
     } catch (error) {
-      if (this.id === id && !isNews) tell(error, ["Load again", () => this.open(id)]);
+      if (this.id === id && !isUpdate) tell(error, ["Load again", () => this.open(id)]);
     }
   }
 
   #render(state, active) {
     log.replaceChildren();
     let messages = state.values?.messages ?? [];
-    const said = active?.kwargs?.input?.messages?.[0];
-    if (active) messages = before(messages, said);
+    const newMessage = active?.kwargs?.input?.messages?.[0];
+    if (active) messages = before(messages, newMessage);
     let answer = null;
     for (const each of messages) {
       if (each.type === "human") {
@@ -84,8 +84,8 @@ export class Thread {
         for (const event of eventsOf(each)) answer.take(event);
       }
     }
-    if (said) show(this.turns.question(textOf(said)));
-    if (active) return said ? null : answer; // what a run without words of its own goes on with
+    if (newMessage) show(this.turns.question(textOf(newMessage)));
+    if (active) return newMessage ? null : answer; // a run without a message goes on with this answer
     for (const { id, value } of state.interrupts ?? []) {
       (answer ??= this.#settled()).take({ type: "interrupt", id, requests: value });
     }
@@ -99,7 +99,7 @@ export class Thread {
     return answer;
   }
 
-  #offerToResume() {
+  #offerToContinue() {
     this.#settled().take({ type: "error", code: "run_lost", message: "This was not finished." });
   }
 
@@ -108,7 +108,7 @@ export class Thread {
     byId("history").replaceChildren();
   }
 
-  // ---- what its turns tell
+  // ---- what its turns call
 
   began(id) {
     if (this.id !== id) {
@@ -121,18 +121,18 @@ export class Thread {
 
   async ended(answer, isLast) {
     this.tabs.postMessage({ threadId: this.id });
-    const told = this.list.refresh();
+    const refreshed = this.list.refresh();
     // a message was quicker than the thread that it went to
-    if (isLast() && !this.isWhole) await this.#load({ isNews: true });
+    if (isLast() && !this.isWhole) await this.#load({ isUpdate: true });
     else if (isLast()) await this.#settle(answer, isLast);
-    await told;
+    await refreshed;
   }
 
   // What is shown is now what the thread holds: it can be said differently, and answered anew.
   async #settle(answer, isLast) {
-    const [news, state] = await withNews(this.id);
+    const [version, state] = await versionAndState(this.id);
     if (!isLast()) return;
-    this.news = news;
+    this.version = version;
     this.checkpoint = checkpointOf(state);
     const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
     const shown = [...log.querySelectorAll(".question")];
@@ -140,7 +140,7 @@ export class Thread {
     if (!state.interrupts?.length) answer.offerAgain();
   }
 
-  // A run that failed may have said more than the thread holds: it stays until there is news.
+  // A run that failed may have written more than the thread holds: it stays until the thread changes.
   lost() {
     this.checkpoint = undefined;
   }
@@ -150,16 +150,16 @@ export class Thread {
     const { id, turns } = this;
     if (!id || turns.running || document.hidden || Object.keys(this.composer.base).length) return;
     try {
-      const news = await api.news(id);
-      if (news === this.news || id !== this.id || turns.running) return;
+      const version = await api.version(id);
+      if (version === this.version || id !== this.id || turns.running) return;
       const now = checkpointOf(await api.state(id));
       if (id !== this.id || turns.running) return;
       const isNew = this.checkpoint !== undefined && now !== this.checkpoint;
-      if (isNew) return await this.#load({ isNews: true });
+      if (isNew) return await this.#load({ isUpdate: true });
       this.checkpoint = now;
-      if (!news.endsWith("busy")) this.news = news; // a run that has just begun is not in the state yet
+      if (!version.endsWith("busy")) this.version = version; // a run that has just begun is not in the state yet
     } catch {
-      // the next look tells, or the next message does
+      // it is read again later, or with the next message
     }
   }
 
@@ -187,16 +187,16 @@ export class Thread {
   }
 }
 
-// The news first: what changes in between is news at the next look.
-async function withNews(id) {
-  const news = await api.news(id);
-  return [news, await api.state(id)];
+// The version first: what changes in between is seen at the next look.
+async function versionAndState(id) {
+  const version = await api.version(id);
+  return [version, await api.state(id)];
 }
 
 const checkpointOf = (state) => state.checkpoint?.checkpoint_id ?? null;
 
 // The messages that were there before the run: its stream tells of all that came after.
-function before(messages, said) {
-  const at = messages.findIndex(({ id }) => said && id === said.id);
+function before(messages, newMessage) {
+  const at = messages.findIndex(({ id }) => newMessage && id === newMessage.id);
   return at < 0 ? messages : messages.slice(0, at);
 }

@@ -24,7 +24,7 @@ export class ThreadList {
   #arrange(threads) {
     const focused = this.root.contains(document.activeElement) ? document.activeElement : null;
     const known = new Map([...this.root.children].map((entry) => [entry.dataset.thread, entry]));
-    const entries = threads.map((thread) => this.#told(known.get(thread.thread_id) ?? this.#entry(thread.thread_id), thread));
+    const entries = threads.map((thread) => this.#update(known.get(thread.thread_id) ?? this.#entry(thread.thread_id), thread));
     for (const entry of known.values()) if (!entries.includes(entry)) entry.remove();
     entries.forEach((entry, at) => {
       if (this.root.children[at] !== entry) this.root.insertBefore(entry, this.root.children[at] ?? null);
@@ -50,7 +50,7 @@ export class ThreadList {
     return entry;
   }
 
-  #told(entry, { extracted, status }) {
+  #update(entry, { extracted, status }) {
     const title = titleOf(extracted?.title);
     const [open, remove] = entry.children;
     const badge = { interrupted: "waits", busy: "busy" }[status];

@@ -6,17 +6,14 @@ import { overSocket, overSse } from "/page/stream.js";
 const ROUTES = {
   message: "/agent/stream",
   regenerate: "/agent/regenerate",
-  resume: "/agent/resume",
+  continue_run: "/agent/continue_run",
   decide: "/agent/decide",
 };
 
-// The kinds are those of the WebSocket's frames, where a message's words are its `content`.
-export function begin(kind, threadId, { message, ...fields }) {
-  if (byId("transport").value === "websocket") {
-    return overSocket(threadId, { type: kind, ...(message ? { content: message } : {}), ...fields });
-  }
-  const place = threadId ? { thread_id: threadId } : {};
-  return overSse(ROUTES[kind], { ...place, ...(message ? { message } : {}), ...fields });
+// `type` is the type of the WebSocket's frame; the fields are the same over SSE.
+export function begin(type, threadId, fields) {
+  if (byId("transport").value === "websocket") return overSocket(threadId, { type, ...fields });
+  return overSse(ROUTES[type], { ...(threadId ? { thread_id: threadId } : {}), ...fields });
 }
 
 export const join = (threadId, runId) => overSse(`/agent/stream/${threadId}/${runId}`);

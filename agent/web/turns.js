@@ -1,4 +1,4 @@
-// The turns of the thread that is shown: asked for, listened to, stopped, and asked for again.
+// The turns of the thread that is shown: started, read, stopped, and started again.
 
 import * as api from "/page/api.js";
 import { Answer, question } from "/page/conversation.js";
@@ -8,7 +8,7 @@ import { follow } from "/page/stream.js";
 import { begin } from "/page/turn.js";
 
 export class Turns {
-  // `thread` has the `id` that the turns are on, and is told when one has `began`, `ended`, or is `lost`.
+  // `thread` has the `id` of the thread; its `began`, `ended` and `lost` are called for each turn.
   constructor(thread, composer, inspector) {
     this.thread = thread;
     this.composer = composer;
@@ -16,31 +16,31 @@ export class Turns {
     this.running = null; // { controller, runId, isOver, isToStop }
   }
 
-  // Not what is only asked about an answer that has ended: its buttons are there already.
+  // An answer that has ended is not being written, though its thread's state is still being read.
   get isWriting() {
     return this.running !== null && !this.running.isOver;
   }
 
-  say(text) {
-    return this.running ? this.#sayMeanwhile(text) : this.ask(text);
+  send(text) {
+    return this.running ? this.#sendWhileBusy(text) : this.ask(text);
   }
 
-  async ask(text, instead = {}) {
+  async ask(text, fields = {}) {
     const base = this.composer.takeBase();
     show(this.question(text));
-    await this.#run("message", { message: text, ...base, ...instead });
+    await this.#run("message", { message: text, ...base, ...fields });
   }
 
-  async #sayMeanwhile(text) {
-    const { way } = this.composer;
-    if (way === "rollback") {
+  async #sendWhileBusy(text) {
+    const { multitaskStrategy } = this.composer;
+    if (multitaskStrategy === "rollback") {
       this.leave();
       removeLastAnswer();
       log.lastChild?.remove();
       await this.ask(text, { multitask_strategy: "rollback" });
     } else {
       this.composer.wait(text);
-      if (way === "interrupt") await this.stop();
+      if (multitaskStrategy === "interrupt") await this.stop();
     }
   }
 
@@ -56,7 +56,7 @@ export class Turns {
     }
   }
 
-  // Stops listening; the run goes on at the server.
+  // Stops reading; the run goes on at the server.
   leave() {
     this.running?.controller.abort();
     this.running = null;
@@ -70,15 +70,16 @@ export class Turns {
   }
 
   answer(cards, onRetry) {
-    const again = (kind) => () => this.isWriting || this.#again(kind);
-    const onDecide = (...decided) => this.#decide(...decided);
-    const onAgain = again("regenerate"); // the old answer stays in the thread's history
-    return new Answer({ onDecide, onRetry, onAgain, onResume: again("resume") }, cards);
+    const unlessWriting = (type) => () => this.isWriting || this.#runAgain(type);
+    const onDecide = (...decision) => this.#decide(...decision);
+    const onRegenerate = unlessWriting("regenerate"); // the old answer stays in the thread's history
+    const onContinueRun = unlessWriting("continue_run");
+    return new Answer({ onDecide, onRetry, onRegenerate, onContinueRun }, cards);
   }
 
-  async #again(kind) {
-    if (kind === "regenerate") removeLastAnswer();
-    await this.#run(kind);
+  async #runAgain(type) {
+    if (type === "regenerate") removeLastAnswer();
+    await this.#run(type);
   }
 
   #edit(root, text) {
@@ -91,37 +92,37 @@ export class Turns {
     });
   }
 
-  // Gives what there is against the decisions, if they are not taken.
-  async #decide(before, interruptId, decisions) {
+  // Returns the error's message if the decisions are not taken, else null.
+  async #decide(answerBefore, interruptId, decisions) {
     if (this.isWriting) return "An answer is being written: decide when it has ended.";
     const fields = { interrupt_id: interruptId, decisions };
-    const { turn, answer, fault } = await this.#run("decide", fields, before.cards);
+    const { turn, answer, errorMessage } = await this.#run("decide", fields, answerBefore.cards);
     if (turn.runId || turn.controller.signal.aborted) return null;
     answer.root.remove();
-    return fault ?? "The decision was not taken.";
+    return errorMessage ?? "The decision was not taken.";
   }
 
-  async #run(kind, fields = {}, cards = undefined) {
+  async #run(type, fields = {}, cards = undefined) {
     const modes = this.inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
-    const open = begin(kind, this.thread.id, { modes, ...fields });
+    const open = begin(type, this.thread.id, { modes, ...fields });
     stayAtEnd(true);
-    const listening = this.listen(open, () => this.#run(kind, fields, cards), cards);
+    const reading = this.read(open, () => this.#run(type, fields, cards), cards);
     if (isLost(document.activeElement)) log.lastChild.focus({ preventScroll: true });
-    return listening;
+    return reading;
   }
 
-  // To a run, through `open`; `again` asks for it anew.
-  async listen(open, again, cards) {
+  // Reads a run, through `open`; `startAgain` starts another like it.
+  async read(open, startAgain, cards) {
     const turn = { controller: new AbortController(), runId: null, isOver: false, isToStop: false };
     this.running = turn;
     this.composer.busy(true);
     this.inspector.begin();
-    const answer = this.answer(cards, () => this.#retry(turn, again));
+    const answer = this.answer(cards, () => this.#retry(turn, startAgain));
     let status = "error";
-    let fault = null;
+    let errorMessage = null;
     const take = (event) => {
       if (event.type === "run_started") this.#began(turn, event);
-      if (event.type === "error") fault = event.message;
+      if (event.type === "error") errorMessage = event.message;
       if (event.type === "done") {
         status = event.status;
         turn.isOver = true;
@@ -135,7 +136,7 @@ export class Turns {
         this.inspector.take(event);
         stayAtEnd();
       }
-      // what cannot be asked about a finished answer does not spoil it: the next look tells
+      // a state that cannot be read does not spoil a finished answer: it is read again later
       if (turn.isOver && turn.runId) await this.#ended(turn, answer).catch(() => {});
     } catch (error) {
       take({ type: "error", code: error.code, message: error.message });
@@ -145,10 +146,10 @@ export class Turns {
       if (this.running === turn) {
         this.running = null;
         this.composer.busy(false);
-        this.#goOn(status);
+        this.#sendNext(status);
       }
     }
-    return { turn, answer, fault };
+    return { turn, answer, errorMessage };
   }
 
   #began(turn, event) {
@@ -162,30 +163,30 @@ export class Turns {
     await this.thread.ended(answer, () => this.running === turn);
   }
 
-  // With what waited, unless there is something to decide first.
-  #goOn(status) {
+  // Sends the message that waited, unless there is something to decide first.
+  #sendNext(status) {
     if (!["success", "stopped"].includes(status)) this.composer.putBack();
     const next = this.composer.next();
     if (next !== undefined) this.ask(next);
   }
 
-  // A run that began has left its question in the thread: asked again it would stand there twice.
-  #retry(turn, again) {
+  // A run that began has left its question in the thread: sent again it would stand there twice.
+  #retry(turn, startAgain) {
     if (this.isWriting) return;
-    if (turn.runId) return this.#again("regenerate");
+    if (turn.runId) return this.#runAgain("regenerate");
     removeLastAnswer();
-    again();
+    startAgain();
   }
 }
 
 let linkTimer = null;
-function link(state, told = null) {
-  const place = byId("link");
-  const lost = told ? `${told} Trying again…` : "Connection lost. Trying again…";
-  const words = { lost, back: "Connected again." }[state] ?? "";
-  if (place.dataset.state === state && (state !== "lost" || place.textContent === words)) return;
-  place.dataset.state = state;
-  place.textContent = words;
+function link(state, serverMessage = null) {
+  const status = byId("link");
+  const lost = `${serverMessage ?? "Connection lost."} Trying again…`;
+  const text = { lost, back: "Connected again." }[state] ?? "";
+  if (status.dataset.state === state && (state !== "lost" || status.textContent === text)) return;
+  status.dataset.state = state;
+  status.textContent = text;
   clearTimeout(linkTimer);
-  if (state === "back") linkTimer = setTimeout(() => (place.textContent = ""), 4000);
+  if (state === "back") linkTimer = setTimeout(() => (status.textContent = ""), 4000);
 }

@@ -79,7 +79,7 @@ async def test_all_surfaces_say_the_same(
     model.on(question, *QUESTIONS[case])
     over_sse = told(await ask_sse(server.url, "/agent/stream", {"message": question}))
     async with talking(server) as socket:
-        await say(socket, type="message", content=question)
+        await say(socket, type="message", message=question)
         over_socket = told(await turn(socket))
     assert over_socket == over_sse
     assert await on_page(page, question, over_sse.status) == over_sse

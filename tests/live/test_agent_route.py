@@ -176,7 +176,7 @@ async def test_what_cannot_be_done_is_refused(server: LocalServer, case: str) ->
     assert answer.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["stream", "regenerate", "resume", "decide"])
+@pytest.mark.parametrize("path", ["stream", "regenerate", "continue_run", "decide"])
 async def test_a_number_that_json_does_not_know(server: LocalServer, path: str) -> None:
     """Python's own JSON reads NaN and Infinity; they are refused wherever anything may stand."""
     bodies = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from client import (
@@ -29,6 +30,7 @@ from tests.model_server import ToolCall as Call
 from tests.sse_reader import ask, text_of
 
 APPROVE = {"type": "approve"}
+JOBS = 10  # that the server runs at a time
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,8 @@ class Note:
         self.titles = [f"note {uuid.uuid4().hex[:8]}" for _ in range(count)]
         self.question = f"Save {', '.join(self.titles)}."
         self._folder = folder
-        calls = [Call("save_note", {"title": title, "text": "Hi."}) for title in self.titles]
-        model.on(self.question, Reply("I save it.", tool_calls=calls), Reply("All done."))
+        self.calls = [Call("save_note", {"title": title, "text": "Hi."}) for title in self.titles]
+        model.on(self.question, Reply("I save it.", tool_calls=self.calls), Reply("All done."))
 
     def saved(self, title: str | None = None) -> str | None:
         """What the note's file says, if there is one."""
@@ -221,20 +223,96 @@ RAW: dict[str, tuple[Any, str]] = {
 async def test_what_studio_sends_is_checked_the_same(
     keeper: AgentClient, note: Note, case: str, by_id: bool
 ) -> None:
-    """A `resume` straight to the server that does not fit fails its run, and changes nothing."""
+    """A `resume` straight to the server that does not fit starts no run, and changes nothing."""
     answer, told = RAW[case]
     thread_id, interrupt = await waiting(keeper, note)
     before = await keeper.threads.history(thread_id)
     resume = {interrupt.id: answer} if by_id and case != "another interrupt" else answer
-    end: Any = await keeper.sdk.runs.wait(
-        thread_id, "agent", command={"resume": resume}, raise_error=False
-    )
-    assert end["__error__"]["error"] == "ValueError"
-    assert re.search(told, end["__error__"]["message"])
+    runs = len(await keeper.runs.list(thread_id))
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        await keeper.sdk.runs.wait(thread_id, "agent", command={"resume": resume})
+    assert refused.value.response.status_code == (404 if case == "another interrupt" else 422)
+    assert re.search(told, json.loads(refused.value.response.text)["detail"])
+    assert len(await keeper.runs.list(thread_id)) == runs
     assert await keeper.threads.history(thread_id) == before
     approved = {"resume": {"decisions": [APPROVE]}}
     await keeper.sdk.runs.wait(thread_id, "agent", command=approved)
     assert note.saved()
+
+
+async def test_two_answers_that_wait_in_turn(keeper: AgentClient, note: Note) -> None:
+    """An answer is for the request that waited when it was given: the tool runs once."""
+    thread_id, _ = await waiting(keeper, note)
+    approved: Any = {"command": {"resume": {"decisions": [APPROVE]}}}
+    runs = [keeper.sdk.runs.wait(thread_id, "agent", **approved) for _ in range(2)]
+    await asyncio.gather(*runs, return_exceptions=True)
+    messages = await keeper.threads.messages(thread_id)
+    assert [message["type"] for message in messages] == ["human", "ai", "tool", "ai"]
+
+
+async def test_an_answer_is_for_no_later_request(
+    keeper: AgentClient, note: Note, model: ModelServer, notes: Path
+) -> None:
+    """One that waits behind a message does not approve what that message asks for."""
+    thread_id, _ = await waiting(keeper, note)
+    later = Note(model, notes)
+    asked: Any = {"input": {"messages": [{"role": "user", "content": later.question}]}}
+    approved: Any = {"command": {"resume": {"decisions": [APPROVE]}}}
+    busy = [keeper.stream("stream 200 tokens at 100 per second") for _ in range(JOBS)]
+    for run in busy:
+        await anext(run)
+    first = await keeper.sdk.runs.create(thread_id, "agent", **asked)
+    second = await keeper.sdk.runs.create(thread_id, "agent", **approved)
+    for each in (first, second):
+        await keeper.sdk.runs.join(thread_id, each["run_id"])
+    assert later.saved() is None
+    assert await keeper.threads.interrupts(thread_id)
+    await asyncio.gather(*(run.text() for run in busy))
+
+
+async def test_an_answer_on_an_earlier_state(keeper: AgentClient, note: Note) -> None:
+    """It is checked against what waited there."""
+    thread_id, interrupt = await waiting(keeper, note)
+    waited = (await keeper.sdk.threads.get_state(thread_id))["checkpoint"]
+    await keeper.decide(thread_id, interrupt.id, [{"type": "reject"}]).text()
+    fork: Any = {"command": {"resume": {"decisions": [APPROVE, APPROVE]}}, "checkpoint": waited}
+    with pytest.raises(httpx.HTTPStatusError, match="422"):
+        await keeper.sdk.runs.wait(thread_id, "agent", **fork)
+    assert note.saved() is None
+
+
+async def test_an_answer_on_another_state_than_there_is(keeper: AgentClient, note: Note) -> None:
+    """A checkpoint that the thread has not is told as such, and starts nothing."""
+    thread_id, _ = await waiting(keeper, note)
+    fork: Any = {
+        "command": {"resume": {"decisions": [APPROVE]}},
+        "checkpoint_id": str(uuid.uuid4()),
+    }
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        await keeper.sdk.runs.wait(thread_id, "agent", **fork)
+    assert note.saved() is None
+
+
+@pytest.mark.parametrize("fits", [True, False])
+async def test_over_the_event_protocol(keeper: AgentClient, note: Note, fits: bool) -> None:
+    """`input.respond` is checked like any other decision."""
+    thread_id, interrupt = await waiting(keeper, note)
+    respond = {
+        "id": 1,
+        "method": "input.respond",
+        "params": {
+            "namespace": [],
+            "interrupt_id": interrupt.id,
+            "response": {"decisions": [APPROVE] if fits else []},
+        },
+    }
+    runs = len(await keeper.runs.list(thread_id))
+    async with httpx.AsyncClient(base_url=keeper.url) as http:
+        answer = await http.post(f"/threads/{thread_id}/commands", json=respond)
+    assert len(await keeper.runs.list(thread_id)) == runs + fits
+    if not fits:
+        assert "one decision for each" in answer.text
+        assert await keeper.threads.interrupts(thread_id)
 
 
 async def test_what_does_not_wait_cannot_be_decided(keeper: AgentClient, note: Note) -> None:
@@ -314,7 +392,7 @@ async def test_over_sse(keeping: LocalServer, note: Note) -> None:
 async def test_over_the_websocket(keeping: LocalServer, note: Note) -> None:
     """The same on one connection; a decision that does not fit is told, and another may follow."""
     async with talking(keeping) as socket:
-        await say(socket, type="message", content=note.question)
+        await say(socket, type="message", message=note.question)
         events = await turn(socket)
         (interrupt,) = [event for event in events if event["type"] == "interrupt"]
         decide = {"type": "decide", "interrupt_id": interrupt["id"]}

@@ -50,7 +50,7 @@ async def unfinished(agent: AgentClient, model: ModelServer) -> JSON:
 
 
 Prepare = Callable[[AgentClient, ModelServer], Awaitable[JSON]]
-WAYS: dict[str, Prepare] = {"decide": undecided, "regenerate": answered, "resume": unfinished}
+WAYS: dict[str, Prepare] = {"decide": undecided, "regenerate": answered, "continue_run": unfinished}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -90,7 +90,7 @@ async def test_the_same_key_over_the_websocket(
     """A frame sent again on a new connection, with its key, is the run that it began."""
     body = await WAYS[way](agent, model)
     query = f"?thread_id={body.pop('thread_id')}"
-    frame = {"type": way, "key": str(uuid.uuid4()), **body}
+    frame = {"type": way, "idempotency_key": str(uuid.uuid4()), **body}
     async with talking(server, query) as socket:
         await say(socket, **frame)
         began = await heard(socket)

@@ -85,7 +85,7 @@ class User:
         protocols: Any = ["steady.v1"]
         async with connect(url, additional_headers=self.headers, subprotocols=protocols) as socket:
             for is_stopped in (False, True):
-                await socket.send(json.dumps({"type": "message", "content": self.question()}))
+                await socket.send(json.dumps({"type": "message", "message": self.question()}))
                 while True:
                     event = json.loads(text := str(await socket.recv()))
                     self.heard += text.encode()

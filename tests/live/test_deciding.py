@@ -46,7 +46,7 @@ async def over_websocket(server: LocalServer) -> AsyncIterator[Talk]:
     async with talking(server) as socket:
 
         async def message(text: str) -> Events:
-            await say(socket, type="message", content=text)
+            await say(socket, type="message", message=text)
             return await turn(socket)
 
         async def decide(interrupt_id: str, decisions: list[JSON]) -> Events:

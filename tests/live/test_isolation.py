@@ -245,7 +245,7 @@ async def test_a_browser_brings_its_token_as_a_subprotocol(
     protocols: Any = ["steady.v1", f"bearer.{token_of('ada')}"]
     async with connect(url, subprotocols=protocols) as socket:
         assert socket.subprotocol == "steady.v1"
-        await socket.send(json.dumps({"type": "message", "content": "Hello."}))
+        await socket.send(json.dumps({"type": "message", "message": "Hello."}))
         async with aclosing(aiter(socket)) as frames:  # type: ignore[type-var]
             async for frame in frames:
                 if json.loads(frame)["type"] == "done":

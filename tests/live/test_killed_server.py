@@ -222,12 +222,12 @@ async def test_the_routes_tell_of_a_lost_run(
         assert (joined.status_code, joined.json()["code"]) == (410, "run_lost")
         url = socket_url(mortal, f"/ws/chat?thread_id={run.thread_id}")
         async with connect(url, subprotocols=[Subprotocol("steady.v1")]) as socket:
-            await socket.send('{"type": "resume"}')
+            await socket.send('{"type": "continue_run"}')
             heard = [json.loads(await socket.recv())]
             while heard[-1]["type"] != "done":
                 heard.append(json.loads(await socket.recv()))
         assert "".join(e["content"] for e in heard if e["type"] == "token") == WORDS
-        again = await http.post("/agent/resume", json=body)
+        again = await http.post("/agent/continue_run", json=body)
         assert (again.status_code, again.json()["code"]) == (422, "invalid_request")
 
 

@@ -75,7 +75,9 @@ ROUTES: dict[tuple[str, str], Row] = {
         "thread", in_place("thread_id", **DECIDED), ok=404
     ),  # nothing waits there
     ("POST", "/agent/regenerate"): Row("thread", in_place("thread_id")),
-    ("POST", "/agent/resume"): Row("thread", in_place("thread_id"), ok=422),  # its run had ended
+    ("POST", "/agent/continue_run"): Row(
+        "thread", in_place("thread_id"), ok=422
+    ),  # its run had ended
     ("POST", "/agent/stop"): Row("run", in_place("thread_id", "run_id"), ok=202),
     ("POST", "/agent/stream"): Row("thread", in_place("thread_id", message=MARK)),
     ("GET", "/agent/stream/{thread_id}/{run_id}"): Row("run"),

@@ -102,7 +102,7 @@ async def test_retry_is_told_on_every_surface(patient: LocalServer, model: Model
     model.on("Count on WS.", Reply(WORDS, fails=[MID["breaks off"]]))
     over_sse = await ask(patient.url, "/agent/stream", {"message": "Count on SSE."})
     async with talking(patient) as socket:
-        await say(socket, type="message", content="Count on WS.")
+        await say(socket, type="message", message="Count on WS.")
         over_socket = await turn(socket)
     for events in (over_sse, over_socket):
         assert discarded(events) == "".join(WORDS)

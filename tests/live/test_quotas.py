@@ -93,7 +93,7 @@ async def test_messages_a_minute_on_a_socket(
     async with connect(url, additional_headers=headers, subprotocols=["steady.v1"]) as socket:  # type: ignore[list-item]
         ends = []
         for _ in range(7):
-            await socket.send(json.dumps({"type": "message", "content": "Hello."}))
+            await socket.send(json.dumps({"type": "message", "message": "Hello."}))
             while (event := json.loads(await socket.recv()))["type"] != "done":
                 ends.append(event.get("code"))
         await socket.send(json.dumps({"type": "ping"}))

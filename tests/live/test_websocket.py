@@ -121,7 +121,7 @@ async def test_the_whole_vocabulary(server: LocalServer, model: ModelServer) -> 
     model.on("6 x 7 by socket?", Reply("Hm.", tool_calls=[call]), Reply("It is 42."))
     async with talking(server) as socket:
         assert socket.subprotocol == "steady.v1"
-        await say(socket, type="message", content="6 x 7 by socket?", modes=["messages", "updates"])
+        await say(socket, type="message", message="6 x 7 by socket?", modes=["messages", "updates"])
         events = await turn(socket)
     kinds = {event["type"] for event in events}
     assert {"run_started", "token", "tool_call", "tool_result", "update", "done"} <= kinds
@@ -133,7 +133,7 @@ async def test_the_whole_vocabulary(server: LocalServer, model: ModelServer) -> 
 async def test_a_ping_is_answered_while_an_answer_runs(server: LocalServer) -> None:
     """The connection listens while it speaks."""
     async with talking(server) as socket:
-        await say(socket, type="message", content=LONG)
+        await say(socket, type="message", message=LONG)
         await until(socket, "token")
         await say(socket, type="ping")
         events = await turn(socket)
@@ -145,21 +145,21 @@ async def test_a_ping_is_answered_while_an_answer_runs(server: LocalServer) -> N
 async def test_stop_ends_the_answer(server: LocalServer, model: ModelServer) -> None:
     """The turn ends as stopped, the model is left, and the next turn is answered."""
     async with talking(server) as socket:
-        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="message", message="stream 900 tokens at 30 per second")
         await until(socket, "token")
         await say(socket, type="stop")
         assert (await turn(socket))[-1]["status"] == "stopped"
         await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 0)
         await say(socket, type="stop")
         assert (await heard(socket))["code"] == "nothing_runs"
-        await say(socket, type="message", content="Still there?")
+        await say(socket, type="message", message="Still there?")
         assert text_of(await turn(socket)) == "You said: Still there?"
 
 
 async def test_a_stop_that_comes_first_still_stops(server: LocalServer) -> None:
     """A stop sent right behind the message ends its run, whenever the server has it."""
     async with talking(server) as socket:
-        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="message", message="stream 900 tokens at 30 per second")
         await say(socket, type="stop")
         events = await turn(socket)
     assert events[-1]["status"] == "stopped"
@@ -168,8 +168,8 @@ async def test_a_stop_that_comes_first_still_stops(server: LocalServer) -> None:
 async def test_messages_wait_for_their_turn(server: LocalServer) -> None:
     """What is sent while an answer runs is answered after it, in order."""
     async with talking(server) as socket:
-        for content in (LONG, "Second.", "Third."):
-            await say(socket, type="message", content=content)
+        for message in (LONG, "Second.", "Third."):
+            await say(socket, type="message", message=message)
         said = [text_of(await turn(socket)) for _ in range(3)]
     assert said == [TEXT, "You said: Second.", "You said: Third."]
 
@@ -177,10 +177,10 @@ async def test_messages_wait_for_their_turn(server: LocalServer) -> None:
 async def test_a_message_may_interrupt(server: LocalServer) -> None:
     """The running answer is stopped, and the message that asked for it is answered next."""
     async with talking(server) as socket:
-        await say(socket, type="message", content="stream 900 tokens at 30 per second")
-        await say(socket, type="message", content="Later.")
+        await say(socket, type="message", message="stream 900 tokens at 30 per second")
+        await say(socket, type="message", message="Later.")
         await until(socket, "token")
-        await say(socket, type="message", content="Now!", multitask_strategy="interrupt")
+        await say(socket, type="message", message="Now!", multitask_strategy="interrupt")
         assert (await turn(socket))[-1]["status"] == "stopped"
         assert text_of(await turn(socket)) == "You said: Now!"
         assert text_of(await turn(socket)) == "You said: Later."
@@ -189,11 +189,11 @@ async def test_a_message_may_interrupt(server: LocalServer) -> None:
 async def test_a_message_may_undo_the_one_before(server: LocalServer, agent: AgentClient) -> None:
     """With `rollback` the running turn ends, and the thread is as if it had never been asked."""
     async with talking(server) as socket:
-        await say(socket, type="message", content="Hello.")
+        await say(socket, type="message", message="Hello.")
         thread_id = (await turn(socket))[0]["thread_id"]
-        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="message", message="stream 900 tokens at 30 per second")
         await until(socket, "token")
-        await say(socket, type="message", content="Now!", multitask_strategy="rollback")
+        await say(socket, type="message", message="Now!", multitask_strategy="rollback")
         undone = await turn(socket)
         assert "error" not in [event["type"] for event in undone]
         assert undone[-1]["status"] == "stopped"
@@ -207,11 +207,11 @@ async def test_a_message_may_undo_one_that_has_not_begun(
 ) -> None:
     """A `rollback` sent right behind a message leaves nothing of it, whenever the server has it."""
     async with talking(server) as socket:
-        await say(socket, type="message", content="Hello.")
+        await say(socket, type="message", message="Hello.")
         thread_id = (await turn(socket))[0]["thread_id"]
-        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="message", message="stream 900 tokens at 30 per second")
         await say(socket, type="ping")
-        await say(socket, type="message", content="Now!", multitask_strategy="rollback")
+        await say(socket, type="message", message="Now!", multitask_strategy="rollback")
         turns = [await turn(socket)]
         while text_of(turns[-1]) != "You said: Now!":
             turns.append(await turn(socket))
@@ -225,10 +225,10 @@ async def test_a_stop_behind_it_stops_the_message_that_took_over(
 ) -> None:
     """The old answer ends already: a stop that follows at once is for the new one."""
     async with talking(server) as socket:
-        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="message", message="stream 900 tokens at 30 per second")
         await until(socket, "token")
         again = "stream 901 tokens at 30 per second"
-        await say(socket, type="message", content=again, multitask_strategy=way)
+        await say(socket, type="message", message=again, multitask_strategy=way)
         await say(socket, type="stop")
         assert [(await turn(socket))[-1]["status"] for _ in range(2)] == ["stopped", "stopped"]
 
@@ -236,9 +236,9 @@ async def test_a_stop_behind_it_stops_the_message_that_took_over(
 async def test_a_message_may_not_want_to_wait(server: LocalServer) -> None:
     """With `reject`, a message on a busy connection is refused, and the answer goes on."""
     async with talking(server) as socket:
-        await say(socket, type="message", content=LONG)
+        await say(socket, type="message", message=LONG)
         first = await until(socket, "token")
-        await say(socket, type="message", content="Now!", multitask_strategy="reject")
+        await say(socket, type="message", message="Now!", multitask_strategy="reject")
         events = [first, *await turn(socket)]
     assert [event["code"] for event in events if event["type"] == "refused"] == ["conflict"]
     assert text_of(events) == TEXT
@@ -247,11 +247,11 @@ async def test_a_message_may_not_want_to_wait(server: LocalServer) -> None:
 REFUSED: dict[str, str | bytes] = {
     "no JSON": "hello",
     "no object": "[1]",
-    "no type": '{"content": "a"}',
+    "no type": '{"message": "a"}',
     "unknown type": '{"type": "shout"}',
-    "empty message": '{"type": "message", "content": " "}',
+    "empty message": '{"type": "message", "message": " "}',
     "unknown field": '{"type": "stop", "now": true}',
-    "unknown mode": '{"type": "message", "content": "a", "modes": ["debug"]}',
+    "unknown mode": '{"type": "message", "message": "a", "modes": ["debug"]}',
     "binary": b"\x00\xff",
 }
 
@@ -264,17 +264,17 @@ async def test_a_bad_frame_is_refused(server: LocalServer, case: str) -> None:
         refused = await heard(socket)
         assert (refused["type"], refused["code"]) == ("refused", "invalid_request")
         assert refused["message"]
-        await say(socket, type="message", content="Hello?")
+        await say(socket, type="message", message="Hello?")
         assert text_of(await turn(socket)) == "You said: Hello?"
 
 
 async def test_too_many_messages_are_refused(server: LocalServer) -> None:
     """Only so many turns may wait; the others are told so at once."""
     async with talking(server) as socket:
-        await say(socket, type="message", content="stream 900 tokens at 30 per second")
+        await say(socket, type="message", message="stream 900 tokens at 30 per second")
         await until(socket, "token")
         for number in range(17):
-            await say(socket, type="message", content=f"Message {number}.")
+            await say(socket, type="message", message=f"Message {number}.")
         assert (await until(socket, "refused"))["code"] == "rate_limited"
 
 
@@ -290,7 +290,7 @@ async def test_a_decision_without_a_thread(server: LocalServer) -> None:
 async def test_an_unknown_thread(server: LocalServer) -> None:
     """A thread that is not there is told with the first message."""
     async with talking(server, f"?thread_id={UNKNOWN}") as socket:
-        await say(socket, type="message", content="Hello?")
+        await say(socket, type="message", message="Hello?")
         events = await turn(socket)
     assert events[0]["code"] == "not_found"
 
@@ -303,7 +303,7 @@ async def test_a_new_connection_goes_on(server: LocalServer, seed: int) -> None:
     while not events or events[-1]["type"] != "done":
         async with talking(server, query) as socket:
             if not query:
-                await say(socket, type="message", content=LONG)
+                await say(socket, type="message", message=LONG)
             for _ in range(chance.randint(2, 6)):
                 if not events or events[-1]["type"] != "done":
                     events.append(await heard(socket))
@@ -311,14 +311,14 @@ async def test_a_new_connection_goes_on(server: LocalServer, seed: int) -> None:
         query = f"?thread_id={thread_id}&last_event_id={events[-1].get('event_id', '')}"
     assert text_of(events) == TEXT
     async with talking(server, f"?thread_id={thread_id}") as socket:
-        await say(socket, type="message", content="And now?")
+        await say(socket, type="message", message="And now?")
         assert text_of(await turn(socket)) == "You said: And now?"
 
 
 async def test_leaving_does_not_stop_the_run(server: LocalServer, agent: AgentClient) -> None:
     """The run goes on, and its whole answer is on the thread."""
     async with talking(server) as socket:
-        await say(socket, type="message", content=LONG)
+        await say(socket, type="message", message=LONG)
         began = await until(socket, "run_started")
     async with agent.runs.join(began["thread_id"], began["run_id"]) as run:
         assert await run.text() == TEXT
@@ -327,9 +327,9 @@ async def test_leaving_does_not_stop_the_run(server: LocalServer, agent: AgentCl
 async def test_two_connections_on_one_thread(server: LocalServer) -> None:
     """A message on a thread that another connection keeps busy waits for its turn."""
     async with talking(server) as first:
-        await say(first, type="message", content=LONG)
+        await say(first, type="message", message=LONG)
         thread_id = (await until(first, "run_started"))["thread_id"]
         async with talking(server, f"?thread_id={thread_id}") as second:
-            await say(second, type="message", content="Me too.")
+            await say(second, type="message", message="Me too.")
             assert text_of(await turn(second)) == "You said: Me too."
         assert text_of(await turn(first)) == TEXT

@@ -30,7 +30,7 @@ TALKERS = 8
 OURS = r"^/(chat|agent)/"
 OURS_ARE = {
     *("/chat/stream", "/agent/stream", "/agent/stop", "/agent/decide", "/agent/regenerate"),
-    "/agent/resume",
+    "/agent/continue_run",
     "/agent/stream/{thread_id}/{run_id}",
 }
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
@@ -98,9 +98,9 @@ def _junk(rng: random.Random) -> str | bytes:
         {"type": "ping"},
         {"type": "stop"},
         {"type": "regenerate"},
-        {"type": "resume"},
+        {"type": "continue_run"},
         {"type": "decide", "interrupt_id": "x", "decisions": [{"type": "approve"}]},
-        {"type": "message", "content": "Hello.", "multitask_strategy": rng.choice(STRATEGIES)},
+        {"type": "message", "message": "Hello.", "multitask_strategy": rng.choice(STRATEGIES)},
     ]
     weights = [40, 10, 2, 2, 2, 2]
     frame = rng.choices(frames, weights)[0]

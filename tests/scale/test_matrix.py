@@ -40,7 +40,9 @@ print(json.dumps({path: list(methods) for path, methods in app.openapi()["paths"
 ROUTES: dict[tuple[str, str], Row] = {
     ("POST", "/agent/decide"): Row("thread", in_place("thread_id", **DECIDED), ok=404),
     ("POST", "/agent/regenerate"): Row("thread", in_place("thread_id")),
-    ("POST", "/agent/resume"): Row("thread", in_place("thread_id"), ok=422),  # its run had ended
+    ("POST", "/agent/continue_run"): Row(
+        "thread", in_place("thread_id"), ok=422
+    ),  # its run had ended
     ("POST", "/agent/stop"): Row("run", in_place("thread_id", "run_id"), ok=202),
     # a run is made on a thread that is not there yet, and makes it
     ("POST", "/agent/stream"): Row("thread", in_place("thread_id", message=MARK), unknown=200),
