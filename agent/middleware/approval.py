@@ -1,7 +1,7 @@
 """Tools with side effects wait for approval: LangChain's human-in-the-loop, with schemas."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.agents.middleware.human_in_the_loop import (
@@ -10,10 +10,14 @@ from langchain.agents.middleware.human_in_the_loop import (
     ReviewConfig,
 )
 from langchain.agents.middleware.types import AgentState
-from langchain_core.messages import ToolCall
+from langchain_core.messages import AIMessage, ToolCall
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
+
+from agent.middleware.call_records import CallRecord
+
+_EDITS = "hitl_edited_tool_calls"  # where LangChain writes a person's edits, by call id
 
 
 class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
@@ -45,3 +49,18 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
         action, review = super()._create_action_and_config(tool_call, config, state, runtime)
         review["args_schema"] = self._schemas[tool_call["name"]]
         return action, review
+
+    async def aafter_model(
+        self, state: AgentState[Any], runtime: Runtime[Any]
+    ) -> dict[str, Any] | None:
+        """Also records which calls are approved, as edited: the tools are carried out by that."""
+        update = await super().aafter_model(state, runtime)
+        message, *answers = (update or {}).get("messages") or [None]
+        if isinstance(message, AIMessage):
+            answered = {answer.tool_call_id for answer in answers}
+            edits = (update or {}).get(_EDITS) or {}
+            for call in message.tool_calls:
+                if call["name"] in self._schemas and call["id"] not in answered:
+                    edited = {**call, **edits.get(call["id"], {})}
+                    await CallRecord.of(cast(ToolCall, edited), state["messages"]).approve()
+        return update
