@@ -20,12 +20,11 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
 from agent.model.chat_model import chat_model
 from agent.model.errors import ModelError
-
-SYSTEM_PROMPT = "You are a helpful assistant. Answer directly and briefly."
+from agent.prompt import CHAT_PROMPT
 
 PROMPT = ChatPromptTemplate(
     [
-        ("system", SYSTEM_PROMPT),
+        ("system", CHAT_PROMPT),
         MessagesPlaceholder("history", optional=True),
         ("human", "{question}"),
     ]

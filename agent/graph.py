@@ -19,13 +19,9 @@ from agent.middleware.tool_time_limit import ToolTimeLimit
 from agent.middleware.trim_history import TrimHistory
 from agent.model.chat_model import chat_model
 from agent.model.token_count import counter_for
+from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.tools import MEMORY_TOOLS, NEEDS_APPROVAL, TOOLS
-
-SYSTEM_PROMPT = (
-    "You are a helpful assistant. Answer directly and briefly. Use a tool when it knows better "
-    "than you do, and state its result exactly. Say so when you do not know."
-)
 
 # The first is the outermost.
 MODEL_MIDDLEWARE: list[AgentMiddleware[Any, Any]] = [

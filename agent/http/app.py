@@ -39,6 +39,7 @@ from agent.http.schemas import (
 )
 from agent.http.sse import EventStream
 from agent.http.websocket import serve_conversation
+from agent.prompt import EXAMPLES, INTRODUCTION, NAME
 from agent.settings import settings
 from client import InvalidRequest, Run, SteadyError
 
@@ -244,6 +245,12 @@ _page_files = PageFiles(directory=WEB)
 async def page(request: Request) -> Response:
     """The chat page."""
     return await _page_files.get_response("index.html", request.scope)
+
+
+@app.get("/page/about.json", include_in_schema=False)
+async def about() -> dict[str, Any]:
+    """How the page presents the agent: `agent/prompt.py` says it."""
+    return {"name": NAME, "introduction": INTRODUCTION, "examples": EXAMPLES}
 
 
 app.mount("/page", _page_files, name="page")

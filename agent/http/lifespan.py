@@ -15,7 +15,7 @@ from agent import embedded
 from agent.access.quota import limiter
 from agent.access.tokens import tokens
 from agent.dev_server import apply_patches
-from agent.graph import SYSTEM_PROMPT
+from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
 from agent.tools import TOOLS

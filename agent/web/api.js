@@ -83,6 +83,9 @@ export async function memories() {
 export const forget = (key) =>
   requestJson("/store/items", { method: "DELETE", body: { namespace: ["memories"], key } });
 
+// How the page presents the agent: { name, introduction, examples }.
+export const about = () => requestJson("/page/about.json");
+
 export async function graph(graphId) {
   const body = { graph_id: graphId, limit: 1 };
   const [assistant] = await requestJson("/assistants/search", { method: "POST", body });

@@ -10,7 +10,6 @@ import { Thread } from "/page/thread.js";
 import { ThreadList } from "/page/threads.js";
 import { watchToken } from "/page/token.js";
 
-const EXAMPLES = ["What is 17 * 23?", "What time is it in Tokyo?", "How do token frames work?"];
 const LOOK_AGAIN_MS = 4000;
 
 const inspector = new Inspector();
@@ -83,11 +82,15 @@ byId("open-inspector").addEventListener("click", () => {
 });
 byId("transport").value = localStorage.getItem("transport") ?? "sse";
 byId("transport").addEventListener("change", ({ target }) => localStorage.setItem("transport", target.value));
-byId("examples").append(
-  ...EXAMPLES.map((text) =>
-    element("li", {}, element("button", { type: "button", onclick: () => turns.ask(text) }, text)),
-  ),
-);
+api.about().then(({ name, introduction, examples }) => {
+  document.title = byId("name").textContent = name;
+  byId("introduction").textContent = introduction;
+  byId("examples").append(
+    ...examples.map((text) =>
+      element("li", {}, element("button", { type: "button", onclick: () => turns.ask(text) }, text)),
+    ),
+  );
+}, tell);
 watchMemories(tell);
 watchToken();
 

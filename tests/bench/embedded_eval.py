@@ -23,8 +23,8 @@ from langchain_core.tools import ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agent import embedded
-from agent.graph import SYSTEM_PROMPT
 from agent.model.chat_model import chat_model
+from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.tools import TOOLS, calculate
 

@@ -155,6 +155,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     # not in the document
     ("GET", "/"): Row(is_public=True),
     ("GET", "/page/main.js"): Row(is_public=True),
+    ("GET", "/page/about.json"): Row(is_public=True),
     ("GET", "/openapi.json"): Row(),
     ("GET", "/deploy"): Row(ok=404),
     ("POST", "/deploy"): Row(ok=404),

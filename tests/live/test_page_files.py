@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from agent.prompt import EXAMPLES, INTRODUCTION, NAME
 from client.cli.local_server import LocalServer
 
 
@@ -15,3 +16,10 @@ async def test_a_page_is_never_stale(server: LocalServer, path: str) -> None:
     assert fresh.headers["cache-control"] == known.headers["cache-control"] == "no-cache"
     assert (fresh.status_code, known.status_code) == (200, 304)
     assert known.content == b""
+
+
+async def test_the_page_presents_the_agent_as_the_prompt_file_says(server: LocalServer) -> None:
+    """Name, introduction and examples of the page are those of `agent/prompt.py`."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        about = (await http.get("/page/about.json")).json()
+    assert about == {"name": NAME, "introduction": INTRODUCTION, "examples": EXAMPLES}

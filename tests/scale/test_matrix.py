@@ -121,6 +121,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     # not in the document
     ("GET", "/"): Row(is_public=True),
     ("GET", "/page/main.js"): Row(is_public=True),
+    ("GET", "/page/about.json"): Row(is_public=True),
     ("GET", "/ok"): Row(is_public=True),
     ("GET", "/docs"): Row(ok=404),
     ("GET", "/openapi.json"): Row(ok=404),

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 # room: the rooms it may import. A dotted name is one module of another room.
 AGENT = {
     "settings": [],
+    "prompt": [],
     "storage": ["settings"],
     "knowledge": ["settings"],
     "dev_server": ["settings"],
@@ -17,12 +18,12 @@ AGENT = {
     "model": ["settings", "embedded", "telemetry", "client.proxies"],
     "tools": ["settings", "knowledge", "storage.namespaces"],
     "middleware": ["settings", "model", "tools", "telemetry", "client.state", "client.errors"],
-    "graph": ["settings", "model", "tools", "middleware"],
-    "chain": ["settings", "model"],
+    "graph": ["settings", "prompt", "model", "tools", "middleware"],
+    "chain": ["settings", "prompt", "model"],
     "access": ["settings", "storage.namespaces", "telemetry", "client.state", "client.errors"],
     "http": [
         *("settings", "storage", "knowledge", "dev_server", "embedded", "telemetry", "model"),
-        *("tools", "middleware", "graph", "chain", "access", "client"),
+        *("prompt", "tools", "middleware", "graph", "chain", "access", "client"),
     ],
     "scale": ["*"],
 }
