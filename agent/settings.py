@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     steady_responses_api: bool | None = Field(
         default=None, description="Use OpenAI's Responses API; unset: where the model needs it"
     )
+    steady_model_first_token_seconds: float = Field(300.0, gt=0)
     steady_model_idle_seconds: float = Field(60.0, gt=0)
     steady_model_retries: int = Field(2, ge=0, le=10)
     steady_fallback_model: str | None = None

@@ -4,31 +4,42 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from functools import lru_cache
 from typing import Any, cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import httpx2
-from langchain_core.messages import AIMessage
+import openai
+import structlog
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from pydantic import PrivateAttr, SecretStr
 
 from agent import embedded
-from agent.model.errors import explain
-from agent.model.frames import FrameTransport
-from agent.model.http_chunks import MergingTransport
+from agent.model import endpoint
+from agent.model.errors import ModelError, explain
 from agent.model.partial import Whole, note
+from agent.model.refused_settings import (
+    EXTRAS,
+    REASONING,
+    REASONING_EVERYWHERE,
+    RESULT_BEFORE_QUESTION,
+    RefusedSettings,
+)
 from agent.model.requests import as_endpoints_take_it
 from agent.settings import OPENAI_URL, Settings, settings
 
+log = structlog.stdlib.get_logger(__name__)
+
 DEFAULT_MODEL = "gpt-5-mini"
+CALL_EXTRAS = "tool_call_extras"
+_REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 
 
 class ChatModel(ChatOpenAI):
-    """ChatOpenAI that also keeps the reasoning text of OpenAI-compatible endpoints.
+    """ChatOpenAI for what OpenAI-compatible endpoints send and want beyond OpenAI's own.
 
-    DeepSeek, vLLM, Ollama and others stream it as `reasoning_content` or `reasoning`, which
-    ChatOpenAI drops; langchain-core reads it from `additional_kwargs["reasoning_content"]`.
+    DeepSeek, vLLM, Ollama and others stream reasoning as `reasoning_content` or `reasoning`, and
+    Gemini signs its calls in `extra_content`. ChatOpenAI drops both; here they are kept in a
+    message's `additional_kwargs`, and sent back with it, as these endpoints demand. What an
+    endpoint refuses of a request is left out from then on.
     """
 
     def _convert_chunk_to_generation_chunk(
@@ -41,29 +52,33 @@ class ChatModel(ChatOpenAI):
             delta = choices[0].get("delta") or {}
             if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
                 made.message.additional_kwargs["reasoning_content"] = reasoning
+            if extras := dict(_extras_of_calls(delta)):
+                made.message.additional_kwargs[CALL_EXTRAS] = extras
         return made
+
+    _refused: RefusedSettings = PrivateAttr(default_factory=RefusedSettings)
+    _trouble: str | None = PrivateAttr(default=None)
+    _config: Settings = PrivateAttr(default_factory=settings)
 
     def _get_request_payload(self, input_: Any, **kwargs: Any) -> dict[str, Any]:
         """Messages and tools go as they are: the OpenAI SDK would walk through each of them to
         rename fields, which chat messages have none of, for 0.15 ms a message before the first
-        token. And LangChain would look at each character of an answer, as if it were a block that
-        may hold sound: so it gets the answers without their texts."""
-        texts: dict[int, str] = {}
-        input_ = as_endpoints_take_it(self._convert_input(input_).to_messages())
-        if not self._use_responses_api({**self._default_params, **kwargs}):
-            texts = {
-                at: message.content
-                for at, message in enumerate(input_)
-                if isinstance(message, AIMessage) and isinstance(message.content, str)
-            }
-            input_ = [
-                message.model_copy(update={"content": ""}) if at in texts else message
-                for at, message in enumerate(input_)
-            ]
-        payload = super()._get_request_payload(input_, **kwargs)
-        for at, text in texts.items():
-            said = payload["messages"][at]
-            said["content"] = text or said["content"]
+        token."""
+        model = kwargs.get("model") or self.model_name
+        refused = self._refused.of(model)
+        messages = as_endpoints_take_it(
+            self._convert_input(input_).to_messages(),
+            answer_after_results=RESULT_BEFORE_QUESTION in refused,
+        )
+        if self._use_responses_api({**self._default_params, **kwargs}):
+            payload = super()._get_request_payload(messages, **kwargs)
+        else:
+            bare = [_without_text(message) for message in messages]
+            payload = super()._get_request_payload(bare, **kwargs)
+            for message, sent in zip(messages, payload["messages"], strict=True):
+                if isinstance(message, AIMessage):
+                    _complete(sent, message, refused)
+        self._refused.remove_from(payload, model)
         if payload.get("stream") and "messages" in payload and "response_format" not in payload:
             as_they_are = {key: payload.pop(key) for key in ("tools", "messages") if key in payload}
             payload["extra_body"] = {**(payload.get("extra_body") or {}), **as_they_are}
@@ -71,23 +86,47 @@ class ChatModel(ChatOpenAI):
         return payload
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        """Raises ModelError. LangChain's `stream_chunk_timeout` holds for async streams only."""
+        """Raises ModelError."""
         whole = Whole()
-        kwargs.setdefault("timeout", _silent_after(self.stream_chunk_timeout))
         with self._explained(kwargs):
-            for made in super()._stream(*args, **kwargs):
-                yield whole.add(made)
+            while True:
+                try:
+                    for made in super()._stream(*args, **kwargs):
+                        yield whole.add(made)
+                    break
+                except _REFUSALS as error:
+                    if not self._learn(error, args, kwargs):
+                        raise
             whole.check()
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
         """Raises ModelError."""
         whole = note(Whole())
-        made_here = cast(AsyncGenerator[ChatGenerationChunk], super()._astream(*args, **kwargs))
         with self._explained(kwargs):
-            async with aclosing(made_here) as pieces:
-                async for made in pieces:
-                    yield whole.add(made)
+            while True:
+                made_here = cast(
+                    AsyncGenerator[ChatGenerationChunk], super()._astream(*args, **kwargs)
+                )
+                try:
+                    async with aclosing(made_here) as pieces:
+                        async for made in pieces:
+                            yield whole.add(made)
+                    break
+                except _REFUSALS as error:
+                    if not self._learn(error, args, kwargs):
+                        raise
             whole.check()
+
+    def _learn(
+        self, error: openai.APIStatusError, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> bool:
+        """Whether the endpoint has refused something that the same request can do without."""
+        payload = self._get_request_payload(*args[:1], **{"stream": True, **options})
+        sent = {*payload, *(payload.get("extra_body") or {})}
+        sent |= {"stream_options"} if self.stream_usage else set()
+        messages = (payload.get("extra_body") or payload).get("messages") or ()
+        sent |= {name for name in (REASONING, EXTRAS) if any(_has(name, m) for m in messages)}
+        return self._refused.learn(options.get("model") or self.model_name, sent, error)
 
     async def aclose(self) -> None:
         """Closes the connections of its asynchronous calls, and the answers still being read."""
@@ -97,10 +136,12 @@ class ChatModel(ChatOpenAI):
     @contextmanager
     def _explained(self, options: dict[str, Any]) -> Iterator[None]:
         """Words the endpoint's failures for people."""
+        if self._trouble:
+            raise ModelError(self._trouble)
         try:
             yield
         except Exception as error:
-            told = explain(error, settings(), options.get("model") or self.model_name)
+            told = explain(error, self._config, options.get("model") or self.model_name)
             if told is None:
                 raise
             raise told from error
@@ -113,51 +154,55 @@ def chat_model() -> ChatModel:
 
 
 def make_chat_model(config: Settings) -> ChatModel:
-    """A chat model with token frames, keep-alive and proxies as the OpenAI SDK has them."""
-    url = embedded.BASE_URL if config.embedded else config.openai_base_url or OPENAI_URL
-    inner: httpx2.AsyncBaseTransport
-    if config.embedded:
-        inner = embedded.AsyncTransport(config.steady_gguf)
-        sync_client = httpx2.Client(
-            transport=embedded.Transport(config.steady_gguf), timeout=_TIMEOUT
-        )
-    else:
-        inner = MergingTransport(proxy=_proxy_for(url))
-        sync_client = None
-    client = httpx2.AsyncClient(
-        transport=FrameTransport(inner, config.steady_frame_seconds),
-        timeout=_TIMEOUT,
-        follow_redirects=True,
-    )
-    return ChatModel(
-        model=_model_name(config),
-        base_url=url,
-        api_key=config.openai_api_key or SecretStr("none"),
-        http_async_client=client,
-        http_client=sync_client,
+    """A chat model as the settings say; where they cannot be used, its calls raise ModelError."""
+    trouble = endpoint.trouble(config)
+    if trouble:
+        log.error(trouble)
+    model = ChatModel(
+        model=config.steady_model or (embedded.MODEL if config.embedded else DEFAULT_MODEL),
+        base_url=OPENAI_URL if trouble else endpoint.base_url(config),
+        api_key=SecretStr("none") if trouble else config.openai_api_key or SecretStr("none"),
+        openai_proxy=None,
+        http_async_client=endpoint.async_client(config),
+        http_client=endpoint.sync_client(config),
         use_responses_api=config.steady_responses_api,
         streaming=True,
         stream_usage=True,
-        stream_chunk_timeout=config.steady_model_idle_seconds,
+        stream_chunk_timeout=None,  # the client's transport sees the endpoint's comments too
         max_retries=config.steady_model_retries,
     )
+    model._config, model._trouble = config, trouble
+    if not trouble and endpoint.is_openai(config):
+        model._refused = RefusedSettings({REASONING, EXTRAS})
+    return model
 
 
-def _silent_after(seconds: float | None) -> httpx2.Timeout:
-    return httpx2.Timeout(600, connect=5, read=seconds)
+def _extras_of_calls(delta: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for call in delta.get("tool_calls") or ():
+        if call.get("id") and call.get(EXTRAS):
+            yield call["id"], {EXTRAS: call[EXTRAS]}
 
 
-_TIMEOUT = _silent_after(600)
+def _without_text(message: BaseMessage) -> BaseMessage:
+    """LangChain looks at each character of an answer, as if it were a block that may hold sound."""
+    if isinstance(message, AIMessage) and isinstance(message.content, str):
+        return message.model_copy(update={"content": ""})
+    return message
 
 
-def _model_name(config: Settings) -> str:
-    return config.steady_model or (embedded.MODEL if config.embedded else DEFAULT_MODEL)
+def _complete(sent: dict[str, Any], message: AIMessage, refused: frozenset[str]) -> None:
+    """Adds what LangChain leaves out of an answer: its text here, its reasoning, calls' extras."""
+    if isinstance(message.content, str):
+        sent["content"] = message.content or sent["content"]
+    reasoning = message.additional_kwargs.get("reasoning_content")
+    if REASONING_EVERYWHERE in refused:
+        sent[REASONING] = reasoning or " "  # Kimi refuses an empty one
+    elif reasoning and REASONING not in refused:
+        sent[REASONING] = reasoning
+    extras = message.additional_kwargs.get(CALL_EXTRAS) or {}
+    for call in sent.get("tool_calls", ()) if EXTRAS not in refused else ():
+        call.update(extras.get(call.get("id")) or {})
 
 
-def _proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for `url`; a client with a transport reads none."""
-    parts = urlsplit(url)
-    if proxy_bypass(parts.netloc):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+def _has(name: str, message: dict[str, Any]) -> bool:
+    return name in message or any(name in call for call in message.get("tool_calls") or ())

@@ -1,11 +1,20 @@
 """What a model call raised, in one line that says which setting to change. Pure."""
 
+import math
+import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
+from agent.model.endpoint import REDIRECT_HEADER, is_over_quota, retry_after_seconds
+from agent.model.redaction import redact_exception
+from agent.model.time_limits import FIRST_TOKEN_HEADER, FirstTokenTimeout
 from agent.settings import OPENAI_URL, Settings
+from client.proxies import proxy_for
+
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)
 
 
 class ModelError(RuntimeError):
@@ -25,47 +34,112 @@ class ModelError(RuntimeError):
 
 
 def explain(error: BaseException, config: Settings, model: str) -> ModelError | None:
-    """Turns what a call of `model` raised into one line for the person; None: not its doing."""
+    """Turns what a call of `model` raised into one line for the person; None: not its doing.
+
+    Neither the line, nor the exception and those that led to it, hold the key from here on.
+    """
+    keys = _keys(config)
+    explained = error if isinstance(error, ModelError) else _explain(error, config, model)
+    if explained is not None:
+        redact_exception(error, keys)
+        redact_exception(explained, keys)
+    return explained
+
+
+def _explain(error: BaseException, config: Settings, model: str) -> ModelError | None:
     where = "The embedded model" if config.embedded else f"The model endpoint {_endpoint(config)}"
     match error:
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return ModelError(f"{where} refused the key: check OPENAI_API_KEY.")
-        case openai.NotFoundError():
-            return ModelError(
-                f"{where} does not know the model {model!r}, or its URL is wrong: "
-                f"check STEADY_MODEL and OPENAI_BASE_URL."
-            )
         case openai.APIStatusError(status_code=503) if config.embedded:
-            return ModelError(_told(error))
-        case openai.RateLimitError():
-            told = f"{where} is over its rate limit or quota: try again later."
-            return ModelError(told, is_transient=error.code != "insufficient_quota")
-        case openai.BadRequestError() | openai.UnprocessableEntityError():
-            return ModelError(f"{where} rejected the request: {_told(error)}")
+            return ModelError(_words(error))
         case openai.APIStatusError():
-            told = f"{where} failed with status {error.status_code}: try again later."
-            return ModelError(told, is_transient=error.status_code >= 500)
-        case openai.APIConnectionError() if _never_connected(error):
-            told = f"{where} cannot be reached: check OPENAI_BASE_URL."
-            return ModelError(told, is_transient=True)
+            return _explain_status(error, where, model)
+        case openai.APIConnectionError() if _caused_by(error, ssl.SSLCertVerificationError):
+            return ModelError(
+                f"{where} has a certificate that is not trusted here: name its authority's file "
+                "in SSL_CERT_FILE, or check OPENAI_BASE_URL."
+            )
+        case openai.APIConnectionError() if _caused_by(error, *_NOT_CONNECTED):
+            return ModelError(
+                f"{where} cannot be reached: {_what_to_check(config)}", is_transient=True
+            )
+        case _ if _caused_by(error, FirstTokenTimeout):
+            return _no_first_token(where)
         case openai.APITimeoutError() | httpx2.TimeoutException() | TimeoutError():
-            told = f"{where} went silent: try again, or raise STEADY_MODEL_IDLE_SECONDS."
-            return ModelError(told, is_broken_off=True)
+            text = f"{where} went silent: try again, or raise STEADY_MODEL_IDLE_SECONDS."
+            return ModelError(text, is_broken_off=True)
         case openai.APIConnectionError() | httpx2.TransportError():
-            told = f"{where} broke off in the middle of its answer: try again."
-            return ModelError(told, is_broken_off=True)
+            text = f"{where} broke off in the middle of its answer: try again."
+            return ModelError(text, is_broken_off=True)
         case openai.APIError():
-            return ModelError(f"{where} reported an error: {_told(error)}", is_broken_off=True)
+            return ModelError(f"{where} reported an error: {_words(error)}", is_broken_off=True)
         case ValueError() if "json" in type(error).__name__.lower():
-            told = f"{where} sent something that is not valid JSON: try again."
-            return ModelError(told, is_broken_off=True)
+            text = f"{where} sent something that is not valid JSON: try again."
+            return ModelError(text, is_broken_off=True)
     return None
 
 
-def _never_connected(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        error = error.__cause__
+def _explain_status(error: openai.APIStatusError, where: str, model: str) -> ModelError:
+    """An HTTP status that is no success. What another try cannot help is not transient."""
+    status, headers, words = error.status_code, error.response.headers, _words(error)
+    if FIRST_TOKEN_HEADER in headers:
+        return _no_first_token(where)
+    if target := headers.get(REDIRECT_HEADER):
+        return ModelError(
+            f"{where} redirects to {target}, where the conversation is not sent: "
+            "check OPENAI_BASE_URL."
+        )
+    match status:
+        case 401 | 403:
+            return ModelError(f"{where} refused the key: check OPENAI_API_KEY. {_quoted(words)}")
+        case 402:
+            return ModelError(f"{where} wants to be paid: check your account. {_quoted(words)}")
+        case 404:
+            return ModelError(
+                f"{where} does not know the model {model!r}, or its URL is wrong: "
+                f"check STEADY_MODEL and OPENAI_BASE_URL. {_quoted(words)}"
+            )
+        case 413:
+            return ModelError(
+                f"{where} finds the conversation too large: lower STEADY_CONTEXT_TOKENS, or begin "
+                f"a new thread. {_quoted(words)}"
+            )
+        case 429 if is_over_quota(f"{words} {error.code} {error.type}"):
+            return ModelError(f"{where} is over its quota: check your account. {_quoted(words)}")
+        case 429:
+            seconds = math.ceil(retry_after_seconds(headers))
+            again = f"try again in {seconds} s" if seconds else "try again later"
+            return ModelError(
+                f"{where} is over its rate limit: {again}. {_quoted(words)}", is_transient=True
+            )
+        case 400 | 422:
+            return ModelError(f"{where} rejected the request: {words}")
+    text = f"{where} failed with status {status}: try again later. {_quoted(words)}"
+    return ModelError(text, is_transient=status >= 500 or status in (408, 409))
+
+
+def _no_first_token(where: str) -> ModelError:
+    text = (
+        f"{where} went silent before its first token: try again later, or raise "
+        "STEADY_MODEL_FIRST_TOKEN_SECONDS."
+    )
+    return ModelError(text, is_transient=True)
+
+
+def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    while error is not None and not isinstance(error, kinds):
+        error = error.__cause__ or error.__context__
     return error is not None
+
+
+def _what_to_check(config: Settings) -> str:
+    proxy = proxy_for(config.openai_base_url or OPENAI_URL)
+    return f"check OPENAI_BASE_URL{f', and the proxy that {proxy[0]} names' if proxy else ''}."
+
+
+def _keys(config: Settings) -> list[str]:
+    """What must not be told: the key, and a password in the endpoint's URL."""
+    key = config.openai_api_key.get_secret_value() if config.openai_api_key else ""
+    return [key.strip(), urlsplit(config.openai_base_url or "").password or ""]
 
 
 def _endpoint(config: Settings) -> str:
@@ -73,8 +147,32 @@ def _endpoint(config: Settings) -> str:
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
-def _told(error: openai.APIError) -> str:
-    """What the endpoint itself said, one line, at most 300 characters."""
-    body = error.body if isinstance(error.body, dict) else {}
-    text = str(body.get("message") or error.message)
+def _words(error: openai.APIError) -> str:
+    """What the endpoint itself said, one line, at most 300 characters; maybe nothing."""
+    text = words_of(error.body) or (
+        "" if isinstance(error, openai.APIStatusError) else error.message
+    )
     return " ".join(text.split())[:300]
+
+
+def words_of(body: Any) -> str:
+    """The message in the body of an error, in any of the forms that endpoints have; no HTML."""
+    if isinstance(body, str):
+        return "" if body.lstrip().startswith("<") else body
+    if isinstance(body, list):
+        return " ".join(filter(None, map(words_of, body)))
+    if isinstance(body, dict):
+        for name in ("message", "error", "detail", "msg", "error_description", "title"):
+            if words := words_of(body.get(name)):
+                return f"{_place(body)}{words}"
+    return ""
+
+
+def _place(body: dict[str, Any]) -> str:
+    """The field that a validation error is about, such as `body.messages.2: `."""
+    place = body.get("loc")
+    return f"{'.'.join(map(str, place))}: " if isinstance(place, list) else ""
+
+
+def _quoted(words: str) -> str:
+    return f"It says: {words}" if words else ""

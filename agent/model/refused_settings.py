@@ -48,21 +48,22 @@ _ROLES = re.compile(r"roles? .{0,40}(alternate|after)|unexpected role", re.I)
 
 
 class RefusedSettings:
-    """By model, what is left out of requests to one endpoint."""
+    """By model, what is left out of requests to one endpoint; `known` is so for all its models."""
 
-    def __init__(self) -> None:
-        self._by_model: dict[str, set[str]] = {}
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known = frozenset(known)
+        self._by_model: dict[str, frozenset[str]] = {}
 
-    def of(self, model: str) -> set[str]:
-        """The settings, fields and habits that this model was found to refuse."""
-        return self._by_model.get(model, set())
+    def of(self, model: str) -> frozenset[str]:
+        """The settings, fields and habits that this model refuses."""
+        return self._by_model.get(model, self._known)
 
     def learn(self, model: str, sent: Iterable[str], error: openai.APIStatusError) -> bool:
         """Whether the error tells of something, sent and not known so, to be left out."""
         words = f"{error.message} {json.dumps(error.body, default=str, ensure_ascii=False)}"
         new = set(_refused(words, set(sent))) - self.of(model)
         if new:
-            self._by_model.setdefault(model, set()).update(new)
+            self._by_model[model] = self.of(model) | new
             names = ", ".join(sorted(new))
             log.warning(f"The model {model} refuses {names}: it is asked without from now on.")
         return bool(new)

@@ -71,24 +71,30 @@ async def test_an_answer_that_breaks_off_raises(chain: Runnable) -> None:
         [piece async for piece in chain.astream({"question": "Break off."})]
 
 
-async def test_a_model_that_stalls_raises(model: ModelServer) -> None:
+@pytest.mark.parametrize(
+    ("after_tokens", "limit"),
+    [(2, "steady_model_idle_seconds"), (0, "steady_model_first_token_seconds")],
+)
+async def test_a_model_that_stalls_raises(
+    model: ModelServer, after_tokens: int, limit: str
+) -> None:
     """Silence past its limit, before the answer or in it, is told with the setting, both ways."""
-    config = Settings(
-        _env_file=None,
-        openai_base_url=model.url,
-        openai_api_key="test-key",
-        steady_model_idle_seconds=0.5,
-        steady_model_retries=0,
+    config = Settings.model_validate(
+        {
+            "openai_base_url": model.url,
+            "openai_api_key": "test-key",
+            "steady_model_retries": 0,
+            "steady_model_idle_seconds": 0.4,
+            limit: 0.5,
+        }
     )
     chain = PROMPT | make_chat_model(config)
-    model.on("Stall.", Reply(WORDS, fault=Fault("stall", after_tokens=2)))
-    model.on("Say nothing.", Reply(WORDS, fault=Fault("stall")))
-    for question in ("Stall.", "Say nothing."):
-        with pytest.raises(ModelError, match="went silent") as told:
-            list(chain.stream({"question": question}))
-        assert "STEADY_MODEL_IDLE_SECONDS" in str(told.value)
-        with pytest.raises(ModelError, match="went silent"):
-            [piece async for piece in chain.astream({"question": question})]
+    model.on("Stall.", Reply(WORDS, fault=Fault("stall", after_tokens=after_tokens)))
+    with pytest.raises(ModelError, match="went silent"):
+        list(chain.stream({"question": "Stall."}))
+    with pytest.raises(ModelError, match="went silent") as told:
+        [piece async for piece in chain.astream({"question": "Stall."})]
+    assert limit.upper() in str(told.value)
 
 
 ENDLESS = "stream 100000 tokens at 50 per second"
