@@ -6,7 +6,7 @@ pythons = $(foreach v,$(1),$(shell python$(v) -c '' 2>/dev/null && echo python$(
 PYTHON ?= $(firstword $(call pythons,3.13 3.12 3.11) python3)
 BIN := .venv/bin
 READY := .venv/.ready
-COMPILE := $(BIN)/uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate
+COMPILE := $(BIN)/python -m uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate
 
 # Aegra needs Python 3.12 or newer, and has an environment of its own. pyenv may have one that it has
 # not switched on.
@@ -18,7 +18,7 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: help install demo dev test test-fast check bench faults kills bench-scale scale scale-install test-scale model lock embedded-eval picture clean
+.PHONY: test-3.12 test-3.13 help install demo dev test test-fast check bench faults kills bench-scale scale scale-install test-scale test-latest test-lowest model lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -29,6 +29,7 @@ help:
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
 	@echo "make scale   serve on SCALE_PORT=2026 as one process of several: DATABASE_URI and REDIS_URI name what they share"
 	@echo "make test-scale  N=100 faults on two processes, 200 kills, and the tests of scale-out"
+	@echo "make test-latest, test-lowest, test-3.12, test-3.13  the same tests with other versions"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   measure against stock LangGraph and a tutorial's server, and write the table"
 
@@ -57,6 +58,36 @@ test-fast: check
 # Each worker has servers of its own; a file's tests stay together.
 test: model
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# Other versions than the locked ones, each in an environment of its own: the newest and the lowest
+# that pyproject.toml allows, and the locked ones on another Python. TESTS is what is run.
+TESTS ?= tests/unit tests/live/test_modes.py tests/live/test_approval.py tests/live/test_dev_patches.py
+pyenv = $(firstword $(call pythons,$(1)) $(wildcard $(PYENV)/versions/$(1).*/bin/python))
+EXTRAS := --extra dev --extra embedded --extra postgres
+
+test-latest: .venv-latest/.ready
+test-lowest: .venv-lowest/.ready
+test-3.12: $(if $(call pyenv,3.12),.venv-3.12/.ready)
+test-3.13: $(if $(call pyenv,3.13),.venv-3.13/.ready)
+
+test-latest test-lowest test-3.12 test-3.13:
+	@if [ -d .venv-$(@:test-%=%) ]; then .venv-$(@:test-%=%)/bin/python -m pytest $(TESTS); \
+		else echo "There is no Python $(@:test-%=%) here: its tests are left out."; fi
+
+.venv-latest/.ready .venv-lowest/.ready: .venv-%/.ready: pyproject.toml $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m venv .venv-$*
+	$(BIN)/python -m uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links $(EXTRAS) \
+		--resolution $(if $(filter lowest,$*),lowest-direct,highest) pyproject.toml --output-file .venv-$*/versions.txt
+	$(BIN)/python -m uv pip install --quiet --python .venv-$*/bin/python -r .venv-$*/versions.txt
+	$(BIN)/python -m uv pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
+	@touch $@
+
+.venv-3.12/.ready .venv-3.13/.ready: .venv-%/.ready: requirements.lock pyproject.toml
+	$(call pyenv,$*) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
 
 # FLAGS are those of `python -m tests.faults --help`: --stock, --frames-off, --url, --markdown...
 faults: $(READY)
@@ -109,4 +140,4 @@ picture: model
 	STEADY_PICTURES=tests/browser/pictures $(BIN)/python -m pytest tests/browser/test_page.py -k "phone or inspector"
 
 clean:
-	rm -rf .venv .venv-scale .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis

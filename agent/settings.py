@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     steady_runs_per_user: int = Field(5, gt=0, description="Of one user, at a time")
     steady_streams_per_user: int = Field(20, gt=0, description="Of one user, at a time")
     steady_streams: int = Field(2000, gt=0, description="Of all users, at a time")
+    steady_store_items_per_user: int = Field(2000, gt=0)
+    steady_store_bytes_per_user: int = Field(20_000_000, gt=0)
+    steady_crons_per_user: int = Field(20, gt=0)
     steady_limits_storage: SecretStr = Field(
         default=SecretStr("memory://"),
         description="Where messages are counted; `redis://...` to share it",
@@ -98,6 +101,12 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> frozenset[str]:
         """Whose pages may ask, beside the server's own."""
         return frozenset(filter(None, map(str.strip, self.steady_allowed_origins.split(","))))
+
+    @property
+    def has_users(self) -> bool:
+        """Whether the server knows users, by their tokens; else it serves its own machine."""
+        known = (self.steady_jwt_secret, self.steady_jwt_keys_file, self.steady_api_keys_file)
+        return any(it is not None for it in known)
 
     @property
     def embedded(self) -> bool:

@@ -13,7 +13,7 @@ from langgraph_sdk import Auth, get_client
 from starlette.datastructures import Headers
 
 from agent.access.decisions import answers_by_interrupt, resumes
-from agent.access.quota import allow_one_more_run, allow_run
+from agent.access.quota import allow_one_more_cron, allow_one_more_run, allow_run
 from agent.access.run_context import check_run_context
 from agent.access.tokens import Unauthorized, tokens
 from agent.storage.namespaces import store_name
@@ -81,7 +81,10 @@ async def own_thread(ctx: Auth.types.AuthContext, value: Any) -> Any:
 
 @auth.on.crons
 async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
-    """As threads."""
+    """As threads; a user may have so many."""
+    if ctx.action == "create":
+        crons = await _rows("crons") or ()
+        allow_one_more_cron(sum(it["metadata"].get("owner") == _user(ctx) for it in crons))
     return _own(ctx, value)
 
 

@@ -76,6 +76,13 @@ def allow_one_more_run(active_runs: int) -> None:
         raise rate_limited(f"{active_runs} runs of yours are going on already.", _RUN_RETRY_SECONDS)
 
 
+def allow_one_more_cron(crons: int) -> None:
+    """Raises HTTPException 422 if a user has so many crons that another is not allowed."""
+    most = settings().steady_crons_per_user
+    if tokens().are_configured and crons >= most:
+        raise HTTPException(422, f"You have {most} crons: delete one before you make another.")
+
+
 def check_length(value: Any) -> None:
     """Checks every text in a JSON value. Raises HTTPException 422."""
     longest = settings().steady_longest_message_characters

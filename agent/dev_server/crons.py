@@ -24,17 +24,16 @@ log = structlog.stdlib.get_logger(__name__)
 def _apply(ops: Any) -> None:
     from langgraph_api.utils import next_cron_date
 
-    put, update = ops.Crons.put, ops.Crons.update
+    put, update, turn = ops.Crons.put, ops.Crons.update, asyncio.Lock()
 
-    async def check_dates(
-        cron_id: Any, schedule: str, timezone: str | None, end_time: Any
-    ) -> datetime | None:
+    async def check_dates(schedule: str, timezone: str | None, end_time: Any) -> datetime | None:
         """The end as a datetime. Raises HTTPException 422 if the cron could never run."""
         try:
             end = _datetime(end_time)
         except ValueError as error:
-            told = f"end_time must be a date and time in ISO 8601, not {end_time!r}."
-            raise HTTPException(422, told) from error
+            raise HTTPException(
+                422, f"end_time must be a date and time in ISO 8601, not {end_time!r}."
+            ) from error
         try:
             await asyncio.to_thread(next_cron_date, schedule, datetime.now(UTC), timezone)
         except Exception as error:
@@ -47,9 +46,10 @@ def _apply(ops: Any) -> None:
     async def put_checked(conn: Any, **cron: Any) -> Any:
         ops.Crons._validate_cron_schedule_or_throw(cron["schedule"])
         cron["end_time"] = await check_dates(
-            cron.get("cron_id"), cron["schedule"], cron.get("timezone"), cron.get("end_time")
+            cron["schedule"], cron.get("timezone"), cron.get("end_time")
         )
-        return await put(conn, **cron)
+        async with turn:  # or those that arrive together would pass the limit of a user's crons
+            return await put(conn, **cron)
 
     @functools.wraps(update)
     async def update_checked(conn: Any, *, cron_id: Any, **changes: Any) -> Any:
@@ -58,9 +58,7 @@ def _apply(ops: Any) -> None:
             schedule = changes.get("schedule") or stored["schedule"]
             ops.Crons._validate_cron_schedule_or_throw(schedule)
             timezone = changes.get("timezone") or stored.get("timezone")
-            changes["end_time"] = await check_dates(
-                cron_id, schedule, timezone, changes.get("end_time")
-            )
+            changes["end_time"] = await check_dates(schedule, timezone, changes.get("end_time"))
         return await update(conn, cron_id=cron_id, **changes)
 
     @functools.wraps(ops.Crons.next)

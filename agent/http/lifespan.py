@@ -18,6 +18,7 @@ from agent.dev_server import apply_patches
 from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
+from agent.storage.store import carry_over_items
 from agent.tools import TOOLS
 
 log = structlog.stdlib.get_logger(__name__)
@@ -44,6 +45,7 @@ async def _mend_lists() -> None:
     try:
         await forget_threads()
         await restore_threads()
+        await carry_over_items()
     except Exception as error:
         await log.aerror(f"What a killed server left in its lists could not be mended: {error}")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # In WAL mode, NORMAL survives a killed process, and may lose the last steps with the power. The log
 # never shrinks: at SQLite's default it would be a third of what 400 turns need.
-_PRAGMAS = (
+PRAGMAS = (
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
     "PRAGMA wal_autocheckpoint=500;"
 )
@@ -116,5 +116,5 @@ async def checkpointer() -> AsyncIterator["ThreadFile | ThreadDatabase"]:
     path = settings().steady_threads_file
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     async with aiosqlite.connect(path) as connection:
-        await connection.executescript(_PRAGMAS + _DELETED)
+        await connection.executescript(PRAGMAS + _DELETED)
         yield ThreadFile(connection, serde=StoredMessages())

@@ -1,16 +1,21 @@
-"""Threads in PostgreSQL, by LangGraph's own checkpointer, in place of the SQLite file."""
+"""Threads and the store in PostgreSQL, by LangGraph's own classes, in place of the SQLite file."""
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.store.base import NOT_PROVIDED, NotProvided
+from langgraph.store.postgres.aio import AsyncPostgresStore
 from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from agent.storage.quota import Quota
 from agent.storage.serializer import StoredMessages
+
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 _MOST_CONNECTIONS = 20
 _WAIT_SECONDS = 30.0  # for a free connection, and so for a database that restarts
@@ -100,10 +105,60 @@ class ThreadDatabase(AsyncPostgresSaver):
             yield cursor
 
 
+class StoreDatabase(AsyncPostgresStore):
+    """LangGraph's PostgreSQL store, with quotas."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._pool = pool
+        self._quota = Quota()
+
+    async def aput(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None = None,
+        *,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> None:
+        async with self._quota.room_for(self, namespace, key, value):
+            await super().aput(namespace, key, value, index, ttl=ttl)
+
+    async def usage_without(self, namespace: tuple[str, ...], key: str) -> tuple[int, int]:
+        """Items and bytes under the namespace's first part, this item aside."""
+        query = (
+            "SELECT count(*) AS items, coalesce(sum(octet_length(value::text)), 0) AS bytes"
+            " FROM store WHERE (prefix = %s OR starts_with(prefix, %s))"
+            " AND NOT (prefix = %s AND key = %s)"
+        )
+        user = namespace[0]
+        arguments = (user, f"{user}.", ".".join(namespace), key)
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(query, arguments)).fetchone()
+        return (int(row["items"]), int(row["bytes"])) if row else (0, 0)
+
+
 @asynccontextmanager
 async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
     """The checkpointer on the PostgreSQL at `uri`; its tables are made where they are missing."""
-    pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
+    async with _pool(uri) as pool:
+        saver = ThreadDatabase(pool, serde=StoredMessages())
+        await saver.setup()
+        yield saver
+
+
+@asynccontextmanager
+async def store_database(uri: str) -> AsyncIterator[StoreDatabase]:
+    """The store on the PostgreSQL at `uri`; its tables are made where they are missing."""
+    async with _pool(uri) as pool:
+        opened = StoreDatabase(pool)
+        await opened.setup()
+        yield opened
+
+
+def _pool(uri: str) -> Pool:
+    return AsyncConnectionPool(
         uri,
         max_size=_MOST_CONNECTIONS,
         timeout=_WAIT_SECONDS,
@@ -111,7 +166,3 @@ async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
         check=AsyncConnectionPool.check_connection,
         open=False,
     )
-    async with pool:
-        saver = ThreadDatabase(pool, serde=StoredMessages())
-        await saver.setup()
-        yield saver
