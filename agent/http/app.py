@@ -23,6 +23,7 @@ from agent.access.gate import AccessMiddleware, own_header, refusal
 from agent.access.ownership import token_of, user_of
 from agent.access.quota import allow_message
 from agent.access.text_length import TextLengthLimit
+from agent.dev_server.folder import BeforeStart
 from agent.http.lifespan import lifespan
 from agent.http.plain_chat import answer_events
 from agent.http.runs import Chat, error_body, start_events
@@ -79,6 +80,7 @@ app = FastAPI(
             allow_private_network=True,
             expose_headers=["X-Pagination-Total", "X-Pagination-Next", "Content-Location"],
         ),
+        Middleware(BeforeStart),
         Middleware(AccessMiddleware),
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
         Middleware(TextLengthLimit),

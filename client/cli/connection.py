@@ -7,12 +7,17 @@ from contextlib import ExitStack, contextmanager
 from rich.status import Status
 
 from ..client import AgentClient
-from .local_server import LocalServer
+from .local_server import LocalServer, running_server
 from .screen import notes
 
 
 async def with_client(url: str | None, work: Callable[[AgentClient], Awaitable[int]]) -> int:
-    """Does `work` with the server at `url`, or with a local one that lives as long as it takes."""
+    """Does `work` with the server at `url`, else with the one that runs on the project's folder.
+
+    If none runs there, a local one is started, for as long as the work takes.
+    """
+    if url is None and (url := running_server()) is not None:
+        notes.print(f"Using the server that runs here: {url}")
     if url is not None:
         async with AgentClient(url) as agent:
             return await work(agent)

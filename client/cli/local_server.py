@@ -1,5 +1,6 @@
 """A local server of the project on a free loopback port, for as long as a context is open."""
 
+import json
 import os
 import socket
 import subprocess
@@ -16,14 +17,51 @@ import httpx
 
 from ..errors import CannotConnect, InvalidRequest
 
+try:
+    import fcntl
+except ImportError:  # Windows, where no server holds a lock
+    fcntl = None  # type: ignore[assignment]
+
 JOBS = 10
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
+_UVICORN_ENDS = "Application startup failed"  # its last line, after the one that says why
 _QUIET = {
     "LANGGRAPH_CLI_NO_ANALYTICS": "1",
     "LANGGRAPH_NO_VERSION_CHECK": "1",
     "LANGSMITH_TRACING": "false",
 }
+
+
+def running_server(folder: Path | None = None) -> str | None:
+    """The URL of the server that runs on a folder, the project's by default; None if none does.
+
+    A server holds a lock on its note for as long as it runs: a note without one is an old server's.
+    One that is still starting is waited for, up to `START_SECONDS`.
+    """
+    if fcntl is None:
+        return None
+    note = (folder or find_config().parent) / ".langgraph_api" / "server.json"
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and _is_locked(note):
+        try:
+            url = str(json.loads(note.read_text(encoding="utf-8"))["url"])
+            httpx.get(f"{url}/ok", timeout=2.0, trust_env=False)
+            return url
+        except (OSError, ValueError, KeyError, httpx.HTTPError):
+            time.sleep(0.1)
+    return None
+
+
+def _is_locked(note: Path) -> bool:
+    try:
+        with note.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def find_config(start: Path | None = None) -> Path:
@@ -117,7 +155,8 @@ class LocalServer:
         )
 
     def _last_words(self) -> str:
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        text = self.log.read_text(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip() and _UVICORN_ENDS not in line]
         return f"{lines[-1].strip() if lines else 'it said nothing'} (all of it: {self.log})"
 
     def stop(self) -> None:
