@@ -18,6 +18,7 @@ from agent.model.errors import ModelError, explain
 from agent.model.partial import Whole, note
 from agent.model.refused_settings import (
     EXTRAS,
+    NAMES,
     REASONING,
     REASONING_EVERYWHERE,
     RESULT_BEFORE_QUESTION,
@@ -126,6 +127,7 @@ class ChatModel(ChatOpenAI):
         sent |= {"stream_options"} if self.stream_usage else set()
         messages = (payload.get("extra_body") or payload).get("messages") or ()
         sent |= {name for name in (REASONING, EXTRAS) if any(_has(name, m) for m in messages)}
+        sent |= {NAMES for m in messages if m["role"] == "assistant" and "name" in m}
         return self._refused.learn(options.get("model") or self.model_name, sent, error)
 
     async def aclose(self) -> None:
@@ -194,11 +196,11 @@ def _complete(sent: dict[str, Any], message: AIMessage, refused: frozenset[str])
     """Adds what LangChain leaves out of an answer: its text here, its reasoning, calls' extras."""
     if isinstance(message.content, str):
         sent["content"] = message.content or sent["content"]
+    if NAMES in refused:
+        sent.pop("name", None)
     reasoning = message.additional_kwargs.get("reasoning_content")
-    if REASONING_EVERYWHERE in refused:
+    if REASONING not in refused and (reasoning or REASONING_EVERYWHERE in refused):
         sent[REASONING] = reasoning or " "  # Kimi refuses an empty one
-    elif reasoning and REASONING not in refused:
-        sent[REASONING] = reasoning
     extras = message.additional_kwargs.get(CALL_EXTRAS) or {}
     for call in sent.get("tool_calls", ()) if EXTRAS not in refused else ():
         call.update(extras.get(call.get("id")) or {})

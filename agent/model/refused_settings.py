@@ -43,7 +43,16 @@ REASONING = "reasoning_content"
 EXTRAS = "extra_content"
 REASONING_EVERYWHERE = "assistant messages without reasoning_content"
 RESULT_BEFORE_QUESTION = "a question right after a tool's result"
-_WANTED = re.compile(r"must|missing|required|passed back|pass back|cannot be (empty|null)", re.I)
+NAMES = "names of assistant messages"
+_UNKNOWN = re.compile(
+    r"unsupported|(not|n't) (supported|permitted|allowed)|forbidden|unexpected|unknown|unrecognized"
+    r"|extra",
+    re.I,
+)
+_MISSING = re.compile(r"must|missing|required|pass(ed)? back", re.I)
+_NAME = re.compile(  # as Mistral, xAI, Groq and gateways say it
+    r"have a name|(property|argument) \W*name\W|messages\S{0,20}\.name\b|assistant\W+name\W", re.I
+)
 _ROLES = re.compile(r"roles? .{0,40}(alternate|after)|unexpected role", re.I)
 
 
@@ -82,10 +91,12 @@ def _refused(words: str, sent: set[str]) -> Iterable[str]:
         if _names(name, words):
             yield name
     if _names(REASONING, words):
-        if _WANTED.search(words):
+        if _MISSING.search(words) and not _UNKNOWN.search(words):
             yield REASONING_EVERYWHERE
         elif REASONING in sent:
             yield REASONING
+    if NAMES in sent and _NAME.search(words):
+        yield NAMES
     if _ROLES.search(words):
         yield RESULT_BEFORE_QUESTION
 

@@ -59,7 +59,9 @@ def count_message(message: AnyMessage, count: Count = estimate_tokens) -> int:
         tokens = sum(_count_block(block, count) for block in message.content)
     if message.name:
         tokens += count(message.name)
-    if isinstance(message, AIMessage) and message.tool_calls:
+    if isinstance(message, AIMessage):
+        if reasoning := message.additional_kwargs.get("reasoning_content"):
+            tokens += count(reasoning)  # sent back to the endpoints that think aloud
         tokens += sum(map(count, _texts_of_calls(message)))
     elif isinstance(message, ToolMessage):
         tokens += count(message.tool_call_id)

@@ -130,6 +130,32 @@ async def test_a_refused_setting_is_left_out(
         assert others <= strict.requests[-1].keys()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Only messages of role 'user' can have a name.",
+        "'messages.2' : for 'role:assistant' ... property 'name' is unsupported",
+        '{"loc": ["body", "messages", 2, "assistant", "name"], "msg": "Extra inputs"}',
+        "ChatMessage.__init__() got an unexpected keyword argument 'name'",
+    ],
+)
+async def test_refused_names_are_left_out(
+    asking: AgentClient, strict: ModelServer, words: str
+) -> None:
+    """Endpoints that take no name of the agent's messages answer after a tool all the same."""
+
+    def judge(request: RecordedRequest) -> tuple[int, JSON] | None:
+        answers = (m for m in request["messages"] if m["role"] == "assistant")
+        return refusal(words) if any("name" in m for m in answers) else None
+
+    strict.judge = judge
+    context = {"model": f"nameless-{words[:20]}"}
+    before = len(strict.requests)
+    question = 'call calculate {"expression": "2+3"}'
+    assert await asking.stream(question, context=context).text() == "The tool is done."
+    assert len(strict.requests) == before + 3
+
+
 async def test_another_model_is_still_asked_with_it(
     asking: AgentClient, strict: ModelServer
 ) -> None:
@@ -184,18 +210,26 @@ async def test_reasoning_comes_back_with_its_message(
     assert len(strict.requests) == before + 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "for 'role:assistant' the following must be satisfied[('messages.2' : "
+        "property 'reasoning_content' is unsupported)]",
+        '{"loc": ["body", "messages", 2, "assistant", "reasoning_content"], "msg": "Extra inputs"}',
+    ],
+)
 async def test_reasoning_is_left_out_where_it_is_refused(
-    asking: AgentClient, strict: ModelServer
+    asking: AgentClient, strict: ModelServer, words: str
 ) -> None:
-    """An endpoint that knows no such field is asked without it, and remembered."""
+    """An endpoint that knows no such field, such as Groq or Mistral, is asked without it."""
 
     def judge(request: RecordedRequest) -> tuple[int, JSON] | None:
         sent = any("reasoning_content" in message for message in request["messages"])
-        return refusal("property 'reasoning_content' is unsupported") if sent else None
+        return refusal(words) if sent else None
 
     strict.judge = judge
     strict.on("Reason on.", Reply(reasoning="I will compute.", tool_calls=[CALL]), Reply("42."))
-    context = {"model": "knows-no-reasoning"}
+    context = {"model": f"knows-no-reasoning-{len(words)}"}
     before = len(strict.requests)
     run = asking.stream("Reason on.", context=context)
     assert await run.text() == "42."
