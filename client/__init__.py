@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import AgentClient
+    from .client import AgentClient, RunOptions
     from .errors import (
         CannotConnect,
         Conflict,
@@ -55,49 +55,14 @@ if TYPE_CHECKING:
     from .run import Run
 
 __all__ = [
-    "AgentClient",
-    "AgentEvent",
-    "CannotConnect",
-    "Conflict",
-    "ConnectionLost",
-    "Done",
-    "Error",
-    "Event",
-    "FirstEventTimedOut",
-    "IdleTimedOut",
-    "Interrupt",
-    "InvalidRequest",
-    "Limits",
-    "Memory",
-    "Mode",
-    "ModelFailed",
-    "NotFound",
-    "Progress",
-    "RateLimited",
-    "Reasoning",
-    "Reconnect",
-    "Retry",
-    "Run",
-    "RunError",
-    "RunFailed",
-    "RunLost",
-    "RunStarted",
-    "RunTimedOut",
-    "ServerError",
-    "SteadyError",
-    "StreamLost",
-    "Token",
-    "ToolCall",
-    "ToolCallDelta",
-    "ToolFailed",
-    "ToolResult",
-    "Unauthorized",
-    "Unavailable",
-    "Update",
-    "Usage",
-    "Values",
-    "to_json",
-]
+    "AgentClient", "AgentEvent", "CannotConnect", "Conflict", "ConnectionLost", "Done", "Error",
+    "Event", "FirstEventTimedOut", "IdleTimedOut", "Interrupt", "InvalidRequest", "Limits",
+    "Memory", "Mode", "ModelFailed", "NotFound", "Progress", "RateLimited", "Reasoning",
+    "Reconnect", "Retry", "Run", "RunError", "RunFailed", "RunLost", "RunOptions", "RunStarted",
+    "RunTimedOut", "ServerError", "SteadyError", "StreamLost", "Token", "ToolCall",
+    "ToolCallDelta", "ToolFailed", "ToolResult", "Unauthorized", "Unavailable", "Update",
+    "Usage", "Values", "to_json",
+]  # fmt: skip
 
 # The light ones first.
 _HOMES = ("events", "errors", "limits", "reconnect", "run", "memories", "client")

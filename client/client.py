@@ -13,8 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 from uuid import UUID
 
 import httpx
@@ -22,8 +21,9 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import DisconnectMode, MultitaskStrategy
 
 from .decoding.decoder import PART_NAMES, WIRE_MODES
-from .delivery.asked import Asked
 from .delivery.delivery import Delivery
+from .delivery.expectation import Expectation
+from .delivery.request import RunRequest
 from .delivery.wire import Wire
 from .errors import CannotConnect, InvalidRequest, NotFound, translated
 from .events import JSON, Mode
@@ -45,27 +45,48 @@ from .state.branches import (
 from .threads import Threads, checked_id
 
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
-LOOKS_BACK = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
+HISTORY_DEPTHS = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
 DEFAULT_URL = "http://127.0.0.1:2024"
 
 
-def _transport_for(url: str) -> httpx.AsyncHTTPTransport:
-    """Raises CannotConnect for a proxy of the environment that cannot be used."""
-    variable, proxy = proxy_for(url) or ("", None)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    try:
-        return httpx.AsyncHTTPTransport(proxy=proxy, limits=limits)
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise CannotConnect(proxy_trouble(variable)) from error
+class RunOptions(TypedDict, total=False):
+    """What each method that starts a run takes, beside its own parameters.
+
+    Args:
+        modes: any set of `values`, `updates`, `messages` and `events`. Default: `messages`. Others
+            raise InvalidRequest.
+        assistant_id: a graph's name or an assistant's id. Default: `agent`.
+        context: the run's context. None, the default: the assistant's own.
+        idempotency_key: a UUID of yours that makes it safe to ask again, even from another process:
+            a run that was started with it is streamed from its beginning, and no second one is
+            started. None, the default: each call starts a run.
+    """
+
+    modes: Iterable[Mode]
+    assistant_id: str
+    context: JSON | None
+    idempotency_key: str | None
 
 
 class AgentClient:
     """Talks to one LangGraph server.
 
-    `url` defaults to `LANGGRAPH_URL`, then to where `langgraph dev` listens; `token` to
-    `STEADY_TOKEN`, and an empty one is none. `transport`, where given, is httpx's, carries all
-    requests, and is shared: leave its closing to who made it. Every method raises the types of
-    `client.errors`.
+    Args:
+        url: the server. None, the default: `LANGGRAPH_URL`, or else where `langgraph dev` listens.
+        token: sent as a bearer token; an empty one is not sent. None, the default: `STEADY_TOKEN`.
+        limits: how long to wait. Default: `Limits()`.
+        reconnect: what is tried again, and when. Default: `Reconnect()`.
+        transport: httpx's, for all requests; whoever made it closes it. None, the default: httpx's
+            own.
+
+    Attributes:
+        threads: the server's conversations.
+        runs: their runs: list, join and cancel them.
+        memories: what the agent remembers of the user.
+        sdk: the client of langgraph-sdk, for everything else.
+
+    Every method raises the types of `client.errors`: ServerError where nothing else is said. A run
+    starts when its stream is first read, which then raises what the server says to the request.
     """
 
     def __init__(
@@ -79,33 +100,28 @@ class AgentClient:
     ) -> None:
         self.url = (url or os.environ.get("LANGGRAPH_URL") or DEFAULT_URL).rstrip("/")
         self.limits = limits or Limits()
-        self._reconnect = reconnect or Reconnect()
         token = os.environ.get("STEADY_TOKEN") if token is None else token
+        timeout = httpx.Timeout(
+            self.limits.request_timeout_seconds, connect=self.limits.connect_seconds
+        )
         with translated(self.url):
             self._http = httpx.AsyncClient(
                 base_url=self.url,
-                timeout=httpx.Timeout(
-                    self.limits.request_timeout_seconds, connect=self.limits.connect_seconds
-                ),
+                timeout=timeout,
                 transport=transport or _transport_for(self.url),
                 trust_env=False,
                 headers={"Authorization": f"Bearer {token}"} if token else {},
             )
         self.sdk = LangGraphClient(self._http)
+        self._wire = Wire(self.sdk, self.url, self.limits, reconnect or Reconnect())
         self.threads = Threads(self.sdk, self.url)
         self.memories = Memories(self.sdk, self.url)
-        self._wire = Wire(self.sdk, self.url, self.limits)
-        self.runs = Runs(self._wire, self.limits, self._reconnect)
+        self.runs = Runs(self._wire)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self._http.aclose()
 
     def stream(
@@ -113,73 +129,72 @@ class AgentClient:
         message: str,
         *,
         thread_id: str | None = None,
-        modes: Iterable[Mode] = DEFAULT_MODES,
-        assistant_id: str = "agent",
-        context: JSON | None = None,
         nodes: Iterable[str] | None = None,
         multitask_strategy: MultitaskStrategy = "reject",
         on_disconnect: DisconnectMode = "continue",
-        idempotency_key: str | None = None,
         checkpoint_id: str | None = None,
         replaces: str | None = None,
         restart_lost_run: bool = False,
+        **options: Unpack[RunOptions],
     ) -> Run:
-        """Runs `assistant_id` on `message` and streams it in any set of the four modes.
+        """Runs the agent on a message of the user, and streams the run.
 
-        Without `thread_id` a new thread is made. On a thread that is busy with another run it
-        raises Conflict, unless `multitask_strategy` says otherwise: `enqueue` waits for that run's
-        end, `interrupt` stops it and keeps what it said, `rollback` undoes it (InvalidRequest where
-        the server cannot: `make scale`). The run starts when the stream is first read, and goes on
-        if the reader leaves, unless `on_disconnect` is `cancel`. Tokens and tool calls are those of
-        the graph's nodes but tools and middleware, or just those of `nodes`.
+        Args:
+            message: the text.
+            thread_id: the thread that it continues. None, the default: a new thread.
+            nodes: the only nodes of the graph whose tokens and tool calls are streamed. None, the
+                default: all but tools and middleware.
+            multitask_strategy: what happens on a thread that is busy with another run. `reject`,
+                the default: the stream raises Conflict. `enqueue` waits for that run's end,
+                `interrupt` stops it and keeps its partial answer, `rollback` undoes it
+                (InvalidRequest where the server cannot: `make scale`).
+            on_disconnect: `cancel` ends the run when its reader leaves. Default: `continue`.
+            checkpoint_id: an earlier state of the thread, from which it continues on another
+                branch. None, the default: the latest.
+            replaces: the id of a message of the thread, instead of which this one is said, on
+                another branch; what came after stays readable in `threads.history`.
+            restart_lost_run: what happens where a server died, came back and has lost the run.
+                False, the default: the stream raises RunLost. True: it continues from the thread's
+                last checkpoint, as another run in the same stream, with a `Retry` for each message
+                that had begun.
+            options: see RunOptions.
 
-        `idempotency_key`, a UUID of yours, makes it safe to ask again, even from another process:
-        a run that was started with it is streamed from its beginning, and no second one is started.
-        The same holds for `decide`, `continue_run` and `regenerate`.
-
-        `checkpoint_id` goes on from an earlier state of the thread, `replaces` from before the
-        message with that id, which this one is said instead of. What came after stays readable in
-        `threads.history`, as another branch.
-
-        A server that dies and comes back may have lost the run: the stream raises RunLost. With
-        `restart_lost_run` it goes on by itself from the thread's last checkpoint, as another run in
-        the same stream, with a `Retry` for each message that was begun.
+        Raises:
+            InvalidRequest: the message is empty, a mode is unknown, or an id is not a UUID.
         """
         if not message.strip():
             raise InvalidRequest("The message is empty: say something.")
         question_id = str(uuid.uuid4())
-        instead = multitask_strategy if multitask_strategy in ("interrupt", "rollback") else None
+        ends_others = multitask_strategy in ("interrupt", "rollback")
         body: JSON = {
             "input": {"messages": [{"role": "user", "content": message, "id": question_id}]},
-            "multitask_strategy": "enqueue" if instead else multitask_strategy,
+            "multitask_strategy": "enqueue" if ends_others else multitask_strategy,
             "if_not_exists": "reject" if thread_id else "create",
-            **_given(context=context, checkpoint_id=checkpoint_id),
         }
+        if checkpoint_id is not None:
+            body["checkpoint_id"] = checkpoint_id
 
         async def prepare(thread: str) -> None:
-            if instead:
-                await self._wire.end_runs(thread, instead)
+            if multitask_strategy in ("interrupt", "rollback"):
+                await self._wire.end_runs(thread, multitask_strategy)
             if replaces:
-                state = await self._look_back(thread, lambda h: before_message(h, replaces))
+                state = await self._find_state(thread, lambda h: before_message(h, replaces))
                 body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
 
-        def rest(state: JSON | None) -> JSON | None:
-            """What is left to run, where the server forgot that it ran."""
+        def restart_body(state: JSON | None) -> JSON | None:
             if state is None or not has_message(state, question_id):
                 return body | {"if_not_exists": "create"}
             return body | {"input": None, "checkpoint_id": None} if is_unfinished(state) else None
 
         return self._run(
-            assistant_id,
             body,
             thread_id,
-            modes,
+            previous_id=question_id,
+            prepare=prepare if ends_others or replaces else None,
+            restart_body=restart_body if restart_lost_run else None,
             nodes=nodes,
-            since=question_id,
             on_disconnect=on_disconnect,
-            idempotency_key=idempotency_key,
-            before_start=prepare if instead or replaces else None,
-            go_on=rest if restart_lost_run else None,
+            **options,
         )
 
     def decide(
@@ -187,141 +202,114 @@ class AgentClient:
         thread_id: str,
         interrupt_id: str,
         decisions: Sequence[JSON],
-        *,
-        modes: Iterable[Mode] = DEFAULT_MODES,
-        assistant_id: str = "agent",
-        context: JSON | None = None,
-        idempotency_key: str | None = None,
+        **options: Unpack[RunOptions],
     ) -> Run:
-        """Goes on with a run that waits for a person, and streams the rest of it.
+        """Continues a run that waits for a person's decision, and streams the rest of it.
 
-        `decisions` has one entry for each of the `Interrupt`'s requests, in their order, as
-        LangChain's human-in-the-loop middleware takes them: `{"type": "approve"}`,
-        `{"type": "edit", "edited_action": {"name": ..., "args": {...}}}`,
-        `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`. What does not
-        fit (nothing waits under this id, a wrong number or kind of decisions, arguments that the
-        tool does not take) raises NotFound or InvalidRequest when the run is read, and changes
-        nothing. The server keeps no context for the rest of the run: give it again; `Run.decide`
-        does.
+        Args:
+            thread_id: the thread.
+            interrupt_id: the `Interrupt` that is decided.
+            decisions: one for each of its requests, in their order, as LangChain's
+                human-in-the-loop middleware takes them: `{"type": "approve"}`,
+                `{"type": "edit", "edited_action": {"name": ..., "args": {...}}}`,
+                `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`.
+            options: see RunOptions. The server keeps no `context` for the rest of the run: give it
+                again; `Run.decide` does.
+
+        The server checks the decisions where it makes the run, and what does not fit changes
+        nothing: the stream raises NotFound if nothing waits under this id, and InvalidRequest for a
+        wrong number or kind of decisions, or arguments that the tool does not take. A server
+        without this project's `agent/access` checks nothing: there LangChain's middleware ends the
+        run with RunFailed, or runs the tool with what it was given.
         """
         body: JSON = {
             "command": {"resume": {interrupt_id: {"decisions": list(decisions)}}},
             "multitask_strategy": "reject",
-            **_given(context=context),
         }
+        return self._run(body, thread_id, prepare=self._last_message_id, **options)
 
-        async def since(thread: str) -> str | None:
-            return last_message_id(await self._wire.state(thread))
-
-        return self._run(
-            assistant_id,
-            body,
-            thread_id,
-            modes,
-            idempotency_key=idempotency_key,
-            before_start=since,
-        )
-
-    def continue_run(
-        self,
-        thread_id: str,
-        *,
-        modes: Iterable[Mode] = DEFAULT_MODES,
-        assistant_id: str = "agent",
-        context: JSON | None = None,
-        idempotency_key: str | None = None,
-    ) -> Run:
-        """Goes on, from the thread's last checkpoint, with a run that its server left unfinished.
+    def continue_run(self, thread_id: str, **options: Unpack[RunOptions]) -> Run:
+        """Continues, from the thread's last checkpoint, a run that its server left unfinished.
 
         Steps that had ended are not done again; the one that had not is, and its tokens come anew.
-        Raises InvalidRequest when the run is read if the last one had ended, or waits for a person.
+        For `options` see RunOptions. The stream raises InvalidRequest if the last run had ended, or
+        waits for a person.
         """
-        body = _on_what_is_there(context)
+        body: JSON = {"input": None, "multitask_strategy": "reject"}
 
         async def check(thread: str) -> str | None:
             state = await self._wire.state(thread)
             check_unfinished(state)
             return last_message_id(state)
 
-        return self._run(
-            assistant_id,
-            body,
-            thread_id,
-            modes,
-            idempotency_key=idempotency_key,
-            before_start=check,
-        )
+        return self._run(body, thread_id, prepare=check, **options)
 
-    def regenerate(
+    def regenerate(self, thread_id: str, **options: Unpack[RunOptions]) -> Run:
+        """Answers the thread's last question again, on another branch; the old stays readable.
+
+        For `options` see RunOptions. The stream raises InvalidRequest if there is no answer.
+        """
+        body: JSON = {"input": None, "multitask_strategy": "reject"}
+
+        async def go_back(thread: str) -> str | None:
+            state = await self._find_state(thread, before_answer)
+            body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
+            return last_message_id(state)
+
+        return self._run(body, thread_id, prepare=go_back, **options)
+
+    async def _last_message_id(self, thread_id: str) -> str | None:
+        return last_message_id(await self._wire.state(thread_id))
+
+    async def _find_state(self, thread_id: str, find: Callable[[History], JSON]) -> JSON:
+        """What `find` returns of the thread's history, read no further back than needed."""
+        for checkpoints in HISTORY_DEPTHS[:-1]:
+            with suppress(NotFound, InvalidRequest):
+                return find(await self._wire.history(thread_id, checkpoints))
+        return find(await self._wire.history(thread_id, HISTORY_DEPTHS[-1]))
+
+    def _run(
         self,
-        thread_id: str,
+        body: JSON,
+        thread_id: str | None,
         *,
         modes: Iterable[Mode] = DEFAULT_MODES,
         assistant_id: str = "agent",
         context: JSON | None = None,
         idempotency_key: str | None = None,
+        nodes: Iterable[str] | None = None,
+        on_disconnect: DisconnectMode = "continue",
+        previous_id: str | None = None,
+        prepare: Callable[[str], Awaitable[str | None]] | None = None,
+        restart_body: Callable[[JSON | None], JSON | None] | None = None,
     ) -> Run:
-        """Answers the thread's last question anew, on another branch; the old stays readable."""
-        body = _on_what_is_there(context)
-
-        async def go_back(thread: str) -> str | None:
-            state = await self._look_back(thread, before_answer)
-            body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
-            return last_message_id(state)
-
-        return self._run(
-            assistant_id,
-            body,
-            thread_id,
-            modes,
-            idempotency_key=idempotency_key,
-            before_start=go_back,
-        )
-
-    async def _look_back(self, thread_id: str, find: Callable[[History], JSON]) -> JSON:
-        """What is found in the thread's history, read no further back than it must be."""
-        for checkpoints in LOOKS_BACK[:-1]:
-            with suppress(NotFound, InvalidRequest):
-                return find(await self._wire.history(thread_id, checkpoints))
-        return find(await self._wire.history(thread_id, LOOKS_BACK[-1]))
-
-    def _run(
-        self,
-        assistant_id: str,
-        body: JSON,
-        thread_id: str | None,
-        modes: Iterable[Mode],
-        *,
-        idempotency_key: str | None = None,
-        since: str | None = None,
-        before_start: Callable[[str], Awaitable[str | None]] | None = None,
-        go_on: Callable[[JSON | None], JSON | None] | None = None,
-        **options: Any,
-    ) -> Run:
-        chosen = _checked(modes)
+        chosen = _checked_modes(modes)
+        key = checked_id(idempotency_key, "idempotency key") if idempotency_key else None
         body |= {
             "assistant_id": assistant_id,
             "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
             "stream_resumable": True,
             "on_disconnect": "continue",
         }
+        if context is not None:
+            body["context"] = context
+        request = RunRequest(
+            body,
+            Expectation(frozenset(body["stream_mode"]), previous_id),
+            creates_thread=not thread_id,
+            idempotency_key=key or str(uuid.uuid4()),
+            may_be_repeated=key is not None,
+            prepare=prepare,
+            restart_body=restart_body,
+        )
         delivery = Delivery(
             self._wire,
-            self.limits,
-            self._reconnect,
-            checked_id(thread_id) if thread_id else _new_thread_id(idempotency_key),
+            checked_id(thread_id) if thread_id else _new_thread_id(key),
             PART_NAMES & {"metadata", "custom", *chosen},
-            body=body,
-            asked=Asked(frozenset(body["stream_mode"]), since),
-            idempotency_key=checked_id(idempotency_key, "request") if idempotency_key else None,
-            before_start=before_start,
-            go_on=go_on,
-            is_new_thread=not thread_id,
+            request=request,
         )
-        decide = partial(
-            self.decide, modes=chosen, assistant_id=assistant_id, context=body.get("context")
-        )
-        return Run(self._wire, delivery, decide=decide, **options)
+        decide = partial(self.decide, modes=chosen, assistant_id=assistant_id, context=context)
+        return Run(delivery, self.limits, nodes=nodes, on_disconnect=on_disconnect, decide=decide)
 
     async def info(self) -> JSON:
         """What the server says of itself: versions and flags."""
@@ -329,40 +317,43 @@ class AgentClient:
             return dict(await self.sdk.http.get("/info"))
 
     async def assistants(self) -> list[JSON]:
-        """The assistants of the server: `assistant_id`, `graph_id`, `name`, `description`..."""
+        """The server's assistants: `assistant_id`, `graph_id`, `name`, `description`..."""
         with translated(self.url):
-            return [dict(found) for found in await self.sdk.assistants.search(limit=100)]
+            return [dict(each) for each in await self.sdk.assistants.search(limit=100)]
 
     async def graph(self, assistant_id: str = "agent") -> JSON:
-        """The graph's drawing: `nodes` and `edges`."""
+        """The drawing of an assistant's graph: `nodes` and `edges`.
+
+        Args:
+            assistant_id: a graph's name or an assistant's id. Default: `agent`.
+        """
         with translated(self.url):
-            return dict(await self.sdk.assistants.get_graph(await self._found_id(assistant_id)))
-
-    async def _found_id(self, name: str) -> str:
-        found = await self.sdk.assistants.search(graph_id=name, limit=1)
-        return found[0]["assistant_id"] if found else name
+            assistants = await self.sdk.assistants.search(graph_id=assistant_id, limit=1)
+            known_id = assistants[0]["assistant_id"] if assistants else assistant_id
+            return dict(await self.sdk.assistants.get_graph(known_id))
 
 
-def _on_what_is_there(context: JSON | None) -> JSON:
-    """The body of a run that brings nothing new to its thread."""
-    return {"input": None, "multitask_strategy": "reject", **_given(context=context)}
-
-
-def _given(**fields: Any) -> JSON:
-    return {name: value for name, value in fields.items() if value is not None}
+def _transport_for(url: str) -> httpx.AsyncHTTPTransport:
+    """Raises CannotConnect for a proxy of the environment that cannot be used."""
+    variable, proxy = proxy_for(url) or ("", None)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    try:
+        return httpx.AsyncHTTPTransport(proxy=proxy, limits=limits)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise CannotConnect(proxy_trouble(variable)) from error
 
 
 def _new_thread_id(idempotency_key: str | None) -> str:
-    """The same for the same request: asked again, it must find the thread it made."""
+    """The same for the same key: asked again, it must find the thread that it made."""
     return str(uuid.uuid5(UUID(idempotency_key), "thread") if idempotency_key else uuid.uuid4())
 
 
-def _checked(modes: Iterable[Mode]) -> list[Mode]:
+def _checked_modes(modes: Iterable[Mode]) -> list[Mode]:
     chosen = list(dict.fromkeys(modes))
-    wrong = [mode for mode in chosen if mode not in WIRE_MODES]
-    if wrong or not chosen:
+    unknown = [mode for mode in chosen if mode not in WIRE_MODES]
+    if unknown or not chosen:
         raise InvalidRequest(
-            f"Not a stream mode: {', '.join(map(repr, wrong)) or 'none given'}; "
+            f"Not a stream mode: {', '.join(map(repr, unknown)) or 'none given'}; "
             f"choose from {', '.join(WIRE_MODES)}."
         )
     return chosen

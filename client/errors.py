@@ -33,14 +33,21 @@ from typing import Any, ClassVar, Self
 import httpx
 from langgraph_sdk import errors as sdk
 
-GO_ON = "The run may go on at the server: join it by its run_id, or cancel it."
+RUN_CONTINUES = "The run may go on at the server: join it by its run_id, or cancel it."
 
 
 class SteadyError(Exception):
-    """Base of all; `code` is its stable name, `retryable` whether trying again may help.
+    """Base of all.
 
-    `run_id`, `thread_id`, `last_event_id` and `text` (the answer so far) are None or empty where
-    they are not known. `retry_after_seconds` is how long the server asked to wait, else 0.
+    Attributes:
+        code: its stable name, the same on every surface.
+        retryable: whether trying again may help.
+        message: what happened and what to do next, for a person.
+        run_id: the run; None where it is not known.
+        thread_id: the thread; None where it is not known.
+        last_event_id: the last event that was read; None where there is none.
+        text: the answer so far.
+        retry_after_seconds: how long the server asked to wait; 0 where it did not.
     """
 
     code: ClassVar[str] = "error"
@@ -120,22 +127,22 @@ class ToolFailed(RunError):
 class RunTimedOut(RunError):
     code = "timeout"
     retryable = True
-    _what: ClassVar[str] = "The run took longer than its limit of {0:g} s."
+    _template: ClassVar[str] = "The run took longer than its limit of {0:g} s."
 
     @classmethod
     def after(cls, seconds: float) -> Self:
-        """The error of a client's limit that passed; the run itself may go on."""
-        return cls(f"{cls._what.format(seconds)} {GO_ON}")
+        """The error of a limit of the client's, in seconds, that passed."""
+        return cls(f"{cls._template.format(seconds)} {RUN_CONTINUES}")
 
 
 class FirstEventTimedOut(RunTimedOut):
     code = "first_event_timeout"
-    _what = "The run did not begin within {0:g} s: the server may have no free job."
+    _template = "The run did not begin within {0:g} s: the server may have no free job."
 
 
 class IdleTimedOut(RunTimedOut):
     code = "idle_timeout"
-    _what = "The run said nothing for {0:g} s."
+    _template = "The run sent no event for {0:g} s."
 
 
 class RunFailed(RunError):
@@ -151,38 +158,38 @@ class RunLost(StreamLost):
     code = "run_lost"
 
     @classmethod
-    def now(cls, **known: Any) -> Self:
-        """What a server that died and came back says of a run that it had not written down."""
+    def now(cls, **fields: Any) -> Self:
+        """The error for a run that a server had not saved when it died and came back."""
         return cls(
             "The server no longer knows the run: it restarted, or the thread was deleted. What had "
-            "arrived is in `text`; `continue_run` goes on from the thread's last checkpoint.",
-            **known,
+            "arrived is in `text`; `continue_run` continues from the thread's last checkpoint.",
+            **fields,
         )
 
 
 @contextmanager
-def translated(url: str, **known: Any) -> Iterator[None]:
-    """Raises what the SDK or httpx raise as this tree's types; `known` are SteadyError's fields."""
+def translated(url: str, **fields: Any) -> Iterator[None]:
+    """Raises what the SDK or httpx raise as this tree's types; `fields` are SteadyError's."""
     try:
         yield
     except sdk.APIStatusError as error:
         response = error.response
         raise from_status(
-            error.status_code, response.text, response.headers.get("retry-after"), **known
+            error.status_code, response.text, response.headers.get("retry-after"), **fields
         ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise CannotConnect(
-            f"No LangGraph server answers at {url}: start one, or give another URL.", **known
+            f"No LangGraph server answers at {url}: start one, or give another URL.", **fields
         ) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise InvalidRequest(
-            f"{url!r} is not a server's URL; one looks like http://127.0.0.1:2024.", **known
+            f"{url!r} is not a server's URL; one looks like http://127.0.0.1:2024.", **fields
         ) from error
     except httpx.HTTPError as error:
         raise ConnectionLost(
             f"The connection to {url} broke ({type(error).__name__}): look whether the server "
             "still runs, then join the run again.",
-            **known,
+            **fields,
         ) from error
 
 
@@ -201,29 +208,36 @@ _BY_STATUS: dict[int, tuple[type[ServerError], str]] = {
 }
 
 
-def from_status(status: int, body: str, retry_after: str | None, **known: Any) -> ServerError:
-    """The error that an HTTP status tells of; `body` is what the server said, JSON or any text."""
-    told = " ".join(_words(body).split())[:300] or f"status {status}"
+def from_status(status: int, body: str, retry_after: str | None, **fields: Any) -> ServerError:
+    """The error of an HTTP status.
+
+    Args:
+        status: the status, 400 or more.
+        body: the response's, JSON or any text.
+        retry_after: the header of that name; None where there is none.
+        fields: SteadyError's.
+    """
+    text = " ".join(_message_in(body).split())[:300] or f"status {status}"
     other = (
         ConnectionLost if status >= 500 else ServerError,
         f"The server failed ({status}): {{0}}",
     )
     kind, wording = _BY_STATUS.get(status, other)
-    error = kind(wording.format(told), **known)
+    error = kind(wording.format(text), **fields)
     if retry_after and retry_after.isdecimal():
         error.retry_after_seconds = float(retry_after)
     return error
 
 
-def _words(body: str) -> str:
-    """What a server's answer says; a proxy's page says nothing that its status does not."""
+def _message_in(body: str) -> str:
+    """The message in a response's body; a proxy's HTML page has none that its status has not."""
     try:
-        told = json.loads(body)
+        content = json.loads(body)
     except ValueError:
         return "" if body.lstrip().startswith("<") else body
-    if isinstance(told, dict):
-        told = told.get("detail") or told.get("message") or told.get("error") or told
-    return told if isinstance(told, str) else json.dumps(told)
+    if isinstance(content, dict):
+        content = content.get("detail") or content.get("message") or content.get("error") or content
+    return content if isinstance(content, str) else json.dumps(content)
 
 
 _BY_NAME: dict[str, type[RunError]] = {
@@ -235,25 +249,25 @@ _BY_NAME: dict[str, type[RunError]] = {
 }
 
 
-def from_run(name: str, message: str, **known: Any) -> SteadyError:
-    """The error that a server's `error` event tells of; `name` is the exception's class there."""
-    told = " ".join(str(message).split())[:500]
-    if name == "ValidationError" and "for Context" in told:
-        return InvalidRequest(f"The run's context does not fit: {told}", **known)
+def from_run(name: str, message: str, **fields: Any) -> SteadyError:
+    """The error of a server's `error` event; `name` is the exception's class at the server."""
+    text = " ".join(str(message).split())[:500]
+    if name == "ValidationError" and "for Context" in text:
+        return InvalidRequest(f"The run's context does not fit: {text}", **fields)
     if name == "GraphRecursionError":
-        return RunFailed(f"The agent went round too often and was ended: {told}", **known)
+        return RunFailed(f"The agent reached its limit of steps and was ended: {text}", **fields)
     kind = _BY_NAME.get(name)
     if kind is None:
-        return RunFailed(f"The run failed in the graph ({name}): {told}", **known)
-    return kind(told, **known)
+        return RunFailed(f"The run failed in the graph ({name}): {text}", **fields)
+    return kind(text, **fields)
 
 
-def from_state(told: str, **known: Any) -> SteadyError:
+def from_state(error: str, **fields: Any) -> SteadyError:
     """The error that a thread's state keeps of a failed task, such as `ModelError('It broke.')`."""
-    found = re.fullmatch(r"(\w+)\((.*?),?\)", told.strip(), re.DOTALL)
-    if found is None:
-        return RunFailed(f"The run failed in the graph: {told[:500] or 'see the log'}", **known)
-    name, words = found.groups()
+    match = re.fullmatch(r"(\w+)\((.*?),?\)", error.strip(), re.DOTALL)
+    if match is None:
+        return RunFailed(f"The run failed in the graph: {error[:500] or 'see the log'}", **fields)
+    name, message = match.groups()
     with suppress(ValueError, SyntaxError):
-        words = str(ast.literal_eval(words))
-    return from_run(name, words, **known)
+        message = str(ast.literal_eval(message))
+    return from_run(name, message, **fields)

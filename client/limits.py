@@ -13,18 +13,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Durations in seconds; None waits for ever.
+    """How long the client waits. Where a limit ends a stream, the run continues at the server.
 
-    `connect_seconds`: reaching the server at first, all tries together.
-    `first_event_seconds`: from the request to the run's first event: it may wait in the queue.
-    `idle_timeout_seconds`: between two events. Heartbeats do not count.
-    `heartbeat_timeout_seconds`: a connection that brings not even a heartbeat (LangGraph servers
-    send one every 5 s) is taken for dead, and made anew.
-    `run_seconds`: the whole stream.
-    `reconnect_seconds`: without any working connection, once the run has begun.
-    `request_timeout_seconds`: one answer to anything but a stream.
+    Args:
+        connect_seconds: to reach the server at first, all tries together; then CannotConnect.
+            Default: 3.
+        first_event_seconds: from the request to the run's first event: it may wait in the queue;
+            then FirstEventTimedOut. None: no limit. Default: 120.
+        idle_timeout_seconds: from one event to the next; heartbeats do not count. Then
+            IdleTimedOut. None: no limit. Default: 300.
+        heartbeat_timeout_seconds: a connection that brings not even a heartbeat for so long is
+            taken for dead, and another one is opened. LangGraph servers send a heartbeat every 5 s.
+            Default: 15.
+        run_seconds: the whole stream; then RunTimedOut. None: no limit, the default.
+        reconnect_seconds: without a working connection, once the run has started; then
+            ConnectionLost. Default: 30.
+        request_timeout_seconds: the answer to any request but a stream; then ConnectionLost.
+            Default: 60.
 
-    Where a limit ends a stream, the run goes on at the server: it can be joined or cancelled.
+    Example::
+
+        AgentClient(limits=Limits(idle_timeout_seconds=60, run_seconds=300))
     """
 
     connect_seconds: float = 3.0
@@ -42,17 +51,20 @@ class Deadlines:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._started: float | None = None
-        self._heard = 0.0
+        self._last_event = 0.0
+        self._has_events = False
         self._timer: asyncio.Timeout | None = None
-        self.has_begun = False
 
-    async def keep(self, step: Awaitable[T]) -> T:
-        """What the stream's next step gives, unless a limit passes before: then its error.
+    async def enforce(self, step: Awaitable[T]) -> T:
+        """Returns what the stream's next step returns.
 
-        What the reader did between two steps is no silence of the server's.
+        What the reader does between two steps does not count as idle time of the server.
+
+        Raises:
+            RunTimedOut: a limit passed before; FirstEventTimedOut and IdleTimedOut are such.
         """
-        self._heard = time.monotonic()
-        self._started = self._started or self._heard
+        self._last_event = time.monotonic()
+        self._started = self._started or self._last_event
         try:
             async with asyncio.timeout(self._left_seconds()) as self._timer:
                 return await step
@@ -63,9 +75,9 @@ class Deadlines:
         finally:
             self._timer = None
 
-    def hear(self) -> None:
-        """The server has told something new."""
-        self._heard, self.has_begun = time.monotonic(), True
+    def note_event(self) -> None:
+        """The server has sent something new."""
+        self._last_event, self._has_events = time.monotonic(), True
         if self._timer and not self._timer.expired():
             left = self._left_seconds()
             now = asyncio.get_running_loop().time()
@@ -83,9 +95,9 @@ class Deadlines:
         """When each limit passes, what it is, and its error; the first to pass comes first."""
         limits, started = self._limits, self._started or 0.0
         ends = [(started, limits.run_seconds, RunTimedOut)]
-        if self.has_begun:
-            ends.append((self._heard, limits.idle_timeout_seconds, IdleTimedOut))
+        if self._has_events:
+            ends.append((self._last_event, limits.idle_timeout_seconds, IdleTimedOut))
         else:
             ends.append((started, limits.first_event_seconds, FirstEventTimedOut))
-        set_ones = [(since + s, s, kind) for since, s, kind in ends if s is not None]
-        return sorted(set_ones, key=lambda end: end[0])
+        finite = [(since + s, s, kind) for since, s, kind in ends if s is not None]
+        return sorted(finite, key=lambda end: end[0])

@@ -7,12 +7,18 @@ from langgraph_sdk.client import LangGraphClient
 from .errors import NotFound, translated
 
 _NAMESPACE = ("memories",)  # a server that knows users puts each one's name before it
-_MOST = 500
+_MOST_ITEMS = 500
 
 
 @dataclass(frozen=True)
 class Memory:
-    """One fact; `at` is when it was remembered, in ISO 8601."""
+    """One fact that the agent remembers.
+
+    Attributes:
+        id: its name at the server.
+        text: the fact.
+        at: when it was remembered, in ISO 8601.
+    """
 
     id: str
     text: str
@@ -20,7 +26,7 @@ class Memory:
 
 
 class Memories:
-    """A person's memories, which the agent's tools `remember` and `recall` share."""
+    """The user's memories, which the agent's tools `remember` and `recall` share."""
 
     def __init__(self, sdk: LangGraphClient, url: str) -> None:
         self._sdk = sdk
@@ -29,10 +35,10 @@ class Memories:
     async def list(self) -> list[Memory]:
         """All of them, newest first."""
         with translated(self._url):
-            found = await self._sdk.store.search_items(_NAMESPACE, limit=_MOST)
-        kept = [(item["key"], item["value"]) for item in found["items"]]
-        made = [Memory(at, str(it.get("text", "")), str(it.get("at", ""))) for at, it in kept]
-        return sorted(made, key=lambda memory: memory.at, reverse=True)
+            result = await self._sdk.store.search_items(_NAMESPACE, limit=_MOST_ITEMS)
+        items = [(item["key"], item["value"]) for item in result["items"]]
+        memories = [Memory(k, str(v.get("text", "")), str(v.get("at", ""))) for k, v in items]
+        return sorted(memories, key=lambda memory: memory.at, reverse=True)
 
     async def forget(self, memory_id: str) -> None:
         """Deletes one. Raises NotFound where there is none of this id."""
@@ -42,9 +48,9 @@ class Memories:
             await self._sdk.store.delete_item(_NAMESPACE, memory_id)
 
     async def forget_all(self) -> int:
-        """Deletes all, and says how many there were."""
-        known = await self.list()
-        for memory in known:
+        """Deletes all of them. Returns how many there were."""
+        memories = await self.list()
+        for memory in memories:
             with translated(self._url):
                 await self._sdk.store.delete_item(_NAMESPACE, memory.id)
-        return len(known)
+        return len(memories)

@@ -8,39 +8,45 @@ from .delivery.delivery import Delivery
 from .delivery.wire import Wire
 from .errors import translated
 from .events import JSON
-from .limits import Limits
-from .reconnect import Reconnect
 from .run import Run
 from .threads import checked_id
 
-Found = list[Any]
+List = list[Any]
 
 
 class Runs:
-    """The runs of a server's threads."""
+    """The runs of a server's threads: `AgentClient.runs`.
 
-    def __init__(self, wire: Wire, limits: Limits, reconnect: Reconnect) -> None:
+    Every method raises NotFound for an unknown thread or run, InvalidRequest for an id that is not
+    a UUID, and another ServerError where the server does not answer.
+    """
+
+    def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._limits = limits
-        self._reconnect = reconnect
 
-    async def list(self, thread_id: str, limit: int = 20) -> Found:
-        """The thread's runs, newest first: `run_id`, `status`, `created_at`, `metadata`..."""
+    async def list(self, thread_id: str, limit: int = 20) -> List:
+        """The thread's runs, newest first: `run_id`, `status`, `created_at`, `metadata`...
+
+        Args:
+            thread_id: the thread.
+            limit: the greatest number of runs. Default: 20.
+        """
         with translated(self._wire.url, thread_id=thread_id):
             return await self._wire.sdk.runs.list(checked_id(thread_id), limit=limit)
 
     async def get(self, thread_id: str, run_id: str) -> JSON:
         """The run; its `status` is pending, running, success, error, timeout or interrupted."""
-        return await self._wire.run(checked_id(thread_id), checked_id(run_id, "run"))
+        return await self._wire.run(checked_id(thread_id), checked_id(run_id, "run id"))
 
     async def cancel(self, thread_id: str, run_id: str) -> None:
-        """Ends the run at the server."""
-        await self._wire.cancel(checked_id(thread_id), checked_id(run_id, "run"))
+        """Ends the run at the server; one that has ended stays as it is."""
+        await self._wire.cancel(checked_id(thread_id), checked_id(run_id, "run id"))
 
     async def stop(self, thread_id: str) -> int:
-        """Stops what runs on the thread, and what waits to; how many runs that was, at their end.
+        """Stops the thread's run and those that wait for it; their partial answers are kept.
 
-        What they had said stays in the thread.
+        Returns:
+            How many runs were stopped, when all of them have ended.
         """
         with translated(self._wire.url, thread_id=thread_id):
             await self._wire.sdk.threads.get(checked_id(thread_id))
@@ -54,18 +60,22 @@ class Runs:
         *,
         nodes: Iterable[str] | None = None,
     ) -> Run:
-        """The stream of a run that was started elsewhere or earlier, as long as it is kept.
+        """The stream of a run that was started elsewhere or earlier, while the server keeps it.
 
-        From its beginning, or after `last_event_id`: a `Run.last_event_id`, or an id of the
-        server's. Its modes are those that it was started with; `text()` is the whole answer.
+        Its modes are those that it was started with; `text()` is the whole answer.
+
+        Args:
+            thread_id: the thread.
+            run_id: the run.
+            last_event_id: the event after which the stream begins: a `Run.last_event_id`, or an
+                event id of the server's. None, the default: from the run's beginning.
+            nodes: see `AgentClient.stream`.
         """
         delivery = Delivery(
             self._wire,
-            self._limits,
-            self._reconnect,
             checked_id(thread_id),
             PART_NAMES,
-            run_id=checked_id(run_id, "run"),
+            run_id=checked_id(run_id, "run id"),
             was_read=last_event_id is not None,
         )
-        return Run(self._wire, delivery, nodes=nodes, after=last_event_id)
+        return Run(delivery, self._wire.limits, nodes=nodes, after=last_event_id)

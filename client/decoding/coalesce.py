@@ -1,4 +1,4 @@
-"""A slow reader gets bigger tokens, not a longer queue: what arrived together goes out together."""
+"""A slow reader gets bigger tokens, not a longer queue: what arrived together is one event."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -6,22 +6,22 @@ from typing import TypeVar
 
 from ..events import AgentEvent, Reasoning, Token, ToolCallDelta
 
-Place = TypeVar("Place")
+At = TypeVar("At")
 
 
-def coalesced(events: Iterable[tuple[Place, AgentEvent]]) -> Iterator[tuple[Place, AgentEvent]]:
-    """The events, with texts of one message that follow each other as one, at the last's place."""
-    held: tuple[Place, AgentEvent] | None = None
-    for place, event in events:
-        grown = _grown(held[1], event) if held else None
-        if held and grown is None:
+def coalesced(events: Iterable[tuple[At, AgentEvent]]) -> Iterator[tuple[At, AgentEvent]]:
+    """The events; texts of one message that follow each other are one, with the last's cursor."""
+    held: tuple[At, AgentEvent] | None = None
+    for cursor, event in events:
+        joined = _joined(held[1], event) if held else None
+        if held and joined is None:
             yield held
-        held = place, grown or event
+        held = cursor, joined or event
     if held:
         yield held
 
 
-def _grown(first: AgentEvent, second: AgentEvent) -> AgentEvent | None:
+def _joined(first: AgentEvent, second: AgentEvent) -> AgentEvent | None:
     match first, second:
         case Token(text, at, node), Token(more, at_too, node_too):
             if (at, node) == (at_too, node_too):

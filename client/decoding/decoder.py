@@ -1,4 +1,4 @@
-"""From the server's stream parts to events. Pure: no I/O.
+"""From the parts of the server's stream to events. Pure: no I/O.
 
 The LangGraph server names its parts `metadata`, `values`, `updates`, `messages`, `events`,
 `custom` and `error`; a subgraph's carry its path behind a `|`.
@@ -36,7 +36,7 @@ WIRE_MODES: dict[Mode, StreamMode] = {
     "events": "events",
 }
 PART_NAMES = frozenset({"metadata", "values", "updates", "messages", "events", "custom"})
-_RETRY = {"type", "attempt", "message_id", "reason"}  # an agent's custom data that tells of one
+_RETRY_FIELDS = {"type", "attempt", "message_id", "reason"}  # of an agent's custom data
 _STOPPED = ("UserInterrupt", "UserRollback")  # what the server raises in a run that is cancelled
 
 
@@ -44,9 +44,15 @@ _STOPPED = ("UserInterrupt", "UserRollback")  # what the server raises in a run 
 class Decoder:
     """Turns parts into events, in order; it remembers which message each piece belongs to.
 
-    `answer` holds what the run has said and called so far, in whichever modes it is streamed. What
-    a model says to the program and not to the person is no part of it: see `is_internal`; `nodes`,
-    where given, are the only ones that speak to the person.
+    Args:
+        thread_id: the run's thread, for `RunStarted`.
+        nodes: the only nodes whose model calls are shown to the person. None: all but the internal
+            ones, see `is_internal`.
+
+    Attributes:
+        answer: the messages and tool calls of the run so far, in whichever modes it is streamed.
+            Model calls that are not shown to the person are no part of it.
+        stopped: whether the run was cancelled.
     """
 
     thread_id: str | None = None
@@ -58,7 +64,7 @@ class Decoder:
     _calls: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
 
     def decode(self, name: str, data: Any) -> Iterator[AgentEvent]:
-        """The events of one part. Raises SteadyError for the server's `error` part."""
+        """The events of one part. Raises SteadyError where it is an `error` part."""
         match name.partition("|")[0]:
             case "metadata":
                 yield from self._started(data)
@@ -70,10 +76,9 @@ class Decoder:
                 self.answer.read_state(data)
                 yield Values(data)
             case "events":
-                is_for_the_person = self._is_for_the_person(data.get("metadata") or {})
-                self.answer.read_event(data, is_for_the_person)
+                self.answer.read_event(data, self._is_visible(data.get("metadata") or {}))
                 yield _event(data)
-            case "custom" if _tells_of_retry(data):
+            case "custom" if _is_retry(data):
                 self.answer.discard(str(data["message_id"]))
                 yield Retry(data["attempt"], str(data["message_id"] or ""), data["reason"])
             case "custom":
@@ -87,7 +92,7 @@ class Decoder:
         before = self.attempt if self.run_id else 0  # another worker's, or a lost run's
         self.run_id, self.attempt = data.get("run_id"), max(data.get("attempt") or 1, before + 1)
         yield RunStarted(str(self.run_id), self.thread_id, self.attempt)
-        yield from self.answer.begin_again(self.attempt, "the server runs it again")
+        yield from self.answer.drop_unfinished(self.attempt, "the server runs it again")
 
     def _updates(self, data: JSON) -> Iterator[AgentEvent]:
         for node, delta in data.items():
@@ -99,45 +104,45 @@ class Decoder:
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
         node = str(metadata.get("langgraph_node", ""))
         match message.get("type"):
-            case "AIMessageChunk" if self._is_for_the_person(metadata):
+            case "AIMessageChunk" if self._is_visible(metadata):
                 self.answer.begin(str(message.get("id")))
                 yield from self._chunk(message, node)
-            case "ai" if self._is_for_the_person(metadata):
+            case "ai" if self._is_visible(metadata):
                 yield from self._whole(message, node)
             case "tool" | "ToolMessageChunk":
-                self.answer.notice(message)
+                self.answer.note_seen(message)
                 yield tool_result(message)
             case _:
-                self.answer.notice(message)
+                self.answer.note_seen(message)
 
-    def hears(self, node: str) -> bool:
-        """Whether this node may speak to the person."""
+    def is_speaker(self, node: str) -> bool:
+        """Whether the model calls of this node may be shown to the person."""
         return self.nodes is None or node in self.nodes
 
-    def _is_for_the_person(self, metadata: JSON) -> bool:
+    def _is_visible(self, metadata: JSON) -> bool:
         if self.nodes is not None:
-            return self.hears(str(metadata.get("langgraph_node")))
+            return self.is_speaker(str(metadata.get("langgraph_node")))
         return not is_internal(metadata)
 
     def _chunk(self, message: JSON, node: str) -> Iterator[AgentEvent]:
-        at = str(message.get("id"))
-        if thought := reasoning_of(message):
-            yield Reasoning(thought, at, node)
+        message_id = str(message.get("id"))
+        if reasoning := reasoning_of(message):
+            yield Reasoning(reasoning, message_id, node)
         if text := text_of(message):
-            self.answer.add_text(at, text)
-            yield self.answer.tell(at, text, node)
+            self.answer.add_text(message_id, text)
+            yield self.answer.token(message_id, text, node)
         for piece in message.get("tool_call_chunks") or ():
-            yield from self._piece(at, piece)
+            yield from self._call_piece(message_id, piece)
         if usage := message.get("usage_metadata"):
             yield Usage(usage["input_tokens"], usage["output_tokens"])
         if message.get("chunk_position") == "last":
-            yield from self._complete_calls(at, node)
+            yield from self._complete_calls(message_id, node)
 
-    def _piece(self, message_id: str, piece: JSON) -> Iterator[AgentEvent]:
-        place = (message_id, piece.get("index") or 0)
+    def _call_piece(self, message_id: str, piece: JSON) -> Iterator[AgentEvent]:
+        number = (message_id, piece.get("index") or 0)
         if piece.get("id"):
-            self._calls[place] = (piece["id"], piece.get("name") or "")
-        call_id, tool = self._calls.get(place, ("", ""))
+            self._calls[number] = (piece["id"], piece.get("name") or "")
+        call_id, tool = self._calls.get(number, ("", ""))
         self.answer.add_call_text(message_id, call_id, tool, piece.get("args") or "")
         if piece.get("args"):
             yield ToolCallDelta(call_id, tool, piece["args"])
@@ -148,20 +153,20 @@ class Decoder:
 
     def _whole(self, message: JSON, node: str) -> Iterator[AgentEvent]:
         """A message that no model streamed: a node wrote it whole."""
-        if self.answer.knows(message):
+        if self.answer.has(message):
             self.answer.read_message(message)
         else:
-            yield from self.answer.tell_whole(message, node)
+            yield from self.answer.whole_message(message, node)
 
 
-def _tells_of_retry(data: Any) -> bool:
-    return isinstance(data, dict) and data.keys() == _RETRY and data["type"] == "retry"
+def _is_retry(data: Any) -> bool:
+    return isinstance(data, dict) and data.keys() == _RETRY_FIELDS and data["type"] == "retry"
 
 
 def is_internal(metadata: JSON) -> bool:
-    """Whether a model call with this metadata speaks to the program, not to the person.
+    """Whether the output of a model call with this metadata is for the program, not the person.
 
-    So do calls inside tools (LangGraph's node `tools`), in graphs that a node calls (their
+    Such are calls inside tools (LangGraph's node `tools`), in graphs that a node calls (their
     checkpoint namespace is a path), and in middleware, whose nodes LangChain names `Class.hook`;
     `lc_source` is where LangChain says that a call is a summary.
     """

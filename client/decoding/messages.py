@@ -1,5 +1,7 @@
 """Reading messages in the JSON form that LangChain and the server give them. Pure."""
 
+from typing import Any
+
 from ..events import JSON, ToolResult
 
 
@@ -17,8 +19,8 @@ def text_of(message: JSON) -> str:
 
 def reasoning_of(message: JSON) -> str:
     """A message's reasoning, from `reasoning_content` or from reasoning blocks' summaries."""
-    if told := (message.get("additional_kwargs") or {}).get("reasoning_content"):
-        return str(told)
+    if text := (message.get("additional_kwargs") or {}).get("reasoning_content"):
+        return str(text)
     content = message.get("content")
     blocks = content if isinstance(content, list) else []
     return "".join(
@@ -29,10 +31,21 @@ def reasoning_of(message: JSON) -> str:
 
 
 def tool_result(message: JSON) -> ToolResult:
-    """A tool message, as the event that tells of it."""
+    """The event of a tool message."""
     return ToolResult(
         id=str(message.get("tool_call_id")),
         tool=str(message.get("name") or ""),
         status="error" if message.get("status") == "error" else "ok",
         content=text_of(message),
     )
+
+
+def messages_in(state: Any) -> list[JSON]:
+    """The messages of a state's values, or of what a node changed in them."""
+    if isinstance(state, list):  # several changes of one node
+        changes = [change for change in state if isinstance(change, dict)]
+        return [message for change in changes for message in messages_in(change)]
+    messages = state.get("messages") if isinstance(state, dict) else None
+    if isinstance(messages, dict):
+        messages = [messages]
+    return [message for message in messages or () if isinstance(message, dict)]

@@ -2,16 +2,14 @@
 
 import asyncio
 import time
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 from langgraph_sdk.schema import CancelAction
 
 from ..errors import (
-    GO_ON,
+    RUN_CONTINUES,
     CannotConnect,
     Conflict,
     ConnectionLost,
@@ -21,281 +19,274 @@ from ..errors import (
     StreamLost,
 )
 from ..events import JSON
-from ..limits import Deadlines, Limits
-from ..reconnect import Reconnect
-from .asked import Asked
+from ..reconnect import Backoff
 from .cursor import Cursor
-from .place import Place
-from .wire import ACTIVE, REQUEST_KEY, Part, Parts, Wire
+from .expectation import Expectation
+from .position import Position
+from .request import RunRequest
+from .run_end import EndProof, RunEnd
+from .wire import ACTIVE, Part, Parts, Wire
 
-_LIFE_SECONDS = 1.0  # a connection with life in it for this long was a working one
+_WORKING_SECONDS = 1.0  # a connection that brought anything for this long was a working one
 _SETTLE_SECONDS = 5.0
-_UNPROVED_PASSES = 4
-_FEWEST_PASSES = 10  # where the machine is too busy for them within the seconds
 
-_T = TypeVar("_T")
-Fresh = list[tuple[Cursor | None, Part]]
+Batch = list[tuple[Cursor | None, Part]]
+
+
+@dataclass
+class _Connection:
+    """What one response has brought; times by the monotonic clock, in seconds."""
+
+    opened_at: float = 0.0
+    last_data_at: float = 0.0
+    new_parts: int = 0
+
+    @property
+    def has_worked(self) -> bool:
+        return self.last_data_at - self.opened_at > _WORKING_SECONDS
 
 
 class Delivery:
-    """One run's stream: started with `body`, or joined by its `run_id`.
+    """One run's stream: of a run that `request` starts, or of one that is joined by its `run_id`.
 
-    `before_start` is done with the thread's id before each request to start it; it may still
-    change the body, and gives the message after which the run's own will stand, where it knows.
-    `asked` is what the run is asked for; of one that was started elsewhere the server tells it.
-    `go_on`, where given, says what to start when the server has lost the run, from
-    the thread's state, which is None where there is none; None is nothing: the run had ended.
-    `was_read` says that an earlier reader has read of the run: if it is unknown, it was lost.
-
-    A response that ended proves nothing. The stream is over when the server says that the run has
-    ended, a join opened after that brings nothing new, and `is_whole` finds in the thread's state
-    nothing that has not arrived; or when several joins, over some seconds, have brought nothing
-    new. Then `status` is the run's at the server, `state` the thread's, and `is_proved` says
-    whether the joins came to where the reader was.
+    Args:
+        wire: the server.
+        thread_id: the thread, which may not be there yet: see `has_thread`.
+        stored: the names of the parts that the server keeps for replay.
+        request: what starts the run; None for a run that is joined.
+        run_id: the run to join; None for one that is started.
+        was_read: whether an earlier reader has read of the run: if the server does not know it,
+            it was lost.
     """
 
     def __init__(
         self,
         wire: Wire,
-        limits: Limits,
-        reconnect: Reconnect,
         thread_id: str,
         stored: frozenset[str],
         *,
-        body: JSON | None = None,
+        request: RunRequest | None = None,
         run_id: str | None = None,
-        idempotency_key: str | None = None,
-        asked: Asked | None = None,
-        before_start: Callable[[str], Awaitable[str | None]] | None = None,
-        go_on: Callable[[JSON | None], JSON | None] | None = None,
-        is_new_thread: bool = False,
         was_read: bool = False,
     ) -> None:
         self._wire = wire
-        self._limits = limits
-        self._reconnect = reconnect
-        self.thread_id = thread_id
-        self.run_id = run_id
-        self.asked = asked or Asked()
-        self.status = "pending"
-        self.state: JSON = {}
-        self.is_proved = False
-        self.is_whole: Callable[[JSON], bool] = lambda state: True
-        self._body = body or {}
-        self._idempotency_key = idempotency_key or str(uuid.uuid4())
-        self._may_be_known = idempotency_key is not None
-        self._before_start = before_start
-        self._go_on = go_on
         self._stored = stored
-        self._is_new_thread = is_new_thread
         self._was_read = was_read
-        self._to_end_with: CancelAction | None = None
-        self._posts = 0
-        self._place = Place(stored)
-        self.deadlines = Deadlines(limits)
-        self._quiet_passes = 0
-        self._quiet_waits: Iterator[float] | None = None
-        self._opened = self._alive = 0.0
-        self._fresh_parts = 0
+        self._expectation = request.expectation if request else Expectation()
+        self._cancel_action: CancelAction | None = None  # wanted, but the run is not known yet
+        self.thread_id = thread_id
+        self.end: RunEnd | None = None
+        self._begin(request, run_id)
+
+    def _begin(self, request: RunRequest | None, run_id: str | None = None) -> None:
+        self._request = request
+        self.run_id = run_id
+        self._status = "pending"
+        self._is_known = False  # whether `_status` and `_expectation` are the run's
+        self._is_lost = False
+        self._position = Position(self._stored)
+        self._proof = EndProof(self._wire.reconnect.delays)
 
     @property
     def has_thread(self) -> bool:
         """Whether the thread is known to be there."""
-        return not self._is_new_thread or self.run_id is not None
+        is_new = self._request is not None and self._request.creates_thread
+        return not is_new or self.run_id is not None
 
-    async def parts(self) -> AsyncGenerator[Fresh]:
-        """What arrived together and is new, with the stream's place after each part."""
-        if self.run_id is not None:
-            await self.patiently(self._learn)
-        waits: Iterator[float] | None = None
-        while True:
-            ended_before, cause = self.status not in ACTIVE, None
+    async def parts(self, is_complete: Callable[[RunEnd], bool]) -> AsyncGenerator[Batch]:
+        """What arrived together and is new: each part, with the stream's cursor after it.
+
+        When it ends, `end` is how the run ended.
+
+        Args:
+            is_complete: whether everything that the run's state holds has arrived. Where it has
+                not, more joins are tried before the end is believed.
+
+        Raises:
+            SteadyError: what the server said to the request, or why the stream cannot go on.
+        """
+        backoff = Backoff(self._wire.reconnect)
+        while self.end is None:
+            connection = _Connection()
+            cause: SteadyError | None = None
             try:
-                async with aclosing(self._connection()) as received:
-                    async for fresh in received:
-                        waits = None
-                        yield fresh
-                if self._place.is_unsure:
+                if self._is_lost:
+                    await self._restart()
                     continue
-                if await self._is_over(ended_before):
-                    return
+                await self._locate()
+                had_ended = self._has_ended
+                async with aclosing(self._read(connection)) as batches:
+                    async for batch in batches:
+                        backoff.reset()
+                        yield batch
+                if self._position.is_unsure:
+                    continue
+                await self._check_end(connection, had_ended, is_complete)
             except SteadyError as error:
-                if self._go_on and self._is_lost(error):
-                    if await self._is_started_again(self._go_on):
-                        continue
-                    return
+                self._is_lost = isinstance(error, NotFound) and self._was_read
+                if self._is_lost and self._can_restart:
+                    continue
                 cause = self._transient(error)
-            if cause is not None or self.status in ACTIVE:
-                worked = self._alive - self._opened > _LIFE_SECONDS
-                waits = self._delays(cause) if waits is None or worked else waits
-                await self._wait(waits, cause)
+            if cause is not None or not self._has_ended:
+                if connection.has_worked:
+                    backoff.reset()
+                await self._wait(backoff, cause)
 
     async def stop(self, action: CancelAction) -> None:
         """Cancels the run at the server: now, or as soon as the server has it."""
-        self._to_end_with = action
-        if self.run_id is None and self._posts:  # its answer may be on the way, or lost
-            self.run_id = await self._wire.find(self.thread_id, self._idempotency_key)
+        self._cancel_action = action
+        if self.run_id is None and self._request and self._request.attempts:
+            # the answer to the request may be on the way, or lost
+            self.run_id = await self._wire.find(self.thread_id, self._request.idempotency_key)
         if self.run_id is not None:
             await self._wire.cancel(self.thread_id, self.run_id, action)
-            self._to_end_with = None
+            self._cancel_action = None
 
-    async def settle(self) -> str:
-        """The run's status, once it has ended or some seconds have passed."""
-        for wait_seconds in self._reconnect.delays(_SETTLE_SECONDS):
+    async def settle(self) -> None:
+        """Returns when the run has ended, and its thread is free; or after some seconds."""
+        for wait_seconds in self._wire.reconnect.delays(_SETTLE_SECONDS):
             with suppress(SteadyError):
-                self.status = await self._ask_status()
-            if self.status not in ACTIVE:
+                self._status = await self._read_status()
+            if self._has_ended:
                 break
             await asyncio.sleep(wait_seconds)
-        return self.status
 
-    async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """The answer to `ask`, tried again while what hinders it is transient."""
-        waits: Iterator[float] | None = None
-        while True:
-            try:
-                return await ask()
-            except SteadyError as error:
-                cause = self._transient(error)
-            waits = waits or self._delays(cause)
-            await self._wait(waits, cause)
-
-    async def _connection(self) -> AsyncGenerator[Fresh]:
-        self._fresh_parts, self._opened, self._alive = 0, 0.0, 0.0
-        place = self._place
-        async with self._open() as received:
-            self._opened = self._alive = time.monotonic()
-            await self._stop_if_asked()
-            while (parts := await anext(received, None)) is not None:
-                self._alive = time.monotonic()
-                _check_known(parts)
-                if self.run_id is None:
-                    self.run_id = _run_id_in(parts)
-                    await self._stop_if_asked()
-                told = [part for part in parts if part.name != "end"]  # a status says it better
-                fresh = [(place.cursor, part) for part in told if place.take(part)]
-                if fresh:
-                    self.deadlines.hear()
-                    self._fresh_parts += sum(place.counts(part) for _, part in fresh)
-                    yield fresh
-                if place.is_unsure:
-                    return
-
-    async def _stop_if_asked(self) -> None:
-        if self._to_end_with is not None:
-            await self.stop(self._to_end_with)
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Parts]:
-        if self.run_id is None and (self._posts or self._may_be_known):  # was the run started?
-            self.run_id = await self._wire.find(self.thread_id, self._idempotency_key)
-            if self.run_id is not None and not self._posts:
-                await self._learn()
-        if self.run_id is None:
-            if self._before_start and (since := await self._before_start(self.thread_id)):
-                self.asked = replace(self.asked, since=since)
-            self._posts += 1
-            async with self._wire.start(self.thread_id, self._keyed_body()) as (run_id, parts):
-                self.run_id = run_id
-                yield parts
-        else:
-            last_event_id = self._place.rejoin()
-            async with self._wire.join(self.thread_id, self.run_id, last_event_id) as parts:
-                yield parts
-
-    def _keyed_body(self) -> JSON:
-        noted = {REQUEST_KEY: self._idempotency_key, **self.asked.notes(self._body)}
-        return {**self._body, "metadata": noted, "config": {"metadata": noted}}
-
-    async def _is_over(self, ended_before: bool) -> bool:
-        if not ended_before:
-            self.status = await self._ask_status()
-            return False
-        if self._fresh_parts:
-            self._quiet_passes, self._quiet_waits = 0, None
-            return False
-        self.state = await self._wire.state(self.thread_id)
-        self.is_proved = self._place.id is not None and self._place.is_passed
-        self._quiet_passes += 1
-        if self.is_whole(self.state):
-            return self.is_proved or self._quiet_passes >= _UNPROVED_PASSES
-        return not await self._is_another_try_due()
-
-    async def _is_another_try_due(self) -> bool:
-        self._quiet_waits = self._quiet_waits or self._reconnect.delays(_SETTLE_SECONDS)
-        wait_seconds = next(self._quiet_waits, None)
-        await asyncio.sleep(wait_seconds or 0)
-        return wait_seconds is not None or self._quiet_passes < _FEWEST_PASSES
-
-    async def _learn(self) -> None:
-        run = await self._wire.run(self.thread_id, str(self.run_id))
-        self.status, self.asked = str(run["status"]), Asked.of(run)
-
-    async def _ask_status(self) -> str:
-        return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])
-
-    def _is_lost(self, error: SteadyError) -> bool:
-        return isinstance(error, NotFound) and (self._was_read or self.deadlines.has_begun)
-
-    async def _is_started_again(self, go_on: Callable[[JSON | None], JSON | None]) -> bool:
-        """Whether there is a run in the lost one's place; else it had ended, and `state` is how."""
-        state = await self.patiently(self._state_if_any)
-        body = go_on(state)
-        if body is None:
-            self.state, self.status = state or {}, "success"
-            return False
-        self._body, self._before_start = body, None
-        self.run_id, self._idempotency_key, self._posts = None, str(uuid.uuid4()), 0
-        self._place, self.status = Place(self._stored), "pending"
-        return True
-
-    async def _state_if_any(self) -> JSON | None:
+    async def state(self) -> JSON | None:
+        """The thread's state; None where there is no thread."""
         try:
             return await self._wire.state(self.thread_id)
         except NotFound:
             return None
 
+    @property
+    def _has_ended(self) -> bool:
+        return self._status not in ACTIVE
+
+    @property
+    def _can_restart(self) -> bool:
+        return self._request is not None and self._request.restart_body is not None
+
+    async def _locate(self) -> None:
+        """Asks the server for the run, where another reader or an earlier request started it."""
+        request = self._request
+        if request and self.run_id is None and request.may_have_arrived:
+            self.run_id = await self._wire.find(self.thread_id, request.idempotency_key)
+        if self.run_id is not None and not self._is_known:
+            run = await self._wire.run(self.thread_id, self.run_id)
+            self._status, self._expectation = str(run["status"]), Expectation.of_run(run)
+            self._is_known = True
+
+    async def _read(self, connection: _Connection) -> AsyncGenerator[Batch]:
+        position = self._position
+        async with self._open() as received:
+            connection.opened_at = connection.last_data_at = time.monotonic()
+            await self._cancel_if_wanted()
+            async for parts in received:
+                connection.last_data_at = time.monotonic()
+                _check_known(parts)
+                if self.run_id is None:
+                    self.run_id = _run_id_in(parts)
+                    await self._cancel_if_wanted()
+                batch = [
+                    (position.cursor, part)
+                    for part in parts
+                    if part.name != "end" and position.take(part)  # the status says more of an end
+                ]
+                if batch:
+                    self._was_read = True
+                    connection.new_parts += sum(position.is_counted(part) for _, part in batch)
+                    yield batch
+                if position.is_unsure:
+                    return
+
+    async def _cancel_if_wanted(self) -> None:
+        if self._cancel_action is not None:
+            await self.stop(self._cancel_action)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Parts]:
+        request = self._request
+        if request and self.run_id is None:
+            if request.prepare and (previous_id := await request.prepare(self.thread_id)):
+                self._expectation = replace(self._expectation, previous_id=previous_id)
+            request.attempts += 1
+            self._is_known = True
+            body = request.json(self._expectation)
+            async with self._wire.start(self.thread_id, body) as (self.run_id, parts):
+                yield parts
+        else:
+            last_event_id = self._position.rejoin()
+            run_id = str(self.run_id)
+            async with self._wire.join(self.thread_id, run_id, last_event_id) as parts:
+                yield parts
+
+    async def _check_end(
+        self, connection: _Connection, had_ended: bool, is_complete: Callable[[RunEnd], bool]
+    ) -> None:
+        """After a response has ended: sets `end` if that was the end of the run's stream."""
+        if not had_ended:
+            self._status = await self._read_status()
+        elif connection.new_parts:
+            self._proof.reset()
+        else:
+            state = await self._wire.state(self.thread_id)
+            end = self._ended(state, self._position.is_reached)
+            if await self._proof.is_enough(end, is_complete(end)):
+                self.end = end
+
+    def _ended(self, state: JSON, is_proved: bool = False) -> RunEnd:
+        return RunEnd(self.run_id, self._status, state, self._expectation, is_proved)
+
+    async def _read_status(self) -> str:
+        return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])
+
+    async def _restart(self) -> None:
+        """Puts another run in the place of the lost one, unless that one had ended."""
+        state = await self.state()
+        restarted = self._request and self._request.restarted(state)
+        if restarted:
+            self._begin(restarted)
+        else:
+            self._status = "success"
+            self.end = self._ended(state or {})
+
     def _transient(self, error: SteadyError) -> SteadyError:
         """The error, where trying again may help; else raises it."""
-        if self._is_lost(error):
+        if self._is_lost:
             raise RunLost.now() from error
-        may_be_own = isinstance(error, Conflict) and self._posts > 1
-        if not may_be_own and not self._reconnect.is_transient(error):
+        was_sent_before = self._request is not None and self._request.attempts > 1
+        may_be_own_run = isinstance(error, Conflict) and was_sent_before
+        if not may_be_own_run and not self._wire.reconnect.is_transient(error):
             raise error
         return error
 
-    def _delays(self, cause: SteadyError | None) -> Iterator[float]:
-        return self._reconnect.delays(self._patience_seconds(cause))
-
-    def _patience_seconds(self, cause: SteadyError | None) -> float:
-        first = isinstance(cause, CannotConnect) and self.run_id is None
-        return self._limits.connect_seconds if first else self._limits.reconnect_seconds
-
-    async def _wait(self, waits: Iterator[float], cause: SteadyError | None) -> None:
-        asked_seconds = cause.retry_after_seconds if cause else 0.0
-        seconds = next(waits, None)
-        if seconds is None or asked_seconds > self._patience_seconds(cause):
-            raise self._given_up(cause) from cause
-        await asyncio.sleep(max(seconds, asked_seconds))
-
-    def _given_up(self, cause: SteadyError | None) -> SteadyError:
-        if self.run_id is None and cause is not None:
-            return cause
-        limit = f"{self._limits.reconnect_seconds:g} s"
+    async def _wait(self, backoff: Backoff, cause: SteadyError | None) -> None:
+        limits = self._wire.limits
+        is_first = isinstance(cause, CannotConnect) and self.run_id is None
+        limit_seconds = limits.connect_seconds if is_first else limits.reconnect_seconds
+        least_seconds = cause.retry_after_seconds if cause else 0.0
+        if await backoff.wait(limit_seconds, least_seconds):
+            return
         if cause is None:
-            return StreamLost(f"The stream keeps ending early, for {limit} now. {GO_ON}")
-        return ConnectionLost(
-            f"The server did not come back within {limit}: {cause.message} {GO_ON}"
-        )
+            raise StreamLost(
+                f"The stream keeps ending early, for {limits.reconnect_seconds:g} s now. "
+                f"{RUN_CONTINUES}"
+            )
+        if self.run_id is None:
+            raise cause
+        raise ConnectionLost(
+            f"The server did not come back within {limits.reconnect_seconds:g} s: {cause.message} "
+            f"{RUN_CONTINUES}"
+        ) from cause
 
 
 def _check_known(parts: list[Part]) -> None:
     """A join of a run that the server does not know is answered with 200, and 404 inside."""
     for part in parts:
         if part.name == "error" and b"HTTPException" in part.raw:
-            told = str(part.data.get("message"))
-            if told.startswith("404"):
-                raise NotFound(f"Not found: {told}")
+            message = str(part.data.get("message"))
+            if message.startswith("404"):
+                raise NotFound(f"Not found: {message}")
 
 
 def _run_id_in(parts: list[Part]) -> str | None:

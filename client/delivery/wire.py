@@ -1,4 +1,4 @@
-"""One run's requests over HTTP: start its stream or join it, ask how it stands. No decisions."""
+"""One run's requests over HTTP: start its stream or join it, read its status, cancel it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -15,7 +15,8 @@ from langgraph_sdk.sse import BytesLineDecoder
 from ..errors import ConnectionLost, NotFound, StreamLost, from_status, translated
 from ..events import JSON
 from ..limits import Limits
-from .asked import metadata_of
+from ..reconnect import Reconnect
+from .expectation import metadata_of
 
 MOST_RUNS = 1000
 ACTIVE: tuple[RunStatus, ...] = ("pending", "running")
@@ -46,12 +47,19 @@ Parts = AsyncGenerator[list[Part]]
 
 
 class Wire:
-    """The requests of runs on one server. Raises the types of `client.errors`."""
+    """The requests of runs on one server, and how long to wait for them.
 
-    def __init__(self, sdk: LangGraphClient, url: str, limits: Limits) -> None:
+    Every method raises ServerError: see `client.errors`.
+    """
+
+    def __init__(
+        self, sdk: LangGraphClient, url: str, limits: Limits, reconnect: Reconnect
+    ) -> None:
         self.sdk = sdk
-        self._http = sdk.http.client
         self.url = url
+        self.limits = limits
+        self.reconnect = reconnect
+        self._http = sdk.http.client
         self._timeout = httpx.Timeout(
             limits.request_timeout_seconds,
             connect=limits.connect_seconds,
@@ -60,26 +68,26 @@ class Wire:
 
     @asynccontextmanager
     async def start(self, thread_id: str, body: JSON) -> AsyncIterator[tuple[str | None, Parts]]:
-        """Creates a run; its id, if the head names it, and its parts, as they arrive together."""
+        """Creates a run. Yields its id, if the head names it, and its parts as they arrive."""
         path = f"/threads/{thread_id}/runs/stream"
         async with self._stream("POST", path, {}, body) as (response, parts):
-            place: str = response.headers.get("content-location", "")
-            yield place.rstrip("/").rpartition("/")[2] or None, parts
+            location: str = response.headers.get("content-location", "")
+            yield location.rstrip("/").rpartition("/")[2] or None, parts
 
     @asynccontextmanager
     async def join(self, thread_id: str, run_id: str, last_event_id: str) -> AsyncIterator[Parts]:
-        """What the run has said after `last_event_id`, and what it will say."""
+        """Yields the run's parts after `last_event_id`: those that are stored, then new ones."""
         path = f"/threads/{thread_id}/runs/{run_id}/stream"
         async with self._stream("GET", path, {"Last-Event-ID": last_event_id}) as (_, parts):
             yield parts
 
     async def run(self, thread_id: str, run_id: str) -> JSON:
-        """The run: its `status`, `metadata`, `kwargs`."""
+        """The run: its `status`, `metadata`, `kwargs`. Raises NotFound."""
         with translated(self.url):
             return cast(JSON, await self.sdk.runs.get(thread_id, run_id))
 
     async def find(self, thread_id: str, idempotency_key: str) -> str | None:
-        """The id of the run that was started with this request, if one of the last runs was."""
+        """The id of the run that a request with this key started; None if none of the last was."""
         try:
             with translated(self.url):
                 runs = await self.sdk.runs.list(
@@ -87,12 +95,12 @@ class Wire:
                 )
         except NotFound:
             return None
-        found = (
+        matching = (
             run["run_id"]
             for run in runs
             if metadata_of(cast(JSON, run)).get(REQUEST_KEY) == idempotency_key
         )
-        return next(found, None)
+        return next(matching, None)
 
     async def state(self, thread_id: str) -> JSON:
         """The thread's latest state: `values`, `tasks`, `interrupts`."""
@@ -102,11 +110,11 @@ class Wire:
     async def history(self, thread_id: str, limit: int) -> list[JSON]:
         """The thread's checkpoints, newest first, each with all its messages."""
         with translated(self.url):
-            found = await self.sdk.threads.get_history(thread_id, limit=limit)
-        return [cast(JSON, state) for state in found]
+            states = await self.sdk.threads.get_history(thread_id, limit=limit)
+        return [cast(JSON, state) for state in states]
 
     async def cancel(self, thread_id: str, run_id: str, action: CancelAction = "interrupt") -> None:
-        """Ends the run at the server. One that has ended needs no more; an unknown is NotFound."""
+        """Ends the run at the server, unless it has ended. Raises NotFound for an unknown run."""
         try:
             with translated(self.url):
                 await self.sdk.runs.cancel(thread_id, run_id, action=action)
@@ -114,10 +122,10 @@ class Wire:
             await self.run(thread_id, run_id)
 
     async def end_runs(self, thread_id: str, action: CancelAction) -> int:
-        """Cancels what runs on the thread, and waits until each has done its last; how many it was.
+        """Cancels what runs on the thread, and returns how many runs it was when all have ended.
 
         The server lets a run start as soon as the one before it is told to end, not when it has
-        ended: the last words of the one would come after the question of the other, or not at all.
+        ended: the end of the one's answer would come after the other's question, or not at all.
         """
         with translated(self.url):
             runs = [
@@ -130,10 +138,10 @@ class Wire:
         for run_id in runs:
             with suppress(NotFound):  # it has ended meanwhile, and was rolled back
                 await self.cancel(thread_id, run_id, action)
-        await asyncio.gather(*(self._end(thread_id, run_id) for run_id in runs))
+        await asyncio.gather(*(self._wait_for_end(thread_id, run_id) for run_id in runs))
         return len(runs)
 
-    async def _end(self, thread_id: str, run_id: str) -> None:
+    async def _wait_for_end(self, thread_id: str, run_id: str) -> None:
         with suppress(NotFound):
             async with self.join(thread_id, run_id, "-1") as parts:
                 async for _ in parts:
@@ -164,7 +172,12 @@ async def _check(response: httpx.Response) -> None:
 
 
 async def read_parts(response: httpx.Response) -> Parts:
-    """The parts as they arrive; a list may be empty, and what is cut short is no part."""
+    """The parts, in lists as they arrive; a list may be empty: a heartbeat has no part.
+
+    Raises:
+        ConnectionLost: the response ended in the middle of a part.
+        StreamLost: a part is longer than `LONGEST_PART_BYTES`.
+    """
     lines, reader = BytesLineDecoder(), _PartReader()
     async for data in response.aiter_bytes():
         yield [part for line in lines.decode(data) if (part := reader.add(bytes(line)))]

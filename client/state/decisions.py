@@ -19,13 +19,23 @@ _FIELDS = {
 
 
 def check_fit(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
-    """Raises NotFound or InvalidRequest, with what to do, if these cannot be the decisions."""
-    requests = {found.id: found.requests for found in waiting(state)}
+    """Checks a person's decisions against the interrupt that waits for them.
+
+    Args:
+        state: the thread's state; or any object with its `interrupts`, each with `id` and `value`.
+        interrupt_id: the interrupt that is decided.
+        decisions: one for each of its requests. Where the requests are none of LangChain's, any.
+
+    Raises:
+        NotFound: nothing waits under this id.
+        InvalidRequest: a decision does not fit its request; the message says what to give instead.
+    """
+    requests = {interrupt.id: interrupt.requests for interrupt in waiting(state)}
     if interrupt_id not in requests:
-        told = f"These wait: {', '.join(requests)}." if requests else "Nothing else waits."
+        others = f"These wait: {', '.join(requests)}." if requests else "Nothing else waits."
         raise NotFound(
             f"Nothing waits on the thread under the id {interrupt_id!r}: it was decided already, "
-            f"or never was. {told}"
+            f"or never was. {others}"
         )
     request = requests[interrupt_id]
     if not isinstance(request, dict) or "action_requests" not in request:
@@ -41,34 +51,34 @@ def check_fit(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
 
 
 def waiting(state: JSON) -> list[Interrupt]:
-    """What waits for a person in a thread's state."""
-    found = state.get("interrupts") or [
+    """What waits for a person's decision in a thread's state."""
+    interrupts = state.get("interrupts") or [
         interrupt for task in state.get("tasks") or () for interrupt in task.get("interrupts") or ()
     ]
-    return [Interrupt(str(each.get("id")), each.get("value")) for each in found]
+    return [Interrupt(str(each.get("id")), each.get("value")) for each in interrupts]
 
 
-def _check_one(what: str, action: JSON, review: JSON, decision: Any) -> None:
+def _check_one(name: str, action: JSON, review: JSON, decision: Any) -> None:
     kind = str(decision.get("type")) if isinstance(decision, dict) else ""
     allowed = review.get("allowed_decisions") or list(_FIELDS)
     if kind not in allowed:
-        raise InvalidRequest(f"{what} has the type {kind!r}: choose from {', '.join(allowed)}.")
+        raise InvalidRequest(f"{name} has the type {kind!r}: choose from {', '.join(allowed)}.")
     if unknown := decision.keys() - _FIELDS.get(kind, decision.keys()):
-        raise InvalidRequest(f"{what} has fields that {kind!r} does not know: {sorted(unknown)}.")
+        raise InvalidRequest(f"{name} has fields that {kind!r} does not know: {sorted(unknown)}.")
     message = decision.get("message") or ""
     if not isinstance(message, str):
-        raise InvalidRequest(f"{what}: `message` is a text.")
+        raise InvalidRequest(f"{name}: `message` is a text.")
     if kind == "respond" and not message.strip():
-        raise InvalidRequest(f"{what} responds: say what, in `message`.")
+        raise InvalidRequest(f"{name} responds: say what, in `message`.")
     if kind == "edit":
-        _check_edit(what, action, review.get("args_schema"), decision.get("edited_action"))
+        _check_edit(name, action, review.get("args_schema"), decision.get("edited_action"))
 
 
-def _check_edit(what: str, action: JSON, schema: JSON | None, edited: Any) -> None:
+def _check_edit(name: str, action: JSON, schema: JSON | None, edited: Any) -> None:
     if not isinstance(edited, dict) or not isinstance(edited.get("args"), dict):
-        raise InvalidRequest(f"{what} edits: give `edited_action` with `name` and `args`.")
+        raise InvalidRequest(f"{name} edits: give `edited_action` with `name` and `args`.")
     if edited.get("name") != action["name"]:
-        raise InvalidRequest(f"{what} edits {action['name']!r}: it cannot become another tool.")
+        raise InvalidRequest(f"{name} edits {action['name']!r}: it cannot become another tool.")
     if schema is None:
         return
     try:
@@ -76,5 +86,5 @@ def _check_edit(what: str, action: JSON, schema: JSON | None, edited: Any) -> No
     except ImportError:  # the client is installed alone; the server has it, and checks the same
         return
     for error in jsonschema_rs.iter_errors(schema, edited["args"]):
-        place = ".".join(map(str, error.instance_path))
-        raise InvalidRequest(f"{what}: the arguments do not fit: {place} {error.message}".strip())
+        path = ".".join(map(str, error.instance_path))
+        raise InvalidRequest(f"{name}: the arguments do not fit: {path} {error.message}".strip())

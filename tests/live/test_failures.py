@@ -244,7 +244,7 @@ async def test_an_agent_that_never_stops_calling_is_ended(
     again = Reply(tool_calls=[Call("calculate", {"expression": "1+1"})])
     model.on("For ever.", *[again] * 60)
     error = await failure(agent, "For ever.", SteadyError)
-    assert "too often" in error.message
+    assert "limit of steps" in error.message
 
 
 # Stopping and leaving

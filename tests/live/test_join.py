@@ -139,5 +139,5 @@ async def test_unknown_runs_are_not_found(agent: AgentClient) -> None:
     for place in (thread_id, UNKNOWN):
         with pytest.raises(NotFound):
             await read(agent.runs.join(place, UNKNOWN))
-    with pytest.raises(InvalidRequest, match="not a run's id"):
+    with pytest.raises(InvalidRequest, match="not a valid run id"):
         agent.runs.join(thread_id, "../x")

@@ -187,7 +187,7 @@ async def test_a_lost_run_is_told_and_can_go_on(
     thread_id = str(run.thread_id)
     assert await agent.continue_run(thread_id).text() == WORDS
     assert await said(agent, thread_id) == ["Tell me.", WORDS]
-    with pytest.raises(InvalidRequest, match="nothing to go on with"):
+    with pytest.raises(InvalidRequest, match="nothing to continue"):
         await agent.continue_run(thread_id).text()
 
 

@@ -229,5 +229,5 @@ async def test_a_loop_ends_with_a_clear_message(asking: AgentClient, model: Mode
     """A model that calls tools for ever is ended at the limit."""
     call = ToolCall("calculate", {"expression": "1 + 1"})
     model.on("Loop.", *[Reply(tool_calls=[call])] * 20)
-    with pytest.raises(RunFailed, match="went round too often"):
+    with pytest.raises(RunFailed, match="limit of steps"):
         await read(asking.stream("Loop."))

@@ -18,11 +18,11 @@ def ai(text: str, at: str = "m1") -> JSON:
     return {"type": "ai", "id": at, "content": text, "tool_calls": []}
 
 
-def told(*texts: str, whole: bool = True) -> Answer:
+def sent_answer(*texts: str, whole: bool = True) -> Answer:
     answer = Answer()
     for text in texts:
         answer.add_text("m1", text)
-        answer.tell("m1", text, "model")
+        answer.token("m1", text, "model")
     if whole:
         answer.finish("m1")
     return answer
@@ -35,19 +35,19 @@ def test_after_the_last_word_the_tokens_are_the_state(
     """Whatever arrived and whatever the thread holds, what is told is the thread's text."""
     text = "".join(pieces)[: len(kept)] + added
     said = list(pieces)
-    for event in told(*pieces).put_right({"messages": [QUESTION, ai(text)]}, 1):
+    for event in sent_answer(*pieces).corrections({"messages": [QUESTION, ai(text)]}, 1):
         said = [] if isinstance(event, Retry) else [*said, event.content]
     assert not pieces or "".join(said) == text
 
 
 def test_a_right_text_is_left_alone() -> None:
     """Where the tokens are the thread's text there is nothing to say."""
-    assert list(told("It is", " 42.").put_right({"messages": [ai("It is 42.")]}, 1)) == []
+    assert list(sent_answer("It is", " 42.").corrections({"messages": [ai("It is 42.")]}, 1)) == []
 
 
-def test_a_wrong_text_is_put_right_in_the_open() -> None:
+def test_a_wrong_text_is_corrected_with_a_retry() -> None:
     """Text that is not the thread's is taken back with a Retry, and told anew."""
-    events = list(told("It is 43.").put_right({"messages": [ai("It is 42.")]}, 2))
+    events = list(sent_answer("It is 43.").corrections({"messages": [ai("It is 42.")]}, 2))
     assert [type(event) for event in events] == [Retry, Token]
     assert isinstance(events[0], Retry)
     assert (events[0].attempt, events[0].message_id) == (2, "m1")
@@ -57,12 +57,12 @@ def test_a_wrong_text_is_put_right_in_the_open() -> None:
 def test_what_has_not_arrived_to_its_end_is_missing() -> None:
     """A message of the run counts once its end arrived; those of other turns do not count."""
     state = {"messages": [ai("Old.", "m0"), QUESTION, ai("It is 42.")]}
-    assert told("It is 42.").missing(state, "q") == set()
-    assert told("It is", whole=False).missing(state, "q") == {"m1"}
+    assert sent_answer("It is 42.").missing(state, "q") == set()
+    assert sent_answer("It is", whole=False).missing(state, "q") == {"m1"}
     assert Answer().missing(state, "q") == {"m1"}
     assert Answer().missing(state, None) == set()
     later = {"messages": [*state["messages"], {**QUESTION, "id": "q2"}, ai("Next.", "m2")]}
-    assert told("It is 42.").missing(later, "q") == set()
+    assert sent_answer("It is 42.").missing(later, "q") == set()
     assert Answer().missing(later, "m0") == set()  # a question ends it
     assert Answer().missing({"messages": [ai("Call.", "m0"), *state["messages"][2:]]}, "m0") == {
         "m1"
@@ -72,19 +72,19 @@ def test_what_has_not_arrived_to_its_end_is_missing() -> None:
 @pytest.mark.parametrize("mode", ["updates", "events"])
 def test_each_mode_must_tell_the_end(mode: str) -> None:
     """Tokens can be whole where the update, or the event, that comes after them was cut off."""
-    answer, state = told("It is 42."), {"messages": [QUESTION, ai("It is 42.")]}
+    answer, state = sent_answer("It is 42."), {"messages": [QUESTION, ai("It is 42.")]}
     assert answer.missing(state, "q", frozenset({mode})) == {"m1"}
     if mode == "updates":
         answer.read_delta([{"messages": [ai("It is 42.")]}])
     else:
         end = {"event": "on_chat_model_end", "data": {"output": ai("It is 42.")}}
-        answer.read_event(end, is_for_the_person=False)
+        answer.read_event(end, is_visible=False)
     assert answer.missing(state, "q", frozenset({mode})) == set()
 
 
 def test_the_last_values_must_hold_all() -> None:
     """In `values` mode a message that only another mode told of is missing from the last state."""
-    answer, state = told("It is 42."), {"messages": [QUESTION, ai("It is 42.")]}
+    answer, state = sent_answer("It is 42."), {"messages": [QUESTION, ai("It is 42.")]}
     answer.read_state({"messages": [QUESTION]})
     assert answer.missing(state, "q") == {"m1"}
     answer.read_state(state)
@@ -103,10 +103,10 @@ def test_two_modes_count_each_piece_once() -> None:
 
 def test_a_new_attempt_takes_back_what_was_unfinished() -> None:
     """Messages without their end are taken back when the server runs the run again."""
-    answer = told("Half", whole=False)
-    assert list(answer.begin_again(2, "again")) == [Retry(2, "m1", "again")]
+    answer = sent_answer("Half", whole=False)
+    assert list(answer.drop_unfinished(2, "again")) == [Retry(2, "m1", "again")]
     assert answer.text == ""
-    assert list(told("Whole").begin_again(2, "again")) == []
+    assert list(sent_answer("Whole").drop_unfinished(2, "again")) == []
 
 
 EVENTS = st.sampled_from(
@@ -141,7 +141,7 @@ def test_a_stopped_run_tells_what_was_kept_and_never_arrived() -> None:
     after = [{**QUESTION, "id": "q2"}, ai("Another's.", "m3")]
     state = {"messages": [ai("Earlier.", "m0"), QUESTION, ai("So.", "m1"), ai("Kept."), *after]}
     state["messages"][3]["id"] = "m2"
-    (token,) = told("So.").unheard(state, "q")
+    (token,) = sent_answer("So.").unsent(state, "q")
     assert (token.content, token.message_id) == ("Kept.", "m2")
 
 
@@ -154,14 +154,14 @@ def test_a_stopped_run_tells_of_the_tools_it_had_called() -> None:
     ]
     called = {**ai("So.", "m1"), "tool_calls": calls}
     answer = Answer()
-    answer.notice(results[0])
-    found = list(answer.unheard({"messages": [QUESTION, results[0], called, results[1]]}, "q"))
+    answer.note_seen(results[0])
+    found = list(answer.unsent({"messages": [QUESTION, results[0], called, results[1]]}, "q"))
     assert found == [
         Token("So.", "m1", "model"),
         ToolCall("c2", "note", {"text": "x"}, "model"),
         ToolResult("c2", "note", "ok", "ok"),
     ]
-    assert list(answer.unheard({"messages": [QUESTION, called, results[1]]}, "q")) == []
+    assert list(answer.unsent({"messages": [QUESTION, called, results[1]]}, "q")) == []
 
 
 def test_a_stopped_run_tells_the_rest_of_what_had_begun() -> None:
@@ -174,9 +174,9 @@ def test_a_stopped_run_tells_the_rest_of_what_had_begun() -> None:
         answer.begin("m1")
         if told:
             answer.add_text("m1", told)
-            answer.tell("m1", told, "model")
-        found = list(answer.unheard(state, "q"))
-        events = [*answer.put_right(state, 1), *found]
+            answer.token("m1", told, "model")
+        found = list(answer.unsent(state, "q"))
+        events = [*answer.corrections(state, 1), *found]
         assert told + "".join(e.content for e in events if isinstance(e, Token)) == "So."
         assert [type(e) for e in events if not isinstance(e, Token)] == [ToolCall, ToolResult]
         assert answer.tool_calls == [call]
@@ -185,6 +185,6 @@ def test_a_stopped_run_tells_the_rest_of_what_had_begun() -> None:
 def test_without_a_question_only_a_stopped_message_is_told() -> None:
     """Whoever joins a run does not know which messages are its own: the mark says it."""
     marked = {**ai("Half"), "response_metadata": {"finish_reason": "stopped"}}
-    assert list(Answer().unheard({"messages": [QUESTION, ai("Whole.")]}, None)) == []
-    (token,) = Answer().unheard({"messages": [QUESTION, marked]}, None)
+    assert list(Answer().unsent({"messages": [QUESTION, ai("Whole.")]}, None)) == []
+    (token,) = Answer().unsent({"messages": [QUESTION, marked]}, None)
     assert token.content == "Half"

@@ -11,8 +11,8 @@ NAMES = """
     AgentClient AgentEvent CannotConnect Conflict ConnectionLost Done Error Event
     FirstEventTimedOut IdleTimedOut Interrupt InvalidRequest Limits Memory Mode ModelFailed
     NotFound Progress RateLimited Reasoning Reconnect Retry Run RunError RunFailed RunLost
-    RunStarted RunTimedOut ServerError SteadyError StreamLost Token ToolCall ToolCallDelta
-    ToolFailed ToolResult Unauthorized Unavailable Update Usage Values to_json
+    RunOptions RunStarted RunTimedOut ServerError SteadyError StreamLost Token ToolCall
+    ToolCallDelta ToolFailed ToolResult Unauthorized Unavailable Update Usage Values to_json
 """
 
 

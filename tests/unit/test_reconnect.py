@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.delivery.cursor import Cursor
-from client.delivery.place import Place
+from client.delivery.position import Position
 from client.delivery.wire import Part
 from client.errors import (
     CannotConnect,
@@ -69,46 +69,46 @@ def test_every_part_is_taken_once_over_any_cuts(
     parts: list[Part], cuts: list[int], data: st.DataObject
 ) -> None:
     """However often it is cut, the parts that are taken are the run's, each once and in order."""
-    server, place = Server(parts, data), Place(STORED)
+    server, position = Server(parts, data), Position(STORED)
     connection, taken = server.stream(), list[Part]()
     for longest in [*cuts, *[10 * len(parts)] * len(parts)]:
         for part in islice(connection, longest):
-            taken += [part] if place.take(part) else []
-            if place.is_unsure:
+            taken += [part] if position.take(part) else []
+            if position.is_unsure:
                 break
-        connection = server.join(place.rejoin())
+        connection = server.join(position.rejoin())
     assert taken == parts
 
 
 @given(stored_parts(), st.integers(0, 40))
 def test_a_finished_run_replays_to_where_the_reader_was(parts: list[Part], read: int) -> None:
-    """A join after the end shows that nothing is missing by passing the reader's place."""
-    place = Place(STORED)
+    """A join after the end shows that nothing is missing by passing the reader's position."""
+    position = Position(STORED)
     for part in parts[:read]:
-        assert place.take(part)
+        assert position.take(part)
     rest: list[Part] = []
     for _ in parts:
-        before = place.rejoin()
-        rest += [part for part in parts if str(part.id) > before and place.take(part)]
-        if not place.is_unsure:
+        before = position.rejoin()
+        rest += [part for part in parts if str(part.id) > before and position.take(part)]
+        if not position.is_unsure:
             break
     assert rest == parts[read:]
-    assert place.is_passed
+    assert position.is_reached
 
 
 def test_parts_that_are_not_kept_count_for_nothing() -> None:
-    """An error part, which is never replayed, passes and leaves the place as it was."""
-    place = Place(STORED)
-    assert place.take(Part("messages", b"1", "5-0"))
-    assert place.take(Part("error", b"{}", "5-0"))
-    assert place.take(Part("messages", b"2", None))
-    assert place.cursor == Cursor("5-0", 1, 0)
+    """An error part, which is never replayed, passes and leaves the position as it was."""
+    position = Position(STORED)
+    assert position.take(Part("messages", b"1", "5-0"))
+    assert position.take(Part("error", b"{}", "5-0"))
+    assert position.take(Part("messages", b"2", None))
+    assert position.cursor == Cursor("5-0", 1, 0)
 
 
 def test_ids_may_go_backwards_before_any_cut() -> None:
     """Before the first cut nothing is repeated, so a clock that is set back loses nothing."""
-    place = Place(STORED)
-    assert all(place.take(Part("messages", b"x", f"{at}-0")) for at in (5, 4, 6))
+    position = Position(STORED)
+    assert all(position.take(Part("messages", b"x", f"{at}-0")) for at in (5, 4, 6))
 
 
 @given(st.floats(0.01, 5.0))

@@ -1,0 +1,70 @@
+"""What a run's stream has to bring, so that a whole stream can be told from one cut short. Pure.
+
+Who starts a run knows it; who joins a run, perhaps in another process, reads it from the run.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ..events import JSON
+
+_MODES_KEY, _PREVIOUS_KEY = "steady_modes", "steady_since"
+_USUAL_MODES = frozenset({"messages-tuple", "custom"})
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a run's stream has to bring.
+
+    Args:
+        modes: its stream modes, by the server's names.
+        previous_id: the id of the thread's last message before the run's own; None where it is not
+            known.
+    """
+
+    modes: frozenset[str] = _USUAL_MODES
+    previous_id: str | None = None
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the model's text comes piece by piece."""
+        return "messages-tuple" in self.modes
+
+    @property
+    def has_state(self) -> bool:
+        """Whether every message of the run comes by, whichever node wrote it."""
+        return not self.modes.isdisjoint({"values", "updates", "events"})
+
+    def metadata(self, body: JSON) -> JSON:
+        """The run's metadata for readers who join: what not every server tells of such a run.
+
+        Each checkpoint of the run keeps it, so the usual is left out.
+        """
+        metadata: JSON = {}
+        if self.modes != _USUAL_MODES:
+            metadata[_MODES_KEY] = ",".join(sorted(self.modes))
+        if self.previous_id and _question_id(body.get("input")) is None:
+            metadata[_PREVIOUS_KEY] = self.previous_id
+        return metadata
+
+    @classmethod
+    def of_run(cls, run: JSON) -> Self:
+        """Reads it from a run as the server returns it, whoever started the run."""
+        kwargs, metadata = run.get("kwargs") or {}, metadata_of(run)
+        modes = kwargs.get("stream_mode") or str(metadata.get(_MODES_KEY) or "").split(",")
+        names = frozenset([modes] if isinstance(modes, str) else filter(None, modes))
+        question_id = _question_id(kwargs.get("input") or run.get("input"))
+        return cls(names or _USUAL_MODES, metadata.get(_PREVIOUS_KEY) or question_id)
+
+
+def metadata_of(run: JSON) -> JSON:
+    """A run's metadata. Not every server returns it as such; all return the run's config."""
+    of_config: JSON = (run.get("config") or {}).get("metadata") or {}
+    return {**of_config, **(run.get("metadata") or {})}
+
+
+def _question_id(run_input: Any) -> str | None:
+    messages = run_input.get("messages") if isinstance(run_input, dict) else None
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    message_id = last.get("id") if isinstance(last, dict) else None
+    return str(message_id) if message_id else None

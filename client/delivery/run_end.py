@@ -1,0 +1,117 @@
+"""How a run ended, and whether everything of it has reached the reader."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..decoding.decoder import Decoder
+from ..errors import RunTimedOut, StreamLost, from_state
+from ..events import JSON, AgentEvent, Interrupt, Status
+from ..state.decisions import waiting
+from .expectation import Expectation
+
+_INCOMPLETE_SECONDS = 5.0
+_UNPROVED_JOINS = 4
+_FEWEST_JOINS = 10  # where the machine is too busy for them within the seconds
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """A run that has ended, as the server tells of it.
+
+    Args:
+        run_id: the run.
+        status: its status at the server.
+        state: the state of its thread.
+        expectation: what its stream had to bring.
+        is_proved: whether a join that was opened after the end came to where the reader was.
+    """
+
+    run_id: str | None
+    status: str
+    state: JSON
+    expectation: Expectation
+    is_proved: bool = False
+
+    @property
+    def interrupts(self) -> list[Interrupt]:
+        """What waits in the state, unless another run has come there meanwhile."""
+        state_run_id = (self.state.get("metadata") or {}).get("run_id")
+        return waiting(self.state) if state_run_id in (None, self.run_id) else []
+
+    def is_stopped(self, decoder: Decoder) -> bool:
+        """Whether the run was cancelled. Some servers also call one interrupted that waits."""
+        return decoder.stopped or (self.status == "interrupted" and not self.interrupts)
+
+    def is_complete(self, decoder: Decoder) -> bool:
+        """Whether nothing is in the state that the decoder has not read to its end."""
+        return self.is_stopped(decoder) or not self._missing(decoder)
+
+    def last_events(self, decoder: Decoder) -> tuple[Status, list[AgentEvent]]:
+        """The run's status for the reader, and the events that no part of the stream told of.
+
+        The state decides what the text is; what never arrived of it cannot be mended, unless no
+        part spoke of that message at all: a graph may keep one from its streams.
+
+        Raises:
+            RunTimedOut: the server's time limit ended the run.
+            RunError: the graph failed, by the state's own words.
+            StreamLost: part of the stream never arrived.
+        """
+        answer, values = decoder.answer, self.state.get("values")
+        if self.is_stopped(decoder):
+            events: list[AgentEvent] = [*answer.corrections(values, decoder.attempt)]
+            unsent = list(answer.unsent(values, self.expectation.previous_id))
+            is_asked_for = self.expectation.has_tokens and decoder.is_speaker("model")
+            return "stopped", [*events, *(unsent if is_asked_for else ())]
+        if self.status == "timeout":
+            raise RunTimedOut("The run passed the server's time limit.")
+        if self.status == "error":
+            raise from_state(error_text(self.state))
+        missing = self._missing(decoder)
+        is_lost = self.expectation.has_state or not self.is_proved or answer.has_begun(missing)
+        if missing and is_lost:
+            raise StreamLost(
+                "Part of the stream is gone for good: the thread's state holds the whole answer."
+            )
+        interrupts = self.interrupts
+        events = [*answer.corrections(values, decoder.attempt), *interrupts]
+        return "interrupted" if interrupts else "success", events
+
+    def _missing(self, decoder: Decoder) -> set[str]:
+        return decoder.answer.missing(
+            self.state.get("values"), self.expectation.previous_id, self.expectation.modes
+        )
+
+
+class EndProof:
+    """When the end of a run's stream is believed: a response that ended proves nothing.
+
+    Joins are opened after the run has ended, until one brings nothing new and nothing is missing
+    from what was read; or until several, over some seconds, have brought nothing new.
+    """
+
+    def __init__(self, delays: Callable[[float], Iterator[float]]) -> None:
+        self._delays = delays
+        self._waits: Iterator[float] | None = None
+        self._quiet_joins = 0
+
+    def reset(self) -> None:
+        """A join has brought something new."""
+        self._waits, self._quiet_joins = None, 0
+
+    async def is_enough(self, end: RunEnd, is_complete: bool) -> bool:
+        """Whether one more join without anything new is enough; else waits before the next."""
+        self._quiet_joins += 1
+        if is_complete:
+            return end.is_proved or self._quiet_joins >= _UNPROVED_JOINS
+        self._waits = self._waits or self._delays(_INCOMPLETE_SECONDS)
+        wait_seconds = next(self._waits, None)
+        await asyncio.sleep(wait_seconds or 0)
+        return wait_seconds is None and self._quiet_joins >= _FEWEST_JOINS
+
+
+def error_text(state: JSON) -> str:
+    """The error of a failed task that a thread's state keeps; empty where there is none."""
+    errors = [str(task["error"]) for task in state.get("tasks") or () if task.get("error")]
+    return errors[0] if errors else ""
