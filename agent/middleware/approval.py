@@ -1,8 +1,10 @@
 """Tools with side effects wait for approval: LangChain's human-in-the-loop, with schemas."""
 
+import inspect
 from collections.abc import Iterable
 from typing import Any, cast
 
+import structlog
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.agents.middleware.human_in_the_loop import (
     ActionRequest,
@@ -17,6 +19,9 @@ from langgraph.runtime import Runtime
 
 from agent.middleware.call_records import CallRecord
 
+log = structlog.stdlib.get_logger(__name__)
+
+_CREATE = "self tool_call config state runtime"  # parameters of the private method below
 _EDITS = "hitl_edited_tool_calls"  # where LangChain writes a person's edits, by call id
 
 
@@ -35,6 +40,9 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
             }
             for tool in tools
         }
+        create = getattr(HumanInTheLoopMiddleware, "_create_action_and_config", None)
+        if create is None or " ".join(inspect.signature(create).parameters) != _CREATE:
+            log.warning("LangChain asks for approval in another way: edits are not checked before.")
         super().__init__(
             dict.fromkeys(self._schemas, True), description_prefix="May the agent do this?"
         )

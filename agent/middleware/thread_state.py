@@ -10,7 +10,15 @@ from langchain.agents.middleware.types import AgentState
 from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import PendingWrite
-from langgraph.graph.message import REMOVE_ALL_MESSAGES, _messages_delta_reducer
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+
+try:
+    from langgraph.graph.message import _messages_delta_reducer
+except ImportError as error:  # threads could not be read: better not to start
+    raise ImportError(
+        "This LangGraph has no reducer for messages that are stored as deltas: install the "
+        "langgraph that requirements.lock names."
+    ) from error
 
 
 class MessagesChannel(DeltaChannel[list[AnyMessage]]):

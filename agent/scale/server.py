@@ -50,9 +50,10 @@ from fastapi.exceptions import RequestValidationError  # noqa: E402
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 
 from agent.middleware import stoppable_graph  # noqa: E402
-from agent.scale import guard, lease, limits  # noqa: E402
+from agent.scale import aegra, guard, lease, limits  # noqa: E402
 from agent.storage import namespaces  # noqa: E402
 
+aegra.check()
 lease.apply()
 limits.apply()
 stoppable_graph.was_taken_over = lease.is_given_up

@@ -17,7 +17,7 @@ import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agent.settings import settings
-from agent.storage.serializer import StoredMessages
+from agent.storage.serializer import serializer
 
 if TYPE_CHECKING:
     from agent.storage.postgres import ThreadDatabase
@@ -117,4 +117,4 @@ async def checkpointer() -> AsyncIterator["ThreadFile | ThreadDatabase"]:
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     async with aiosqlite.connect(path) as connection:
         await connection.executescript(PRAGMAS + _DELETED)
-        yield ThreadFile(connection, serde=StoredMessages())
+        yield ThreadFile(connection, serde=serializer())

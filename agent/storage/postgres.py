@@ -13,7 +13,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from agent.storage.quota import Quota
-from agent.storage.serializer import StoredMessages
+from agent.storage.serializer import serializer
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
@@ -27,6 +27,10 @@ _DELETED = (
 
 class ThreadDatabase(AsyncPostgresSaver):
     """With copies of threads, and runs that are rolled back."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool, serde=serializer())
+        self._pool = pool
 
     async def setup(self) -> None:
         await super().setup()
@@ -101,7 +105,11 @@ class ThreadDatabase(AsyncPostgresSaver):
 
     @asynccontextmanager
     async def _work(self) -> AsyncIterator[AsyncCursor[DictRow]]:
-        async with self._cursor() as cursor, cursor.connection.transaction():
+        async with (
+            self._pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor() as cursor,
+        ):
             yield cursor
 
 
@@ -143,7 +151,7 @@ class StoreDatabase(AsyncPostgresStore):
 async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
     """The checkpointer on the PostgreSQL at `uri`; its tables are made where they are missing."""
     async with _pool(uri) as pool:
-        saver = ThreadDatabase(pool, serde=StoredMessages())
+        saver = ThreadDatabase(pool)
         await saver.setup()
         yield saver
 

@@ -1,11 +1,15 @@
-"""Reads a thread's messages from storage without checking them again: what made them has.
+"""Reads a thread's messages from storage without pydantic's checks: they were made before.
 
-A turn on a long thread reads hundreds of messages, and pydantic's checks of them were most of it.
+A turn on a long thread reads hundreds of messages, and the checks were most of its cost. This uses
+private names of LangGraph and pydantic; where it does not read exactly what LangGraph's serializer
+reads, that is used instead.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import ormsgpack
+import structlog
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import (
     EXT_DELTA_SNAPSHOT,
@@ -14,13 +18,45 @@ from langgraph.checkpoint.serde.jsonplus import (
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
+log = structlog.stdlib.get_logger(__name__)
+
 _KNOWN: dict[tuple[str, str], tuple[type[BaseMessage], frozenset[str]]] = {
     (kind.__module__, kind.__name__): (kind, frozenset(kind.model_fields))
     for kind in (HumanMessage, AIMessage, ToolMessage, SystemMessage)
 }
 
-_NAMES = {kind: set(names) for kind, names in _KNOWN.values()}
+_FIELDS = {kind: set(names) for kind, names in _KNOWN.values()}
 _new, _set = object.__new__, object.__setattr__
+
+
+@lru_cache(maxsize=1)
+def serializer() -> JsonPlusSerializer:
+    """The serializer of threads: the fast one if it reads as LangGraph's does, else LangGraph's."""
+    fast, plain = StoredMessages(), JsonPlusSerializer()
+    if _reads_alike(fast, plain):
+        return fast
+    log.warning("LangGraph stores messages in another way than expected: long threads cost more.")
+    return plain
+
+
+def _reads_alike(one: JsonPlusSerializer, other: JsonPlusSerializer) -> bool:
+    samples = [
+        HumanMessage("text", id="1", name="ada"),
+        AIMessage("", id="2", tool_calls=[{"name": "f", "args": {"a": 1}, "id": "c"}]),
+        ToolMessage("result", id="3", tool_call_id="c", status="error"),
+        SystemMessage([{"type": "text", "text": "part"}]),
+    ]
+    try:
+        for sample in (*samples, samples, {"messages": _DeltaSnapshot(samples)}):
+            stored = other.dumps_typed(sample)
+            first, second = one.loads_typed(stored), other.loads_typed(stored)
+            if type(first) is not type(second) or first != second:
+                return False
+            if repr(first) != repr(second):
+                return False
+    except Exception:
+        return False
+    return True
 
 
 class StoredMessages(JsonPlusSerializer):
@@ -32,9 +68,9 @@ class StoredMessages(JsonPlusSerializer):
 
     def _unpacked(self, packed: bytes) -> Any:
         options = ormsgpack.OPT_NON_STR_KEYS
-        return ormsgpack.unpackb(packed, ext_hook=self._made, option=options)
+        return ormsgpack.unpackb(packed, ext_hook=self._unpack_extension, option=options)
 
-    def _made(self, code: int, packed: bytes) -> Any:
+    def _unpack_extension(self, code: int, packed: bytes) -> Any:
         if code == EXT_DELTA_SNAPSHOT:
             return _DeltaSnapshot(self._unpacked(packed))
         if code == EXT_PYDANTIC_V2:
@@ -53,7 +89,7 @@ def _restored(kind: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
     """
     message = _new(kind)
     _set(message, "__dict__", fields)
-    _set(message, "__pydantic_fields_set__", _NAMES[kind])
+    _set(message, "__pydantic_fields_set__", _FIELDS[kind])
     _set(message, "__pydantic_extra__", {})
     _set(message, "__pydantic_private__", None)
     return message

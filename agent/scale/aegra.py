@@ -1,0 +1,70 @@
+"""What of Aegra is replaced or used under private names: checked before the server starts.
+
+Each of these holds a guarantee (one worker a run, every event once, a user's limits): with another
+Aegra the server does not start, rather than go without.
+"""
+
+import importlib
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+RELEASE = "0.11.0"
+_SERVICES = "aegra_api.services"
+# by module: the functions, with the names of their parameters
+SHAPES: dict[str, dict[str, str]] = {
+    f"{_SERVICES}.redis_broker": {
+        "_serialize_payload": "payload",
+        "_deserialize_payload": "raw",
+        "RedisBrokerManager._make_broker": "self run_id",
+        "RedisBrokerManager.allocate_event_id": "self run_id",
+    },
+    f"{_SERVICES}.worker_executor": {
+        "WorkerExecutor._execute_with_lease": "self run_id worker_name",
+    },
+    f"{_SERVICES}.run_preparation": {
+        "update_thread_metadata": "session thread_id assistant_id graph_id user_id input_data",
+        "_prepare_run": "session thread_id request user initial_status event_streaming_v2",
+    },
+    f"{_SERVICES}.run_executor": {
+        "start_run": "",
+        "finalize_run": "",
+        "_lease_loss_cancellations": "",
+        "_shutdown_cancellations": "",
+    },
+    f"{_SERVICES}.cron_scheduler": {"_prepare_run": ""},
+    f"{_SERVICES}.event_streaming.commands": {"_prepare_run": ""},
+    "aegra_api.api.crons": {"_prepare_run": ""},
+    "aegra_api.api.runs": {"_apply_create_run_auth": "user thread_id request"},
+    "aegra_api.core.database": {"AsyncPostgresSaver": "", "AsyncConnectionPool": ""},
+}
+
+
+def check() -> None:
+    """Raises SystemExit, with what to install, if this Aegra is not the one that is built on."""
+    reasons = [reason for path, names in SHAPES.items() for reason in mismatches(path, names)]
+    if (installed := version("aegra-api")) != RELEASE:
+        reasons.insert(0, f"aegra-api is {installed}")
+    if reasons:
+        raise SystemExit(
+            f"This Aegra is another one than {RELEASE}, which agent/scale is written for "
+            f"({'; '.join(reasons)}): install aegra-api=={RELEASE}, as `make scale-install` does."
+        )
+
+
+def mismatches(path: str, names: dict[str, str]) -> list[str]:
+    """How a module differs from these names and parameters."""
+    try:
+        module: Any = importlib.import_module(path)
+    except ImportError:
+        return [f"there is no {path}"]
+    reasons = []
+    for name, parameters in names.items():
+        value = module
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        if value is None:
+            reasons.append(f"{path} has no {name}")
+        elif parameters and " ".join(inspect.signature(value).parameters) != parameters:
+            reasons.append(f"{name} takes other parameters")
+    return reasons
