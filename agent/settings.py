@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     steady_stalled_reader_seconds: float = Field(60.0, gt=0)
     steady_largest_body_bytes: int = Field(4_000_000, gt=0)
     steady_longest_message_characters: int = Field(100_000, gt=0)
+    steady_shutdown_seconds: float = Field(
+        8.0, ge=0, description="How long running runs may take to end after SIGTERM"
+    )
     steady_server_url: str | None = None
     steady_jwt_secret: SecretStr | None = None
     steady_jwt_keys_file: Path | None = None

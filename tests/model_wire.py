@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -90,7 +91,7 @@ def chat_stream(reply: Reply, request: JSON, number: int) -> Iterator[Event]:
 
     def spoken(key: str, text: str | tuple[str, ...]) -> Iterator[Event]:
         before, after = chunk({key: "\0"}).split(rb'"\u0000"')
-        return (Event(before + orjson.dumps(word) + after, True) for word in tokens(text))
+        return (Event(before + _json(word) + after, True) for word in tokens(text))
 
     yield Event(chunk({"role": "assistant", "content": ""}), False)
     yield from spoken("reasoning_content", reply.reasoning)
@@ -234,3 +235,11 @@ def _deltas(name: str, at: JSON, texts: Iterable[str], done: JSON) -> Iterator[_
     for text in texts:
         yield f"{name}.delta", {**at, "delta": text, **extra}, True
     yield f"{name}.done", {**at, **done}, False
+
+
+def _json(word: str) -> bytes:
+    """As JSON; half of a surrogate pair, which orjson refuses, as an escape."""
+    try:
+        return orjson.dumps(word)
+    except TypeError:
+        return json.dumps(word).encode()

@@ -7,6 +7,7 @@ it; what is another's is not found.
 
 import sys
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 from langgraph_sdk import Auth, get_client
@@ -127,6 +128,18 @@ async def _active_runs(user: str) -> int:
         return await get_client(url=None).threads.count(metadata={"owner": user}, status="busy")
     own = (run for run in runs if run["metadata"].get("owner") == user)
     return sum(run["status"] in ("pending", "running") for run in own)
+
+
+async def unfinished_runs() -> int:
+    """How many runs this process still has to carry out; 0 where other processes go on with them.
+
+    Those that were asked to start later can do so at the next start of the server.
+    """
+    now = datetime.now(UTC)
+    return sum(
+        run["status"] in ("pending", "running") and run["created_at"] <= now
+        for run in await _rows("runs") or ()
+    )
 
 
 async def _steps_of(assistant_id: Any) -> Any:

@@ -4,6 +4,7 @@ The limits hold for users who are known by a token. The person at this machine h
 """
 
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,13 +26,21 @@ from agent.settings import settings
 
 log = structlog.stdlib.get_logger(__name__)
 
+is_shutting_down = threading.Event()  # then nothing new is begun
+_SHUTDOWN_RETRY_SECONDS = 2
 _COUNT_RETRY_SECONDS = 2
 _RUN_RETRY_SECONDS = 2
 _STREAM_RETRY_SECONDS = 5
 
 
 async def allow_message(user: str) -> None:
-    """Counts a message. Raises HTTPException 429, with when to try again."""
+    """Counts a message. Raises HTTPException 429 or 503, with when to try again."""
+    if is_shutting_down.is_set():
+        raise HTTPException(
+            503,
+            "The server is stopping: try again in a moment.",
+            {"Retry-After": str(_SHUTDOWN_RETRY_SECONDS)},
+        )
     config = settings()
     if not tokens().are_configured:
         return

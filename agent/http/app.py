@@ -25,8 +25,8 @@ from agent.access.quota import allow_message
 from agent.access.text_length import TextLengthLimit
 from agent.dev_server.folder import BeforeStart
 from agent.http.lifespan import lifespan
-from agent.http.plain_chat import answer_events
-from agent.http.runs import Chat, error_body, start_events
+from agent.http.plain_chat import answer_events, chat_error_events
+from agent.http.runs import Chat, error_body, error_events, start_events
 from agent.http.schemas import (
     ChatQuestion,
     ContinueRunBody,
@@ -137,7 +137,8 @@ class RunRequest:
         """Nothing is asked of the server before a run is read."""
         if self._last_event_id:
             run = self._chat.join_after(self._last_event_id)
-        return EventStream(await start_events(run), settings())
+        events = await start_events(run)
+        return EventStream(events, lambda error: error_events(error, run), settings())
 
 
 AsRun = Annotated[RunRequest, Depends()]
@@ -150,6 +151,8 @@ async def count_message(request: Request) -> None:
 
 @app.exception_handler(HTTPException)
 async def _http_error(request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        error = HTTPException(400, "The body is not valid JSON: it is not UTF-8.")
     return refusal(error, request.scope)
 
 
@@ -180,7 +183,8 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
 async def stream_chat(question: ChatQuestion) -> Response:
     """Plain chat: `{"token": ...}` events, then `{"done": true}`, or `{"error", "code"}`."""
     config = settings()
-    return EventStream(await answer_events(question, config.steady_chain_seconds), config)
+    events = await answer_events(question, config.steady_chain_seconds)
+    return EventStream(events, chat_error_events, config)
 
 
 @app.post("/agent/stream", tags=["Agent"], **_STREAM)

@@ -15,6 +15,7 @@ from agent import embedded
 from agent.access.quota import limiter
 from agent.access.tokens import tokens
 from agent.dev_server import apply_patches
+from agent.http.shutdown import graceful
 from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
@@ -35,7 +36,8 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
         await _mend_lists()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
-        yield
+        with graceful(settings().steady_shutdown_seconds):
+            yield
     finally:
         if warming is not None:
             warming.cancel()

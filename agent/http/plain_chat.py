@@ -9,17 +9,21 @@ from typing import cast
 from langchain_core.messages import AIMessage, convert_to_messages
 
 from agent.chain import PROMPT
-from agent.http.runs import HEAD_SECONDS, Events, await_first, error_body, in_band
+from agent.http.runs import HEAD_SECONDS, Events, IdAndEvent, await_first, error_body
 from agent.http.schemas import ChatQuestion
 from agent.model.chat_model import chat_model
 from agent.model.errors import ModelError
-from client import ModelFailed, RunTimedOut
+from client import ModelFailed, RunTimedOut, SteadyError
 
 
 async def answer_events(question: ChatQuestion, limit_seconds: float) -> Events:
     """The answer's events, once the first is there or is long in coming. Raises SteadyError."""
-    events = await await_first(_token_events(question, limit_seconds), HEAD_SECONDS)
-    return in_band(events, lambda error: [(None, error_body(error))])
+    return await await_first(_token_events(question, limit_seconds), HEAD_SECONDS)
+
+
+def chat_error_events(error: SteadyError) -> list[IdAndEvent]:
+    """An error as the event that ends the answer."""
+    return [(None, error_body(error))]
 
 
 async def _token_events(question: ChatQuestion, limit_seconds: float) -> Events:

@@ -6,12 +6,14 @@ surface. Events leave here as JSON objects of that one vocabulary, each with its
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
+import orjson
 
+from agent.access.quota import is_shutting_down
 from agent.http.schemas import JSON, Action, RunRef
 from agent.settings import Settings
 from client import (
@@ -25,6 +27,7 @@ from client import (
     Reconnect,
     Run,
     RunError,
+    RunFailed,
     SteadyError,
     StreamLost,
     to_json,
@@ -36,6 +39,7 @@ HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is 
 T = TypeVar("T")
 IdAndEvent = tuple[str | None, JSON]
 Events = AsyncGenerator[IdAndEvent]
+AsEvents = Callable[[SteadyError], list[IdAndEvent]]  # how a surface tells of an error in band
 
 
 class Chat:
@@ -85,8 +89,9 @@ class Chat:
 
 
 def _is_worth_waiting_for(error: SteadyError) -> bool:
-    """What a user has too much of is the user's to wait for."""
-    return is_transient(error) and not isinstance(error, RateLimited)
+    """What a user has too much of is the user's to wait for; a server that stops does not wait."""
+    is_to_wait = not isinstance(error, RateLimited) and not is_shutting_down.is_set()
+    return is_transient(error) and is_to_wait
 
 
 async def undo(run: Run) -> None:
@@ -98,18 +103,13 @@ async def undo(run: Run) -> None:
 async def start_events(run: Run) -> Events:
     """The run's events, once the first is there or is long in coming.
 
-    Raises SteadyError if the run cannot be had. How it ends, and what fails later, is told by
-    events.
+    Raises SteadyError if the run cannot be had. How it ends is told by its events.
     """
-    return run_events(run, await await_first(_with_ids(run), HEAD_SECONDS))
+    return await await_first(run_events(run), HEAD_SECONDS)
 
 
-def run_events(run: Run, events: Events | None = None) -> Events:
-    """The run's events; whatever fails is told by the last two of them."""
-    return in_band(events or _with_ids(run), lambda error: error_events(error, run))
-
-
-async def _with_ids(run: Run) -> Events:
+async def run_events(run: Run) -> Events:
+    """The run's events. Raises SteadyError, but for a run that fails: that is told by events."""
     async with run:
         try:
             async for event in run:
@@ -129,28 +129,41 @@ def _event_id(run: Run) -> str | None:
 
 def error_events(error: SteadyError, run: Run | None = None) -> list[IdAndEvent]:
     """An error as the two events that end a stream: of `run`, or of one that never began."""
+    error.message = _sendable(error.message)
     if run is not None:
         return [(_event_id(run), to_json(event)) for event in run.failure(error)]
     last = (Error(error.code, error.message, error.retryable), Done("error", None, None, 0))
     return [(None, to_json(event)) for event in last]
 
 
+def encoded(event: JSON) -> str:
+    """The event as JSON. Raises RunFailed where it holds what JSON text cannot."""
+    try:
+        return orjson.dumps(event).decode()
+    except TypeError as error:  # half of a surrogate pair, or a number of more than 64 bits
+        raise _cannot_be_sent(error) from error
+
+
+def check_utf8(text: str) -> None:
+    """Raises RunFailed for half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _cannot_be_sent(error) from error
+
+
+def _cannot_be_sent(error: Exception) -> RunFailed:
+    return RunFailed(f"The answer has a part that cannot be sent ({error}): ask again.")
+
+
 def error_body(error: SteadyError) -> JSON:
     """An error as the JSON object that a person's program reads, where it reads no events."""
-    return {"error": error.message, "code": error.code}
+    return {"error": _sendable(error.message), "code": error.code}
 
 
-async def in_band(
-    events: Events, as_events: Callable[[SteadyError], Iterable[IdAndEvent]]
-) -> Events:
-    """The events, and what they raise as its events: the HTTP status has gone out already."""
-    async with aclosing(events):
-        try:
-            async for item in events:
-                yield item
-        except SteadyError as error:
-            for item in as_events(error):
-                yield item
+def _sendable(text: str) -> str:
+    """The text, with a question mark for each half of a surrogate pair."""
+    return text.encode(errors="replace").decode()
 
 
 async def await_first(items: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T]:

@@ -22,12 +22,13 @@ from agent.http.schemas import (
     StopFrame,
     TurnFrame,
 )
+from agent.http.shutdown import open_stream, stopping
 from agent.http.websocket_forms import PROTOCOL, Form, JsonForm, PlainForm
 from agent.settings import Settings
 from client import Conflict, InvalidRequest, NotFound, RateLimited, Run, SteadyError
 
 MOST_TURNS = 16  # that wait for their turn
-_TRY_LATER = 1013  # a close code of the WebSocket registry
+_SERVICE_RESTART, _TRY_LATER = 1012, 1013  # close codes of the WebSocket registry
 _CLOSE_SECONDS = 5.0
 _DISCONNECTS = (WebSocketDisconnect, WebSocketDisconnected)  # on reading, and on writing
 
@@ -63,15 +64,30 @@ class Conversation:
             asyncio.create_task(self._answer_turns(last_event_id)),
             asyncio.create_task(self._read_frames()),
         ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        with open_stream(lambda: self._run is not None or bool(self._turns)) as stream:
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                if not stream.was_woken():
+                    raise
+            finally:
+                run = self._run
+                for task in tasks:
+                    task.cancel()
+                ends = await asyncio.gather(*tasks, return_exceptions=True)
+            if stream.is_stopped:
+                await self._say_farewell(run)
         for end in ends:
             if isinstance(end, Exception) and not isinstance(end, _DISCONNECTS):
                 raise end
+
+    async def _say_farewell(self, run: Run | None) -> None:
+        """The server stops: the turn ends in order, and so does the connection."""
+        error = stopping()
+        with suppress(*_DISCONNECTS):
+            for event_id, event in error_events(error, run) if run else ():
+                await self._send(event_id, event)
+            await self._socket.close(_SERVICE_RESTART, error.message)
 
     async def _read_frames(self) -> None:
         while True:
@@ -152,6 +168,7 @@ class Conversation:
     async def _answer(self, start: Callable[[], Run]) -> None:
         """One turn; what cannot be begun is told like any failure, and ends like any turn."""
         is_to_stop, self._is_to_stop = self._is_to_stop, False
+        run = None
         try:
             run = self._run = start()
             if is_to_stop:
@@ -161,7 +178,7 @@ class Conversation:
                     self._thread_id = run.thread_id or self._thread_id
                     await self._send_of_turn(event_id, event)
         except SteadyError as error:
-            for event_id, event in error_events(error):
+            for event_id, event in error_events(error, run):
                 await self._send_of_turn(event_id, event)
         finally:
             self._run = None

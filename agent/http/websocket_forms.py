@@ -12,6 +12,7 @@ from typing import Protocol
 import orjson
 from pydantic import ValidationError
 
+from agent.http.runs import check_utf8, encoded
 from agent.http.schemas import FRAME, JSON, AnyFrame, first_error
 from client import InvalidRequest
 
@@ -26,7 +27,7 @@ class Form(Protocol):
         """The frame that the text is. Raises InvalidRequest."""
 
     def write(self, event_id: str | None, event: JSON) -> list[str]:
-        """The texts to send for the event."""
+        """The texts to send for the event. Raises RunFailed for what cannot be sent."""
 
 
 class PlainForm:
@@ -47,6 +48,7 @@ class PlainForm:
     def write(self, event_id: str | None, event: JSON) -> list[str]:
         match event:
             case {"type": "token", "content": content, "message_id": message_id}:
+                check_utf8(content)
                 self._texts.setdefault(message_id, []).append(content)
                 return _as_text(content)
             case {"type": "retry", "message_id": message_id, "reason": reason}:
@@ -79,7 +81,7 @@ class JsonForm:
 
     def write(self, event_id: str | None, event: JSON) -> list[str]:
         with_id = {**event, "event_id": event_id} if event_id else event
-        return [orjson.dumps(with_id).decode()]
+        return [encoded(with_id)]
 
 
 def _parse(frame: object) -> AnyFrame:

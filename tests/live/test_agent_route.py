@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from client import AgentClient, to_json
 from client.cli.local_server import LocalServer
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy
+from tests.live.test_websocket import say, talking, turn
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
 from tests.sse_reader import JSON, ask, ask_in_parts, opened, text_of
 
@@ -267,6 +269,29 @@ async def test_a_model_that_fails_is_told_in_band(server: LocalServer, model: Mo
     assert [event["type"] for event in events[-2:]] == ["error", "done"]
     assert events[-2]["code"] == "model_failed"
     assert events[-1]["status"] == "error"
+
+
+@pytest.mark.parametrize("surface", ["sse", "websocket", "plain"])
+async def test_what_cannot_be_sent_is_told_in_band(
+    server: LocalServer, model: ModelServer, surface: str
+) -> None:
+    """An answer with half of a surrogate pair ends like any other, on every surface."""
+    question = f"Half of a pair, over {surface}."
+    model.on(question, Reply(("a", "\ud83d", "b")))
+    if surface == "sse":
+        events = await ask(server.url, AGENT, {"message": question})
+    elif surface == "websocket":
+        async with talking(server) as socket:
+            await say(socket, type="message", message=question)
+            events = await turn(socket)
+    else:
+        async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as plain:
+            await plain.send(question)
+            lines = [str(await plain.recv())]
+            while lines[-1] != "[DONE]":
+                lines.append(str(await plain.recv()))
+        return
+    assert events[-1]["type"] == "done"
 
 
 async def test_a_failure_has_a_place_like_any_event(

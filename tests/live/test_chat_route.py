@@ -74,6 +74,8 @@ async def test_history_reaches_the_model(server: LocalServer, model: ModelServer
 
 REFUSED: dict[str, tuple[bytes, int, str]] = {
     "bad JSON": (b'{"question": ', 400, "not valid JSON"),
+    "no UTF-8": (b'{"question": "\xff\xfe"}', 400, "not valid JSON"),
+    "half of a surrogate pair": (b'{"question": "\\ud83d"}', 422, "question: "),
     "no JSON object": (b'"hello"', 422, "valid"),
     "no question": (b"{}", 422, "question: Field required"),
     "empty question": (b'{"question": " \\n"}', 422, "question: is empty"),
@@ -129,6 +131,15 @@ async def test_a_model_that_breaks_off_is_told_in_band(
     assert "".join(e.get("token", "") for e in events) == "abc"
     assert events[-1]["code"] == "model_failed"
     assert "broke off" in events[-1]["error"]
+
+
+async def test_an_answer_that_cannot_be_sent(server: LocalServer, model: ModelServer) -> None:
+    """Half of a surrogate pair cannot be written: the stream ends with an error, and says so."""
+    model.on("Half.", Reply(("a " * 30, "\ud83d", "b"), tokens_per_second=10.0))
+    events = await ask(server.url, CHAT, {"question": "Half."})
+    assert events[0]["token"].startswith("a")
+    assert events[-1]["code"] == "run_failed"
+    assert "cannot be sent" in events[-1]["error"]
 
 
 async def test_a_model_that_stalls_is_told_in_band(strict: LocalServer) -> None:
