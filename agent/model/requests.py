@@ -8,10 +8,9 @@ that an endpoint's prompt cache fits it.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from types import UnionType
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 NO_RESULT = "There is no result: the call was not carried out to its end."
 NO_ANSWER = "(There was no answer.)"
@@ -26,7 +25,7 @@ def as_endpoints_take_it(
 
     `answer_after_results`: a question never comes right after a tool's result, as some want it.
     """
-    before_a_question = HumanMessage | ToolMessage if answer_after_results else HumanMessage
+    before_a_question = ("human", "tool") if answer_after_results else ("human",)
     return list(_alternating(_paired(messages), before_a_question))
 
 
@@ -39,14 +38,16 @@ def _paired(messages: Iterable[BaseMessage]) -> Iterator[BaseMessage]:
                 open_calls = [call for call in open_calls if call[0] != message.tool_call_id]
                 yield _with_text(message)
             continue
-        yield from _no_results(open_calls)
-        open_calls = []
-        if not isinstance(message, AIMessage):
-            yield message
-        elif not _is_empty(message):
-            calls = [*message.tool_calls, *message.invalid_tool_calls]
-            open_calls = [(call["id"], call["name"]) for call in calls]
-            yield message
+        if open_calls:
+            yield from _no_results(open_calls)
+            open_calls = []
+        if isinstance(message, AIMessage):
+            if message.tool_calls or message.invalid_tool_calls:
+                calls = [*message.tool_calls, *message.invalid_tool_calls]
+                open_calls = [(call["id"], call["name"]) for call in calls]
+            elif not message.content and _has_nothing_else(message):
+                continue
+        yield message
     yield from _no_results(open_calls)
 
 
@@ -55,10 +56,8 @@ def _no_results(calls: Iterable[tuple[str | None, str | None]]) -> Iterator[Tool
         yield ToolMessage(NO_RESULT, name=name, tool_call_id=call_id or "", status="error")
 
 
-def _is_empty(message: AIMessage) -> bool:
-    has_calls = message.tool_calls or message.invalid_tool_calls
-    extras = message.additional_kwargs
-    return not (message.content or has_calls or "function_call" in extras or "audio" in extras)
+def _has_nothing_else(message: AIMessage) -> bool:
+    return not {"function_call", "audio"} & message.additional_kwargs.keys()
 
 
 def _with_text(message: ToolMessage) -> ToolMessage:
@@ -79,27 +78,28 @@ def _text_of(block: Any) -> str:
 
 
 def _alternating(
-    messages: Iterable[BaseMessage], before_a_question: type | UnionType
+    messages: Iterable[BaseMessage], before_a_question: tuple[str, ...]
 ) -> Iterator[BaseMessage]:
     """Questions have an answer between them, and two messages of the model become one."""
     last: BaseMessage | None = None
+    last_type = ""
     for message in messages:
-        if last is not None and _may_merge(last, message):
-            last = _merge(last, message)
+        this_type = message.type
+        if this_type == last_type == "ai" and _may_merge(last, message):
+            last = _merge(cast(BaseMessage, last), message)
             continue
         if last is not None:
             yield last
-            if isinstance(last, before_a_question) and isinstance(message, HumanMessage):
+            if this_type == "human" and last_type in before_a_question:
                 yield AIMessage(NO_ANSWER)
-        last = message
+        last, last_type = message, this_type
     if last is not None:
         yield last
 
 
-def _may_merge(first: BaseMessage, second: BaseMessage) -> bool:
+def _may_merge(first: BaseMessage | None, second: BaseMessage) -> bool:
     return (
         isinstance(first, AIMessage)
-        and isinstance(second, AIMessage)
         and not (first.tool_calls or first.invalid_tool_calls)
         and first.name == second.name
     )

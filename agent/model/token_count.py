@@ -34,21 +34,38 @@ _BY_FIRST_BYTE = [
     (0xEE, 0xEF, 1.0),
     (0xF0, 0xF4, 2.0),  # emoji
 ]
-_SCRIPTS = [(bytes(range(first, last + 1)), rate) for first, last, rate in _BY_FIRST_BYTE]
-_ASCII = bytes(range(128))
 _ASCII_RATE = 0.25
+_SCRIPTS = [(bytes(range(128)), _ASCII_RATE)] + [
+    (bytes(range(first, last + 1)), rate) for first, last, rate in _BY_FIRST_BYTE
+]
+
+
+def _counting_each_text_once(count: Count) -> Count:
+    """A thread's messages are counted again at every turn."""
+    counted: dict[int, int] = {}
+
+    def count_or_look_up(text: str) -> int:
+        key = hash(text)
+        if (tokens := counted.get(key)) is None:
+            if len(counted) >= _MOST_REMEMBERED:
+                counted.clear()
+            tokens = counted[key] = count(text)
+        return tokens
+
+    return count_or_look_up
+
+
+@_counting_each_text_once
+def _estimate_by_script(text: str) -> int:
+    data = text.encode(errors="replace")
+    size = len(data)
+    counts = ((size - len(data.translate(None, those))) * rate for those, rate in _SCRIPTS)
+    return math.ceil(sum(counts))
 
 
 def estimate_tokens(text: str) -> int:
     """About how many tokens a text has, by its characters' scripts."""
-    if text.isascii():
-        return math.ceil(len(text) * _ASCII_RATE)
-    data = text.encode(errors="replace")
-    size = len(data)
-    tokens = (size - len(data.translate(None, _ASCII))) * _ASCII_RATE
-    for first_bytes, rate in _SCRIPTS:
-        tokens += (size - len(data.translate(None, first_bytes))) * rate
-    return math.ceil(tokens)
+    return math.ceil(len(text) * _ASCII_RATE) if text.isascii() else _estimate_by_script(text)
 
 
 def count_message(message: AnyMessage, count: Count = estimate_tokens) -> int:
@@ -86,22 +103,11 @@ def _json(value: Any) -> str:
 
 
 def counter_for(model: str) -> Count:
-    """What counts the tokens of `model`, each text once; an estimate where no vocabulary is."""
+    """What counts the tokens of `model`; an estimate where its vocabulary is not at hand."""
     encoding = _vocabulary(model)
     if encoding is None:
         return estimate_tokens
-    remembered: dict[int, int] = {}
-
-    def count(text: str) -> int:
-        key = hash(text)
-        if (tokens := remembered.get(key)) is None:
-            tokens = len(encoding.encode_ordinary(text))
-            if len(remembered) >= _MOST_REMEMBERED:
-                remembered.clear()
-            remembered[key] = tokens
-        return tokens
-
-    return count
+    return _counting_each_text_once(lambda text: len(encoding.encode_ordinary(text)))
 
 
 def _vocabulary(model: str) -> tiktoken.Encoding | None:
