@@ -7,8 +7,8 @@ match event:
 """
 
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 JSON = dict[str, Any]
 Mode = Literal["values", "updates", "messages", "events"]
@@ -156,8 +156,20 @@ AgentEvent = (
     | Values | Event | Interrupt | Retry | Usage | Error | Done
 )  # fmt: skip
 
+# by class: the `type` of its JSON, and the names of its fields
+_FORMS: dict[type, tuple[str, tuple[str, ...]]] = {
+    kind: (
+        re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(),
+        tuple(each.name for each in fields(kind)),
+    )
+    for kind in get_args(AgentEvent)
+}
+
 
 def to_json(event: AgentEvent) -> JSON:
-    """The event's wire form: its fields and `type`, its class's name in snake_case."""
-    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    return {"type": kind, **asdict(event)}
+    """The event's wire form: its fields and `type`, its class's name in snake_case.
+
+    The fields are the event's own, not copies: a state of many messages is as cheap as a token.
+    """
+    kind, names = _FORMS[type(event)]
+    return {"type": kind, **{name: getattr(event, name) for name in names}}

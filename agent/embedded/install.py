@@ -20,6 +20,9 @@ def main() -> int:
         DownloadColumn(),
         TimeRemainingColumn(),
     )
+    if weights.installed() is None:
+        sys.stdout.write(f"{weights.announcement(source)}\n")
+        sys.stdout.flush()
     try:
         with Progress(*columns, transient=True) as bar:
             task = bar.add_task("model weights", total=weights.WEIGHTS.bytes)

