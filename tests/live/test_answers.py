@@ -14,6 +14,7 @@ from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
 from tests.model_server import Usage as Counted
+from tests.scale.storage import Postgres, missing
 from tests.sse_reader import ask as ask_route
 
 MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
@@ -126,6 +127,25 @@ async def test_nul_in_a_question_and_an_answer(
     assert said(events) == state["messages"][-1]["content"]
     assert said(events).replace("\ufffd", "\0") == "".join(answer)
     assert await agent.stream("And now?", thread_id=run.thread_id).text() == "You said: And now?"
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+async def test_nul_on_postgres(model: ModelServer, tmp_path: Path) -> None:
+    """Threads in PostgreSQL, which has no NUL in its texts, hold and give it as those in a file."""
+    call = Call("current_time", {"timezone": "a\0b"})
+    model.on("NUL: \0", Reply("Well \0:", tool_calls=[call]), Reply((r"\u0000", " is \0.")))
+    with (
+        Postgres(tmp_path / "postgres") as postgres,
+        server_with(model, tmp_path, STEADY_POSTGRES_URI=postgres.uri) as server,
+    ):
+        async with AgentClient(server.url) as agent:
+            run = agent.stream("NUL: \0")
+            assert (await run.text()).replace("\ufffd", "\0") == "\\u0000 is \0."
+            again = agent.stream("And now?", thread_id=run.thread_id)
+            assert await again.text() == "You said: And now?"
+    sent = [message["content"] for message in model.requests[-1]["messages"][1:]]
+    assert sent[0] == "NUL: \0"
+    assert sent[-2] == "\\u0000 is \0."
 
 
 async def test_twenty_thousand_tokens_arrive_exactly(agent: AgentClient) -> None:
