@@ -72,8 +72,9 @@ class Settings(BaseSettings):
     steady_jwt_leeway_seconds: float = Field(10.0, ge=0, le=300)
     steady_api_keys_file: Path | None = None
     steady_allowed_origins: str = Field(
-        default="https://smith.langchain.com",
-        description="Whose pages in a browser may ask, with commas between; Studio's is one",
+        default="",
+        description="Origins of web pages that may use the server, beside LangGraph Studio's; "
+        "with commas between them",
     )
     steady_messages_per_minute: int = Field(60, gt=0, description="Of one user")
     steady_runs_per_user: int = Field(5, gt=0, description="Of one user, at a time")
@@ -99,11 +100,6 @@ class Settings(BaseSettings):
                 f"shorter than {_SHORTEST_SECRET_BYTES} bytes: `openssl rand -hex 32` makes one"
             )
         return secret
-
-    @property
-    def allowed_origins(self) -> frozenset[str]:
-        """Whose pages may ask, beside the server's own."""
-        return frozenset(filter(None, map(str.strip, self.steady_allowed_origins.split(","))))
 
     @property
     def has_users(self) -> bool:

@@ -5,7 +5,6 @@ a proxy, or from another site's page in this machine's browser.
 """
 
 import hmac
-import ipaddress
 import secrets
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.access.origins import (
+    is_allowed_origin,
+    is_loopback,
+    log_refused_page,
+    origin_error,
+)
 from agent.access.ownership import PUBLIC, authenticated_user, set_user
 from agent.access.quota import Streams
 from agent.access.tokens import Unauthorized, tokens
@@ -99,10 +104,11 @@ def refusal(error: HTTPException, scope: Scope) -> JSONResponse:
 def _allowed_user(scope: Scope) -> str:
     """The user whose request it is. Raises HTTPException where it is not to be served."""
     headers = Headers(scope=scope)
+    origin = headers.get("origin")
     if not tokens().are_configured and not _is_local(scope, headers):
-        raise HTTPException(403, HOW_TO_OPEN)
-    if not _is_allowed_origin(headers.get("origin"), headers):
-        raise HTTPException(403, "This origin is not one that may ask: see STEADY_ALLOWED_ORIGINS.")
+        raise _forbidden(HOW_TO_OPEN, origin)
+    if origin is not None and not is_allowed_origin(origin, headers.get("host", "")):
+        raise _forbidden(origin_error(origin), origin)
     limit_bytes = settings().steady_largest_body_bytes
     if int(headers.get("content-length", "0")) > limit_bytes:
         raise HTTPException(413, f"The body has more than {limit_bytes} bytes.")
@@ -116,30 +122,18 @@ def _allowed_user(scope: Scope) -> str:
         raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
 
 
+def _forbidden(reason: str, origin: str | None) -> HTTPException:
+    if origin is not None:
+        log_refused_page(origin, reason)
+    return HTTPException(403, reason)
+
+
 def _is_local(scope: Scope, headers: Headers) -> bool:
     """From a program of this machine that asked for this machine; not handed on by a proxy."""
     client: Any = scope.get("client")
     host = _parts(f"//{headers.get('host', '')}").hostname or ""
     is_direct = not any(name in headers for name in _FORWARDED)
-    return bool(client) and is_direct and _is_loopback(client[0]) and _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
-def _is_allowed_origin(origin: str | None, headers: Headers) -> bool:
-    """Programs send no origin; a browser always tells whose page asks."""
-    if origin is None or origin in settings().allowed_origins:
-        return True
-    return _parts(origin).netloc == (headers.get("host") or None)
+    return bool(client) and is_direct and is_loopback(client[0]) and is_loopback(host)
 
 
 def _parts(url: str) -> SplitResult:

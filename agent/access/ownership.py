@@ -39,7 +39,10 @@ def user_by_token(headers: Headers) -> str:
 
 
 def token_of(headers: Headers) -> str:
-    """The bearer token: of the header, or, as browsers cannot set it there, of a subprotocol."""
+    """The token: `Authorization: Bearer`, or `x-api-key` where that header is absent, as the SDKs
+    send their `api_key`, or, as browsers can set neither on a WebSocket, a subprotocol."""
+    if "authorization" not in headers and (api_key := headers.get("x-api-key", "").strip()):
+        return api_key
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
@@ -119,6 +122,8 @@ async def own_assistant(ctx: Auth.types.AuthContext, value: Any) -> Any:
 async def own_items(ctx: Auth.types.AuthContext, value: Any) -> None:
     """Every namespace lies under the user's own."""
     value["namespace"] = (store_name(_user(ctx)), *(value.get("namespace") or ()))
+    if value.get("max_depth") is not None:
+        value["max_depth"] += 1
 
 
 async def _active_runs(user: str) -> int:

@@ -7,6 +7,7 @@ named.
 
 import asyncio
 import functools
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,7 +18,35 @@ from starlette.exceptions import HTTPException
 
 from agent.dev_server.patch import Patch, Shape
 
+ACTIVE = ("pending", "running")  # statuses of a run that has not ended
+LEAVING_SECONDS = 0.05  # from a reader's leaving to its run's being cancelled
+STOP_SECONDS = 12.0  # a stopped run's worker may write for 10 seconds
+
 _turns = WeakValueDictionary[UUID, asyncio.Lock]()  # of each thread's workers
+_workers: dict[UUID, tuple[UUID, asyncio.Event]] = {}  # by thread: the run at work, and its end
+
+
+async def stopped_worker_left(thread_id: UUID) -> None:
+    """Waits while the worker of a run of this thread that was stopped still writes what it keeps.
+
+    At most `STOP_SECONDS`; not at all for a run that goes on, or on another server. A client that
+    stops a run by leaving its stream may ask before the server has noticed: `LEAVING_SECONDS`.
+    """
+    run_id, has_left = _workers.get(thread_id, (None, None))
+    if has_left is None:
+        return
+    if await _is_active_run(run_id):
+        await asyncio.sleep(LEAVING_SECONDS)
+    if not await _is_active_run(run_id):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(has_left.wait(), STOP_SECONDS)
+
+
+async def _is_active_run(run_id: UUID | None) -> bool:
+    database: Any = sys.modules["langgraph_runtime_inmem.database"]
+    async with database.connect() as connection:
+        runs = connection.store["runs"]
+        return any(run["run_id"] == run_id and run["status"] in ACTIVE for run in runs)
 
 
 def _turn(thread_id: UUID) -> asyncio.Lock:
@@ -37,8 +66,15 @@ def _one_run_at_a_time(ops: Any) -> None:
     async def enter_in_turn(
         run_id: UUID, thread_id: UUID | None, *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        async with _turn(thread_id or run_id), enter(run_id, thread_id, *args, **kwargs) as done:
-            yield done
+        thread, has_left = thread_id or run_id, asyncio.Event()
+        async with _turn(thread):
+            _workers[thread] = run_id, has_left
+            try:
+                async with enter(run_id, thread_id, *args, **kwargs) as done:
+                    yield done
+            finally:
+                del _workers[thread]
+                has_left.set()
 
     ops.Runs.enter = staticmethod(enter_in_turn)
 
@@ -79,7 +115,7 @@ def _runs_end_before_their_thread(ops: Any) -> None:
 def _is_active(run: Any, thread_id: UUID) -> bool:
     """A run with a thread of its own deletes that at its end, and must not wait for itself."""
     has_own_thread = run["kwargs"].get("temporary", False)
-    is_active = run["status"] in ("pending", "running")
+    is_active = run["status"] in ACTIVE
     return run["thread_id"] == thread_id and is_active and not has_own_thread
 
 
@@ -116,7 +152,8 @@ ONE_RUN_AT_A_TIME = Patch(
         )
     },
     apply=_one_run_at_a_time,
-    loss="a run begins while a cancelled one of its thread still writes, and may lose its answer",
+    loss="a run begins while a cancelled one of its thread still writes, and may lose its answer; "
+    "and a stopped answer is not in the thread for whoever reads it at once",
 )
 ONE_DELETION_AT_A_TIME = Patch(
     name="one deletion at a time",

@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 from agent.access.gate import AccessMiddleware, own_header, refusal
 from agent.access.ownership import token_of, user_of
 from agent.access.quota import allow_message
+from agent.access.store_namespaces import StoreNamespaces
 from agent.access.text_length import TextLengthLimit
 from agent.dev_server.folder import BeforeStart
 from agent.http.lifespan import lifespan
@@ -38,7 +39,9 @@ from agent.http.schemas import (
     RunRef,
     first_error,
 )
+from agent.http.socket_threads import SocketThreads
 from agent.http.sse import EventStream
+from agent.http.stopped_runs import ReadsAfterStop
 from agent.http.websocket import serve_conversation
 from agent.prompt import EXAMPLES, INTRODUCTION, NAME
 from agent.settings import settings
@@ -74,14 +77,20 @@ app = FastAPI(
     middleware=[
         Middleware(
             CORSMiddleware,
-            allow_origins=sorted(settings().allowed_origins),
+            allow_origin_regex=".*",  # the gate decides, and a page can read its refusal
             allow_methods=["*"],
             allow_headers=["*"],
             allow_private_network=True,
-            expose_headers=["X-Pagination-Total", "X-Pagination-Next", "Content-Location"],
+            expose_headers=[
+                *("X-Pagination-Total", "X-Pagination-Next", "Retry-After"),
+                *("Location", "Content-Location"),  # where a client joins a run that was cut
+            ],
         ),
         Middleware(BeforeStart),
         Middleware(AccessMiddleware),
+        Middleware(SocketThreads),
+        Middleware(ReadsAfterStop),
+        Middleware(StoreNamespaces),
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
         Middleware(TextLengthLimit),
     ],

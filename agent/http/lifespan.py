@@ -12,6 +12,7 @@ import structlog
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agent import embedded
+from agent.access.origins import allowed_origins
 from agent.access.quota import limiter
 from agent.access.tokens import tokens
 from agent.dev_server import apply_patches
@@ -63,7 +64,8 @@ async def _warm_embedded() -> None:
 
 
 def _tell_who_is_served() -> None:
-    """Reads keys and limits, so that a server with some that do not fit does not start."""
+    """Reads keys, limits and origins: a server with some that do not fit does not start."""
+    allowed_origins()
     if tokens().are_configured:
         limiter()
         log.info("This server serves whoever brings a token.")
