@@ -16,6 +16,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.graph.state import CompiledStateGraph
 
+from agent.middleware.dropped_message import DroppedMessages
 from agent.middleware.keep_partial_answer import forget_unsaved_messages, unsaved_messages
 from agent.middleware.open_calls import results_for_last_calls
 from agent.middleware.unfinished_run import (
@@ -54,11 +55,13 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             input, config = await self._continue_or_close_unfinished(
                 self.checkpointer, input, config
             )
+        dropped = DroppedMessages(options)
         stream = cast(AsyncGenerator[Any], super().astream(input, config, **options))
         try:
             async with aclosing(stream) as parts:
                 async for part in parts:
-                    yield part
+                    for each in dropped.parts(part):
+                        yield each
         except (asyncio.CancelledError, GeneratorExit):
             run_id = str((config or {}).get("configurable", {}).get("run_id"))
             if config and self.checkpointer is not None and not was_taken_over(run_id):

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import openai
 import structlog
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
@@ -102,7 +104,7 @@ class ChatModel(ChatOpenAI):
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
         """Raises ModelError."""
-        whole = note(Whole())
+        whole = note(Whole(_message_id(kwargs.get("run_manager"))))
         with self._explained(kwargs):
             while True:
                 made_here = cast(
@@ -147,6 +149,11 @@ class ChatModel(ChatOpenAI):
             if told is None:
                 raise
             raise told from error
+
+
+def _message_id(run_manager: AsyncCallbackManagerForLLMRun | None) -> str | None:
+    """The id of the message that a call streams: LangChain gives it to pieces or, in v3, events."""
+    return f"{LC_ID_PREFIX}-{run_manager.run_id}" if run_manager is not None else None
 
 
 @lru_cache(maxsize=1)

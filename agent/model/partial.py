@@ -39,9 +39,13 @@ def note(whole: "Whole") -> "Whole":
 
 
 class Whole:
-    """A streamed answer: what came of it, and whether it came to its end and can be read."""
+    """A streamed answer: what came of it, and whether it came to its end and can be read.
 
-    def __init__(self) -> None:
+    `message_id` is the message's id, where it is known before LangChain gives it to the pieces.
+    """
+
+    def __init__(self, message_id: str | None = None) -> None:
+        self._message_id = message_id
         self._is_finished = False
         self._first: BaseMessage | None = None
         self._texts: list[str] = []
@@ -62,7 +66,8 @@ class Whole:
     @property
     def partial(self) -> AIMessage:
         """The text so far, under the id that LangChain gave the pieces when they were passed on."""
-        return AIMessage("".join(self._texts), id=self._first.id if self._first else None)
+        first_id = self._first.id if self._first else None
+        return AIMessage("".join(self._texts), id=first_id or self._message_id)
 
     def _add_piece(self, piece: ToolCallChunk) -> None:
         call = self._calls.setdefault(piece.get("index"), {**piece, "args": ""})

@@ -10,12 +10,7 @@ from typing import Any
 from ..errors import InvalidRequest, NotFound
 from ..events import JSON, Interrupt
 
-_FIELDS = {
-    "approve": {"type"},
-    "edit": {"type", "edited_action"},
-    "reject": {"type", "message"},
-    "respond": {"type", "message"},
-}
+_KINDS = ("approve", "edit", "reject", "respond")
 
 
 def check_fit(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
@@ -60,11 +55,9 @@ def waiting(state: JSON) -> list[Interrupt]:
 
 def _check_one(name: str, action: JSON, review: JSON, decision: Any) -> None:
     kind = str(decision.get("type")) if isinstance(decision, dict) else ""
-    allowed = review.get("allowed_decisions") or list(_FIELDS)
+    allowed = review.get("allowed_decisions") or list(_KINDS)
     if kind not in allowed:
         raise InvalidRequest(f"{name} has the type {kind!r}: choose from {', '.join(allowed)}.")
-    if unknown := decision.keys() - _FIELDS.get(kind, decision.keys()):
-        raise InvalidRequest(f"{name} has fields that {kind!r} does not know: {sorted(unknown)}.")
     message = decision.get("message") or ""
     if not isinstance(message, str):
         raise InvalidRequest(f"{name}: `message` is a text.")

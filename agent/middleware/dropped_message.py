@@ -1,0 +1,67 @@
+"""Tells clients of other makers that a message which they show in part is dropped.
+
+An agent's `retry` event says so to those who know it. LangGraph has none for it; what its clients
+act on, as the JS SDK 1.15 does:
+- on a stream of mode `messages-tuple`, a message of the type `remove` with that id;
+- on a stream of the thread protocol (v3), a `values` snapshot that has the message and one that
+  has it no more: what no snapshot ever had, they keep.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+RETRY = "retry"
+
+Part = Any  # of a stream with a list of modes: (mode, data), (namespace, mode, data), or a dict
+
+
+class DroppedMessages:
+    """Adds to a stream's parts what tells of dropped messages.
+
+    `options` are those of `astream`, and are changed so that the agent's retries come by.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        modes = options.get("stream_mode")
+        self._modes: list[str] = modes if isinstance(modes, list) else []
+        self._hides_custom = "messages" in self._modes and "custom" not in self._modes
+        self._values: dict[str, Any] | None = None  # of the thread protocol, the last
+        if self._hides_custom:
+            options["stream_mode"] = [*self._modes, "custom"]
+
+    def parts(self, part: Part) -> Iterator[Part]:
+        """The part, if it was asked for, and what it means for other makers' clients."""
+        mode, data = _read(part) if self._modes else ("", None)
+        if mode != "custom" or not self._hides_custom:
+            yield part
+        if mode == "values" and isinstance(part, dict) and not part["ns"]:
+            self._values = part
+        if mode == "custom" and "messages" in self._modes and (dropped_id := _dropped_id(data)):
+            yield from self._removal(part, dropped_id)
+
+    def _removal(self, part: Part, message_id: str) -> Iterator[Part]:
+        if not isinstance(part, dict):
+            # A type that ends so is a piece for the server, which in the mode `messages` adds up
+            # all pieces of an id; to the clients it is `remove`: they take its end off.
+            removal = {"type": "RemoveMessageChunk", "id": message_id, "content": ""}
+            yield (*part[:-2], "messages", (removal, {"langgraph_node": "model"}))
+        elif self._values is not None:
+            values = self._values["data"]
+            messages = [*(values.get("messages") or ()), AIMessage("", id=message_id)]
+            yield {**self._values, "data": {**values, "messages": messages}}
+            yield self._values
+
+
+def _read(part: Part) -> tuple[str, Any]:
+    if isinstance(part, dict):
+        return part["type"], part["data"]
+    mode, data = part[-2:]
+    return mode, data
+
+
+def _dropped_id(data: Any) -> str:
+    """The id of the message that a `retry` event drops; empty in any other custom data."""
+    is_retry = isinstance(data, Mapping) and data.get("type") == RETRY
+    return str(data.get("message_id") or "") if is_retry else ""
