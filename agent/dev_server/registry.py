@@ -8,6 +8,7 @@ import structlog
 from agent.dev_server.checkpoint_history import CHECKPOINT_HISTORY
 from agent.dev_server.crons import CRONS, TIME_ZONES
 from agent.dev_server.lists import LISTS
+from agent.dev_server.mcp_answers import MCP_ANSWERS
 from agent.dev_server.null_escapes import NULL_ESCAPES
 from agent.dev_server.patch import Patch
 from agent.dev_server.queue import QUEUE
@@ -34,6 +35,7 @@ PATCHES: tuple[Patch, ...] = (
     CRONS,
     TIME_ZONES,
     LISTS,
+    MCP_ANSWERS,
 )
 
 
