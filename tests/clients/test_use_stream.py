@@ -1,0 +1,157 @@
+"""`useStream`, v0 of the SDK and v1 of @langchain/react, in an application on its own origin."""
+
+import asyncio
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from client import AgentClient
+from client.cli.local_server import LocalServer
+from client.decoding.messages import text_of
+from tests.clients.conftest import Open
+from tests.model_server import Fault, ModelServer, Reply, ToolCall
+
+HOOKS = pytest.mark.parametrize("hook", ["v0", "v1"])
+LOADING = re.compile("true")
+
+
+async def say(page: Page, text: str) -> None:
+    await page.locator("input").fill(text)
+    await page.get_by_role("button", name="Send").click()
+
+
+async def idle(page: Page) -> None:
+    await expect(page.locator("main[data-loading=false]")).to_be_visible()
+
+
+async def shown(page: Page) -> list[list[str]]:
+    """The messages on the page: type and text of each."""
+    found: list[list[str]] = await page.locator("main > p").evaluate_all(
+        "all => all.map(each => [each.dataset.type, each.textContent])"
+    )
+    return found
+
+
+async def held(agent: AgentClient, page: Page) -> list[list[str]]:
+    """The same, as the thread holds them."""
+    thread_id = await page.locator("main").get_attribute("data-thread")
+    messages = await agent.threads.messages(str(thread_id))
+    return [[m["type"], text_of(m)] for m in messages]
+
+
+async def seen_texts(page: Page) -> list[str]:
+    """Every text that an answer ever had on the page, in order."""
+    renders: list[list[dict[str, Any]]] = await page.evaluate("window.seen")
+    return [m["text"] for render in renders for m in render if m["type"] == "ai"]
+
+
+@HOOKS
+async def test_turns(agent: AgentClient, open_app: Open, hook: str) -> None:
+    """Two turns are shown as the thread holds them, and each text only ever grows."""
+    page = await open_app(hook)
+    for question in ("stream 60 tokens at 60 per second", "stream 40 tokens at 60 per second"):
+        await say(page, question)
+        await expect(page.locator("main[data-loading=true]")).to_be_visible()
+        await idle(page)
+    assert await shown(page) == await held(agent, page)
+    assert len(await shown(page)) == 4
+    texts = await seen_texts(page)
+    assert len(set(texts)) > 20
+    await page.reload()
+    await expect(page.locator("main > p")).to_have_count(4)
+    assert await shown(page) == await held(agent, page)
+
+
+@HOOKS
+async def test_stop(agent: AgentClient, open_app: Open, hook: str) -> None:
+    """A stopped answer stays on the page once, with its text, as the thread holds it.
+
+    v1 reads nothing after a stop, so the last words before it may not be there until it is loaded
+    again.
+    """
+    page = await open_app(hook)
+    for number in range(1, 4):
+        await say(page, "stream 600 tokens at 60 per second")
+        await expect(page.locator("main > p")).to_have_count(2 * number)
+        await expect(page.locator("main > p").last).to_contain_text("word20")
+        await page.locator("#stop").click()
+        await idle(page)
+        await expect(page.locator("main > p")).to_have_count(2 * number)
+        kept = await held(agent, page)
+        assert [kind for kind, _ in kept] == ["human", "ai"] * number
+        if hook == "v0":
+            await expect(page.locator("main > p").last).to_have_text(kept[-1][1])
+            assert await shown(page) == kept
+        for (_, on_page), (_, in_thread) in zip(await shown(page), kept, strict=True):
+            assert in_thread.startswith(on_page)
+            assert len(in_thread) - len(on_page) < 60
+    await page.reload()
+    await expect(page.locator("main > p")).to_have_count(6)
+    assert await shown(page) == await held(agent, page)
+
+
+@HOOKS
+async def test_retry(
+    agent: AgentClient, model: ModelServer, retrying: LocalServer, open_app: Open, hook: str
+) -> None:
+    """What a failed attempt of the model said is off the page while the next one is streamed."""
+    question = f"Retried for {hook}."
+    model.on(
+        question,
+        Reply(
+            "one two three four five six seven eight nine ten",
+            tokens_per_second=20,
+            fails=[Fault("disconnect", after_tokens=6)],
+        ),
+    )
+    page = await open_app(hook, retrying.url)
+    await say(page, question)
+    await expect(page.locator("main > p[data-type=ai]")).to_contain_text("ten")
+    await idle(page)
+    renders: list[list[dict[str, Any]]] = await page.evaluate("window.seen")
+    answers = [[m["text"] for m in render if m["type"] == "ai" and m["text"]] for render in renders]
+    assert [two for two in answers if len(two) > 1] == []
+    assert [text for text in answers if text and text[0].startswith("one two three")]
+    assert await shown(page) == [
+        ["human", question],
+        ["ai", "one two three four five six seven eight nine ten"],
+    ]
+
+
+def text_of_note(notes: Path, title: str) -> str:
+    (note,) = notes.glob(f"*{title}*")
+    return note.read_text()
+
+
+@HOOKS
+async def test_approval(
+    model: ModelServer, retrying: LocalServer, notes: Path, open_app: Open, hook: str
+) -> None:
+    """A call that waits is edited on the page, and runs with the edited arguments."""
+    title = secrets.token_hex(8)
+    question = f"Save the note {title}."
+    model.on(
+        question,
+        Reply(tool_calls=[ToolCall("save_note", {"title": title, "text": "The wrong text."})]),
+        Reply("Saved."),
+    )
+    page = await open_app(hook, retrying.url)
+    await say(page, question)
+    await expect(page.locator("#interrupt")).to_contain_text("save_note")
+    await page.evaluate(
+        """title => void window.chat.decide([{
+            type: "edit",
+            edited_action: {name: "save_note", args: {title, text: "The right text."}},
+            note: "an unknown field",
+        }])""",
+        title,
+    )
+    await expect(page.locator("main > p[data-type=ai]").last).to_have_text("Saved.")
+    await idle(page)
+    assert "The right text." in await asyncio.to_thread(text_of_note, notes, title)
+    assert await page.locator("#error").count() == 0
+    assert await page.locator("#interrupt").count() == 0
