@@ -14,7 +14,7 @@ from langgraph_sdk import Auth, get_client
 from starlette.datastructures import Headers
 
 from agent.access.decisions import answers_by_interrupt, resumes
-from agent.access.quota import allow_one_more_cron, allow_one_more_run, allow_run
+from agent.access.quota import allow_one_more_cron, allow_one_more_run, allow_run, check_delay
 from agent.access.run_context import check_run_context
 from agent.access.tokens import Unauthorized, tokens
 from agent.storage.namespaces import store_name
@@ -96,6 +96,7 @@ async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
 async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """A run is made for its user, within the user's limits, and with decisions that fit."""
     user, kwargs = _user(ctx), value.setdefault("kwargs", {})
+    check_delay(value.get("after_seconds") or 0)
     await check_run_context(value["assistant_id"], kwargs)
     await allow_run(user, kwargs, await _steps_of(value["assistant_id"]))
     if tokens().are_configured:

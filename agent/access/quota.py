@@ -31,6 +31,7 @@ _SHUTDOWN_RETRY_SECONDS = 2
 _COUNT_RETRY_SECONDS = 2
 _RUN_RETRY_SECONDS = 2
 _STREAM_RETRY_SECONDS = 5
+_LONGEST_DELAY_SECONDS = 366 * 24 * 3600
 
 
 async def allow_message(user: str) -> None:
@@ -83,6 +84,15 @@ def allow_one_more_run(active_runs: int) -> None:
     """Raises HTTPException 429 if a user with so many active runs may have no more of them."""
     if tokens().are_configured and active_runs >= settings().steady_runs_per_user:
         raise rate_limited(f"{active_runs} runs of yours are going on already.", _RUN_RETRY_SECONDS)
+
+
+def check_delay(after_seconds: Any) -> None:
+    """Checks when a run is to begin. Raises HTTPException 422: a negative delay jumps the queue."""
+    is_number = isinstance(after_seconds, int | float) and not isinstance(after_seconds, bool)
+    if not is_number or not 0 <= after_seconds <= _LONGEST_DELAY_SECONDS:
+        raise HTTPException(
+            422, f"after_seconds must be a number from 0 to {_LONGEST_DELAY_SECONDS} (a year)."
+        )
 
 
 def allow_one_more_cron(crons: int) -> None:

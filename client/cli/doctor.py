@@ -176,6 +176,15 @@ async def _first_comment_seconds(agent: AgentClient, thread_id: str, run_id: str
     return None
 
 
+async def _storage(agent: AgentClient, assistant_id: str) -> Finding:
+    """A server whose disk is full goes on, and may lose what it has not written."""
+    with translated(agent.url):
+        health = await agent.sdk.http.client.get("/ok", params={"check_db": "1"})
+    if health.is_success:
+        return Finding("storage", True, "the server writes what it has to")
+    return Finding("storage", False, "not everything can be written: the server's log says why")
+
+
 async def _blocking(agent: AgentClient, assistant_id: str) -> Finding:
     """While a run works the server must answer others; one blocking call holds everybody up."""
     worst, running = 0.0, asyncio.create_task(_wait_seconds(agent, assistant_id))
@@ -189,5 +198,6 @@ async def _blocking(agent: AgentClient, assistant_id: str) -> Finding:
 
 
 _CHECKS: tuple[Check, ...] = (
-    _access, _assistants, _first_event, _job_slots, _streaming, _resumable, _heartbeats, _blocking,
+    _access, _assistants, _first_event, _job_slots, _streaming, _resumable, _heartbeats, _storage,
+    _blocking,
 )  # fmt: skip

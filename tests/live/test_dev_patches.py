@@ -160,3 +160,21 @@ async def test_a_cron_that_never_comes_is_refused(
         await http.delete(f"/runs/crons/{made['cron_id']}")
     same = ("schedule", "end_time", "timezone", "next_run_date")
     assert {key: stored[key] for key in same} == {key: made[key] for key in same}
+
+
+@pytest.mark.parametrize("delay", [-1, -0.5, 1e18, 10**30, "soon", [], True])
+async def test_an_odd_delay_of_a_run_is_refused(agent: AgentClient, delay: object) -> None:
+    """`after_seconds` below zero would jump the queue; it and all odd values are 422."""
+    thread = await agent.threads.create()
+    body = {"assistant_id": "agent", "input": {}, "after_seconds": delay}
+    async with httpx.AsyncClient(base_url=agent.url) as http:
+        refused = await http.post(f"/threads/{thread}/runs", json=body)
+        assert refused.status_code == 422
+        assert (await http.get(f"/threads/{thread}/runs")).json() == []
+
+
+async def test_the_health_check_tells_whether_the_lists_are_written(server: LocalServer) -> None:
+    """`/ok` runs the check of the lists, and says so."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        health = (await http.get("/ok")).json()
+    assert health == {"ok": True, "services": {"lists": "healthy"}}
