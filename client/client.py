@@ -85,8 +85,8 @@ class AgentClient:
         memories: what the agent remembers of the user.
         sdk: the client of langgraph-sdk, for everything else.
 
-    Every method raises the types of `client.errors`: ServerError where nothing else is said. A run
-    starts when its stream is first read, which then raises what the server says to the request.
+    Every method raises the types of `client.errors`: ServerError where nothing else is named. A run
+    starts when its stream is first read; reading then raises the server's answer to the request.
     """
 
     def __init__(
@@ -151,12 +151,13 @@ class AgentClient:
             on_disconnect: `cancel` ends the run when its reader leaves. Default: `continue`.
             checkpoint_id: an earlier state of the thread, from which it continues on another
                 branch. None, the default: the latest.
-            replaces: the id of a message of the thread, instead of which this one is said, on
-                another branch; what came after stays readable in `threads.history`.
+            replaces: the id of an earlier message of the user, which this one replaces on another
+                branch; what came after it stays readable in `threads.history`. None: no message,
+                the default.
             restart_lost_run: what happens where a server died, came back and has lost the run.
                 False, the default: the stream raises RunLost. True: it continues from the thread's
-                last checkpoint, as another run in the same stream, with a `Retry` for each message
-                that had begun.
+                last checkpoint, as another run in the same stream, with a `Retry` for each
+                unfinished message.
             options: see RunOptions.
 
         Raises:
@@ -344,7 +345,7 @@ def _transport_for(url: str) -> httpx.AsyncHTTPTransport:
 
 
 def _new_thread_id(idempotency_key: str | None) -> str:
-    """The same for the same key: asked again, it must find the thread that it made."""
+    """The same for the same key: a repeated request must find the thread of the first one."""
     return str(uuid.uuid5(UUID(idempotency_key), "thread") if idempotency_key else uuid.uuid4())
 
 

@@ -20,7 +20,7 @@
         └── StreamLost           the stream ended and the rest cannot be had
             └── RunLost          the server restarted, and no longer knows the run
 
-Each says in `message` what to do next, and carries what is needed to go on.
+Each says in `message` what to do next, and carries what is needed to continue.
 """
 
 import ast
@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Self
 import httpx
 from langgraph_sdk import errors as sdk
 
-RUN_CONTINUES = "The run may go on at the server: join it by its run_id, or cancel it."
+RUN_CONTINUES = "The run may still be running at the server: join it by its run_id, or cancel it."
 
 
 class SteadyError(Exception):
@@ -47,7 +47,7 @@ class SteadyError(Exception):
         thread_id: the thread; None where it is not known.
         last_event_id: the last event that was read; None where there is none.
         text: the answer so far.
-        retry_after_seconds: how long the server asked to wait; 0 where it did not.
+        retry_after_seconds: how long the server says to wait; 0 where it does not.
     """
 
     code: ClassVar[str] = "error"

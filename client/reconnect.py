@@ -73,7 +73,7 @@ class Backoff:
 
         Args:
             limit_seconds: how long there may be new tries, counted from the first failure.
-            least_seconds: how long the server asked to wait; more than the limit is not waited.
+            least_seconds: how long the server says to wait; more than the limit is not waited.
         """
         self._waits = self._waits or self._reconnect.delays(limit_seconds)
         seconds = next(self._waits, None)

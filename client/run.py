@@ -90,7 +90,7 @@ class Run:
 
     @property
     def elapsed_ms(self) -> int:
-        """Milliseconds since the stream was asked for."""
+        """Milliseconds since the stream was requested."""
         return round((time.monotonic() - self._started) * 1000)
 
     async def __aenter__(self) -> Self:
@@ -236,7 +236,7 @@ class Run:
             self._ttft_ms = self.elapsed_ms
 
     def _last_events(self, end: RunEnd) -> Iterator[AgentEvent]:
-        """Events that no part told of, each with a cursor after the last part's, and `Done`."""
+        """Events that no part brought, each with a cursor after the last part's, and `Done`."""
         status, events = end.last_events(self._decoder)
         self.interrupts = [event for event in events if isinstance(event, Interrupt)]
         last = self._cursor

@@ -23,6 +23,9 @@ class _Message:
     source: str = ""
     is_whole: bool = False
 
+    def call_events(self, node: str) -> Iterator[ToolCall]:
+        return (ToolCall(call["id"], call["name"], call["args"], node) for call in self.calls)
+
 
 @dataclass
 class Answer:
@@ -84,15 +87,15 @@ class Answer:
         call = calls.setdefault(call_id, {"id": call_id, "name": tool, "args": []})
         call["args"].append(args_text)
 
-    def finish(self, message_id: str) -> list[JSON]:
-        """The message is whole. Returns its tool calls: those whose arguments are an object."""
+    def finish(self, message_id: str, node: str) -> Iterator[ToolCall]:
+        """The message is whole. Its tool calls: those whose arguments are a JSON object."""
         message = self._of(message_id)
         message.is_whole = True
         for call in self._unfinished_calls.pop(message_id, {}).values():
             args = _object("".join(call["args"]))
             if args is not None:
                 message.calls.append({"id": call["id"], "name": call["name"], "args": args})
-        return message.calls
+        return message.call_events(node)
 
     def read_message(self, whole: JSON) -> None:
         """Takes a complete message; only the model's count."""
@@ -149,7 +152,7 @@ class Answer:
         Args:
             state: the values of the thread's state.
             previous_id: the message before the run's own, which are those after it until a person
-                speaks again. None: not known, and only messages that have begun are looked at.
+                speaks again. None: not known; then only messages that have begun are compared.
             modes: the run's stream modes. A message has its end in each of them that shows ends:
                 one can be cut off behind another.
         """
@@ -158,7 +161,7 @@ class Answer:
         expected = spoken & (own | self._messages.keys())
         return {at for at in expected if not self._is_whole(at, modes & _MODES_WITH_ENDS)}
 
-    def has_begun(self, message_ids: set[str]) -> bool:
+    def has_any(self, message_ids: set[str]) -> bool:
         """Whether anything of one of these messages has arrived."""
         return bool(message_ids & self._messages.keys())
 
@@ -211,8 +214,7 @@ class Answer:
         message = self._of(message_id)
         if text and not message.sent:  # else `corrections` has the rest
             yield self.token(message_id, text, node)
-        for call in message.calls:
-            yield ToolCall(call["id"], call["name"], call["args"], node)
+        yield from message.call_events(node)
 
     def _of(self, message_id: str) -> _Message:
         return self._messages.setdefault(message_id, _Message())

@@ -20,7 +20,6 @@ from ..events import (
     Reasoning,
     Retry,
     RunStarted,
-    ToolCall,
     ToolCallDelta,
     Update,
     Usage,
@@ -136,7 +135,7 @@ class Decoder:
         if usage := message.get("usage_metadata"):
             yield Usage(usage["input_tokens"], usage["output_tokens"])
         if message.get("chunk_position") == "last":
-            yield from self._complete_calls(message_id, node)
+            yield from self.answer.finish(message_id, node)
 
     def _call_piece(self, message_id: str, piece: JSON) -> Iterator[AgentEvent]:
         number = (message_id, piece.get("index") or 0)
@@ -146,10 +145,6 @@ class Decoder:
         self.answer.add_call_text(message_id, call_id, tool, piece.get("args") or "")
         if piece.get("args"):
             yield ToolCallDelta(call_id, tool, piece["args"])
-
-    def _complete_calls(self, message_id: str, node: str) -> Iterator[AgentEvent]:
-        for call in self.answer.finish(message_id):
-            yield ToolCall(call["id"], call["name"], call["args"], node)
 
     def _whole(self, message: JSON, node: str) -> Iterator[AgentEvent]:
         """A message that no model streamed: a node wrote it whole."""

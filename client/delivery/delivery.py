@@ -103,7 +103,7 @@ class Delivery:
                 not, more joins are tried before the end is believed.
 
         Raises:
-            SteadyError: what the server said to the request, or why the stream cannot go on.
+            SteadyError: the server's answer to the request, or why the stream cannot continue.
         """
         backoff = Backoff(self._wire.reconnect)
         while self.end is None:
@@ -241,7 +241,7 @@ class Delivery:
         return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])
 
     async def _restart(self) -> None:
-        """Puts another run in the place of the lost one, unless that one had ended."""
+        """Replaces the lost run by another one, unless it had ended."""
         state = await self.state()
         restarted = self._request and self._request.restarted(state)
         if restarted:

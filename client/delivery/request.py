@@ -23,8 +23,8 @@ class RunRequest:
             it returns the id of the last message before the run's own, or None if that is not
             known or is known already.
         restart_body: from the thread's state, which is None where there is no thread, to the body
-            of the run that takes the place of one that the server has lost; None if nothing is left
-            to run. Default: a lost run is not replaced.
+            of the run that replaces one that the server has lost; None if nothing is left to run.
+            Default: a lost run is not replaced.
     """
 
     body: JSON
@@ -47,7 +47,7 @@ class RunRequest:
         return {**self.body, "metadata": metadata, "config": {"metadata": metadata}}
 
     def restarted(self, state: JSON | None) -> "RunRequest | None":
-        """The request for the run that takes the place of this one's, which the server has lost.
+        """The request for the run that replaces this one's, which the server has lost.
 
         Args:
             state: the thread's; None where there is no thread.

@@ -48,7 +48,7 @@ class RunEnd:
         return self.is_stopped(decoder) or not self._missing(decoder)
 
     def last_events(self, decoder: Decoder) -> tuple[Status, list[AgentEvent]]:
-        """The run's status for the reader, and the events that no part of the stream told of.
+        """The run's status for the reader, and the events that the stream itself did not bring.
 
         The state decides what the text is; what never arrived of it cannot be mended, unless no
         part spoke of that message at all: a graph may keep one from its streams.
@@ -69,7 +69,7 @@ class RunEnd:
         if self.status == "error":
             raise from_state(error_text(self.state))
         missing = self._missing(decoder)
-        is_lost = self.expectation.has_state or not self.is_proved or answer.has_begun(missing)
+        is_lost = self.expectation.has_state or not self.is_proved or answer.has_any(missing)
         if missing and is_lost:
             raise StreamLost(
                 "Part of the stream is gone for good: the thread's state holds the whole answer."

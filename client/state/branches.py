@@ -58,7 +58,7 @@ def is_unfinished(state: JSON) -> bool:
 def check_unfinished(state: JSON) -> None:
     """Raises InvalidRequest, with what to do instead, if there is no run to continue."""
     if waiting(state):
-        raise InvalidRequest("The thread waits for a person's decision: decide, and it goes on.")
+        raise InvalidRequest("The thread waits for a person's decision: decide, and it continues.")
     if not is_unfinished(state):
         raise InvalidRequest("There is nothing to continue: the thread's last run had ended.")
 

@@ -197,7 +197,8 @@ async def test_nothing_is_heard_of_anothers_thread(
             heard.extend([text async for text in answer.aiter_text()])
 
     async def over_socket() -> None:
-        async with connect(socket_url(guarded, path), additional_headers=bearer(token)) as socket:
+        url, headers = socket_url(guarded, path), bearer(token)
+        async with connect(url, additional_headers=headers, open_timeout=60) as socket:
             params = {"channels": channels}
             frame = {"id": 1, "method": "subscription.subscribe", "params": params}
             await socket.send(json.dumps(frame))
@@ -207,7 +208,7 @@ async def test_nothing_is_heard_of_anothers_thread(
 
     async with httpx.AsyncClient() as http:
         tasks = [asyncio.create_task(over_sse(http)), asyncio.create_task(over_socket())]
-        await asyncio.gather(*(event.wait() for event in listening))
+        await asyncio.gather(*map(listens, tasks, listening))
         async with ada.stream(MARK, thread_id=of_ada) as run:
             assert await run.text()
         await asyncio.wait(tasks, timeout=2)
@@ -216,6 +217,16 @@ async def test_nothing_is_heard_of_anothers_thread(
         await asyncio.gather(*tasks, return_exceptions=True)
     assert MARK not in "".join(heard)
     assert str(run.run_id) not in "".join(heard)
+
+
+async def listens(listener: asyncio.Task[None], is_listening: asyncio.Event) -> None:
+    """Returns when the task has set the event; raises what the task failed with before."""
+    waiter = asyncio.create_task(is_listening.wait())
+    await asyncio.wait([waiter, listener], return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    if not is_listening.is_set():
+        listener.result()
+        raise AssertionError("The listener ended before it listened.")
 
 
 @pytest.mark.parametrize("scheme", ["langsmith", "langsmith-agent", "studio"])

@@ -24,7 +24,7 @@ def sent_answer(*texts: str, whole: bool = True) -> Answer:
         answer.add_text("m1", text)
         answer.token("m1", text, "model")
     if whole:
-        answer.finish("m1")
+        answer.finish("m1", "model")
     return answer
 
 
