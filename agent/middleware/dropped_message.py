@@ -34,8 +34,8 @@ class DroppedMessages:
     def parts(self, part: Part) -> Iterator[Part]:
         """The part, if it was asked for, and what it means for other makers' clients."""
         mode, data = _read(part) if self._modes else ("", None)
-        if mode != "custom" or not self._hides_custom:
-            yield part
+        if mode != "custom" or not self._hides_custom or isinstance(part, dict):
+            yield part  # the thread protocol has custom data for whoever subscribes to it
         if mode == "values" and isinstance(part, dict) and not part["ns"]:
             self._values = part
         if mode == "custom" and "messages" in self._modes and (dropped_id := _dropped_id(data)):

@@ -27,6 +27,7 @@ from ..events import (
 )
 from .answer import Answer
 from .messages import reasoning_of, text_of, tool_result
+from .protocol_events import ProtocolEvents, is_protocol_event
 
 WIRE_MODES: dict[Mode, StreamMode] = {
     "values": "values",
@@ -61,9 +62,14 @@ class Decoder:
     stopped: bool = False
     answer: Answer = field(default_factory=Answer)
     _calls: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    _protocol: ProtocolEvents = field(default_factory=ProtocolEvents)
 
     def decode(self, name: str, data: Any) -> Iterator[AgentEvent]:
         """The events of one part. Raises SteadyError where it is an `error` part."""
+        if is_protocol_event(data):
+            for part_name, part_data in self._protocol.parts(data):
+                yield from self.decode(part_name, part_data)
+            return
         match name.partition("|")[0]:
             case "metadata":
                 yield from self._started(data)

@@ -6,6 +6,8 @@ Who starts a run knows it; who joins a run, perhaps in another process, reads it
 from dataclasses import dataclass
 from typing import Any, Self
 
+from ..decoding.protocol_events import MODES as PROTOCOL_MODES
+from ..decoding.protocol_events import is_protocol_run
 from ..events import JSON
 
 _MODES_KEY, _PREVIOUS_KEY = "steady_modes", "steady_since"
@@ -53,6 +55,8 @@ class Expectation:
         kwargs, metadata = run.get("kwargs") or {}, metadata_of(run)
         modes = kwargs.get("stream_mode") or str(metadata.get(_MODES_KEY) or "").split(",")
         names = frozenset([modes] if isinstance(modes, str) else filter(None, modes))
+        if is_protocol_run(run):
+            names = PROTOCOL_MODES
         question_id = _question_id(kwargs.get("input") or run.get("input"))
         return cls(names or _USUAL_MODES, metadata.get(_PREVIOUS_KEY) or question_id)
 
