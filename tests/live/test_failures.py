@@ -103,7 +103,7 @@ async def test_an_unknown_model_of_a_runs_context_is_named(
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "text"),
     [
         (400, "cannot be answered"),
         (403, "OPENAI_API_KEY"),
@@ -113,11 +113,11 @@ async def test_an_unknown_model_of_a_runs_context_is_named(
     ],
 )
 async def test_an_http_error_of_the_model_is_told(
-    agent: AgentClient, status: int, said: str
+    agent: AgentClient, status: int, text: str
 ) -> None:
     """Each status of the endpoint that retrying does not cure is worded for people."""
     error = await failure(agent, f"fail {status}")
-    assert said in error.message
+    assert text in error.message
 
 
 async def test_a_model_that_breaks_off_fails_with_the_text_so_far(agent: AgentClient) -> None:
@@ -200,7 +200,7 @@ async def test_one_broken_call_among_good_ones_fails_and_spoils_no_thread(
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "text"),
     [
         (Call("launch_rocket", {}), "launch_rocket"),
         (Call("calculate", {"formula": "1"}), "expression"),
@@ -209,7 +209,7 @@ async def test_one_broken_call_among_good_ones_fails_and_spoils_no_thread(
     ],
 )
 async def test_a_call_that_cannot_be_made_is_told_to_the_model(
-    agent: AgentClient, model: ModelServer, call: Call, told: str
+    agent: AgentClient, model: ModelServer, call: Call, text: str
 ) -> None:
     """An unknown tool, wrong arguments or a tool's error go back to the model, which goes on."""
     model.on("Try it.", Reply(tool_calls=[call]), Reply("That did not work."))
@@ -217,7 +217,7 @@ async def test_a_call_that_cannot_be_made_is_told_to_the_model(
         results = [event async for event in run if isinstance(event, ToolResult)]
         assert await run.text() == "That did not work."
     assert [result.status for result in results] == ["error"]
-    assert told in results[0].content
+    assert text in results[0].content
     assert model.requests[-1]["messages"][-1]["content"] == results[0].content
 
 
@@ -298,10 +298,10 @@ async def test_a_stream_that_nobody_reads_starts_no_run(
     agent: AgentClient, model: ModelServer
 ) -> None:
     """Opening and leaving without reading asks nothing of the server."""
-    asked = len(model.requests)
+    requests = len(model.requests)
     async with agent.stream("Never mind.") as run:
         pass
-    assert (run.run_id, run.thread_id, len(model.requests)) == (None, None, asked)
+    assert (run.run_id, run.thread_id, len(model.requests)) == (None, None, requests)
 
 
 # The server
@@ -337,7 +337,7 @@ async def test_a_port_that_speaks_something_else_is_a_typed_error(model: ModelSe
 
 @pytest.mark.parametrize("message", ["", "   ", "\n\t"])
 async def test_an_empty_message_is_rejected(agent: AgentClient, message: str) -> None:
-    """Saying nothing is rejected before the server is asked."""
+    """Saying nothing is rejected before any request."""
     with pytest.raises(InvalidRequest, match="empty"):
         agent.stream(message)
 

@@ -22,19 +22,19 @@ def script(model: ModelServer) -> None:
     model.on(QUESTION, Reply("Let me see.", tool_calls=calls), Reply(words))
 
 
-def told(events: Iterable[AgentEvent]) -> list[AgentEvent | tuple[str, str]]:
+def merged(events: Iterable[AgentEvent]) -> list[AgentEvent | tuple[str, str]]:
     """The events, with each message's tokens joined: where they are cut may differ."""
-    found: list[AgentEvent | tuple[str, str]] = []
+    merged_events: list[AgentEvent | tuple[str, str]] = []
     for event in events:
         if isinstance(event, Done):
             continue
-        if isinstance(event, Token) and found and isinstance(found[-1], tuple):
-            found[-1] = (event.message_id, found[-1][1] + event.content)
+        if isinstance(event, Token) and merged_events and isinstance(merged_events[-1], tuple):
+            merged_events[-1] = (event.message_id, merged_events[-1][1] + event.content)
         elif isinstance(event, Token):
-            found.append((event.message_id, event.content))
+            merged_events.append((event.message_id, event.content))
         else:
-            found.append(event)
-    return found
+            merged_events.append(event)
+    return merged_events
 
 
 async def read(run: Run) -> list[AgentEvent]:
@@ -50,7 +50,7 @@ async def test_a_run_that_has_ended_is_joined_from_its_beginning(
     first = agent.stream(QUESTION, modes=[mode])
     events = await read(first)
     joined = agent.runs.join(str(first.thread_id), str(first.run_id))
-    assert told(await read(joined)) == told(events)
+    assert merged(await read(joined)) == merged(events)
     assert await joined.text() == await first.text()
     assert joined.tool_calls == first.tool_calls
 
@@ -72,12 +72,12 @@ async def test_a_reader_goes_on_where_another_left(
     rest = agent.runs.join(str(first.thread_id), str(first.run_id), first.last_event_id)
     whole = agent.runs.join(str(first.thread_id), str(first.run_id))
     after = await read(rest)
-    assert told([*seen, *after]) == told(await read(whole))
+    assert merged([*seen, *after]) == merged(await read(whole))
     assert await rest.text() == await whole.text()
 
 
 async def test_a_joined_run_goes_on_while_it_runs(agent: AgentClient) -> None:
-    """A run in the middle of its answer is joined with all that it has said, and what follows."""
+    """A run in the middle of its answer is joined with its answer so far, and what follows."""
     question = "stream 100 tokens at 100 per second"
     async with agent.stream(question) as run:
         async for event in run:
@@ -111,7 +111,7 @@ async def test_runs_are_listed_asked_for_and_cancelled(agent: AgentClient) -> No
             if isinstance(event, Token):
                 break
     thread_id, run_id = str(run.thread_id), str(run.run_id)
-    assert [found["run_id"] for found in await agent.runs.list(thread_id)] == [run_id]
+    assert [each["run_id"] for each in await agent.runs.list(thread_id)] == [run_id]
     assert (await agent.runs.get(thread_id, run_id))["status"] == "running"
     joined = agent.runs.join(thread_id, run_id)
     async with joined:

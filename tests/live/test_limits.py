@@ -31,11 +31,11 @@ HEARTBEAT = b": heartbeat\r\n\r\n"
 
 @asynccontextmanager
 async def server_that_sends(first: bytes, then: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Answers each request with `first`, then with `then` for ever; its URL, and what was asked."""
-    asked: list[bytes] = []
+    """Answers each request with `first`, then with `then` for ever; its URL, and the requests."""
+    requests: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(HEAD + first)
         gone = asyncio.ensure_future(reader.read())
         while not gone.done():
@@ -44,24 +44,24 @@ async def server_that_sends(first: bytes, then: bytes) -> AsyncIterator[tuple[st
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
 
 
 @asynccontextmanager
 async def server_that_falls_silent(first: bytes | None) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Answers the first request with `first`, and no other; its URL, and what was asked."""
-    asked: list[bytes] = []
+    """Answers the first request with `first`, and no other; its URL, and the requests."""
+    requests: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        if len(asked) == 1 and first is not None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(requests) == 1 and first is not None:
             writer.write(HEAD + first)
         else:
             await reader.read()
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
 
 
 async def failure(url: str, limits: Limits) -> SteadyError:
@@ -103,11 +103,11 @@ async def test_a_server_that_no_longer_answers_times_out(
     limits: Limits, kind: type[RunTimedOut]
 ) -> None:
     """The limits hold for all that a stream waits for, such as the status of the run it had."""
-    async with server_that_falls_silent(METADATA) as (url, asked):
+    async with server_that_falls_silent(METADATA) as (url, requests):
         error = await failure(url, limits)
     assert type(error) is kind
     assert error.run_id == RUN.rpartition("/")[2]
-    assert [request.split()[0] for request in asked] == [b"POST", b"GET"]
+    assert [request.split()[0] for request in requests] == [b"POST", b"GET"]
 
 
 async def test_what_is_done_before_a_run_has_the_limits_too() -> None:
@@ -115,22 +115,22 @@ async def test_what_is_done_before_a_run_has_the_limits_too() -> None:
     limits = Limits(first_event_seconds=0.3)
     async with (
         asyncio.timeout(20),
-        server_that_falls_silent(None) as (url, asked),
+        server_that_falls_silent(None) as (url, requests),
         AgentClient(url, limits=limits) as agent,
         agent.stream("Hello?", thread_id=THREAD, multitask_strategy="interrupt") as run,
     ):
         with pytest.raises(FirstEventTimedOut):
             await run.text()
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 async def test_a_dead_connection_is_made_anew() -> None:
     """A connection without even a heartbeat is replaced, until the reconnect limit passes."""
-    async with server_that_sends(METADATA, b"") as (url, asked):
+    async with server_that_sends(METADATA, b"") as (url, requests):
         error = await failure(url, Limits(heartbeat_timeout_seconds=0.2, reconnect_seconds=1.0))
     assert type(error) is ConnectionLost
-    assert len(asked) > 2
-    assert all(b"last-event-id: -1" in request.lower() for request in asked[1:])
+    assert len(requests) > 2
+    assert all(b"last-event-id: -1" in request.lower() for request in requests[1:])
 
 
 async def test_nobody_there_is_told_within_the_connect_limit() -> None:

@@ -72,9 +72,9 @@ async def test_tokens_tool_call_and_result_come_in_order(agent: AgentClient) -> 
 async def test_tokens_joined_are_the_message_in_the_state(agent: AgentClient) -> None:
     """The tokens of each message, joined, are that message's text in the thread's state."""
     async with agent.stream(QUESTION) as run:
-        said: dict[str, str] = {}
+        texts: dict[str, str] = {}
         async for event in run:
             if isinstance(event, Token):
-                said[event.message_id] = said.get(event.message_id, "") + event.content
+                texts[event.message_id] = texts.get(event.message_id, "") + event.content
         state = await run.final_state()
-    assert said == {m["id"]: m["content"] for m in state["messages"] if m["type"] == "ai"}
+    assert texts == {m["id"]: m["content"] for m in state["messages"] if m["type"] == "ai"}

@@ -182,8 +182,8 @@ async def test_two_runs_started_together_on_one_thread(agent: AgentClient) -> No
 
 async def test_many_threads_answer_at_once(agent: AgentClient) -> None:
     """Runs on threads of their own do not mix: each gets its own answer, whole."""
-    asked = [f"stream {count} tokens" for count in range(50, 56)]
-    answers = await asyncio.gather(*(ask(agent, question) for question in asked))
+    questions = [f"stream {count} tokens" for count in range(50, 56)]
+    answers = await asyncio.gather(*(ask(agent, question) for question in questions))
     assert [len(text.split()) for text, _ in answers] == list(range(50, 56))
 
 

@@ -1,4 +1,4 @@
-"""What a run has said, against what the thread holds: the last word before the end."""
+"""The messages of a run, compared with the state of its thread at the end."""
 
 from typing import Any
 
@@ -30,14 +30,14 @@ def sent_answer(*texts: str, whole: bool = True) -> Answer:
 
 @given(st.lists(st.text(min_size=1), max_size=5), st.text(), st.text())
 def test_after_the_last_word_the_tokens_are_the_state(
-    pieces: list[str], kept: str, added: str
+    pieces: list[str], state_text: str, added: str
 ) -> None:
-    """Whatever arrived and whatever the thread holds, what is told is the thread's text."""
-    text = "".join(pieces)[: len(kept)] + added
-    said = list(pieces)
+    """Whatever arrived and whatever the thread holds, what is sent is the thread's text."""
+    text = "".join(pieces)[: len(state_text)] + added
+    sent = list(pieces)
     for event in sent_answer(*pieces).corrections({"messages": [QUESTION, ai(text)]}, 1):
-        said = [] if isinstance(event, Retry) else [*said, event.content]
-    assert not pieces or "".join(said) == text
+        sent = [] if isinstance(event, Retry) else [*sent, event.content]
+    assert not pieces or "".join(sent) == text
 
 
 def test_a_right_text_is_left_alone() -> None:
@@ -46,7 +46,7 @@ def test_a_right_text_is_left_alone() -> None:
 
 
 def test_a_wrong_text_is_corrected_with_a_retry() -> None:
-    """Text that is not the thread's is taken back with a Retry, and told anew."""
+    """Text that is not the thread's is taken back with a Retry, and sent again."""
     events = list(sent_answer("It is 43.").corrections({"messages": [ai("It is 42.")]}, 2))
     assert [type(event) for event in events] == [Retry, Token]
     assert isinstance(events[0], Retry)
@@ -83,7 +83,7 @@ def test_each_mode_must_tell_the_end(mode: str) -> None:
 
 
 def test_the_last_values_must_hold_all() -> None:
-    """In `values` mode a message that only another mode told of is missing from the last state."""
+    """In `values` mode a message that only another mode brought is missing from the last state."""
     answer, state = sent_answer("It is 42."), {"messages": [QUESTION, ai("It is 42.")]}
     answer.read_state({"messages": [QUESTION]})
     assert answer.missing(state, "q") == {"m1"}
@@ -123,13 +123,13 @@ EVENTS = st.sampled_from(
 
 @given(st.lists(EVENTS))
 def test_what_arrives_together_is_told_together(events: list[Any]) -> None:
-    """Neighbours of one source become one; all else, the order and the places stay."""
-    found = list(coalesced(enumerate(events)))
-    assert len(found) == sum(
+    """Neighbours of one source become one; all else, the order and the cursors stay."""
+    events_out = list(coalesced(enumerate(events)))
+    assert len(events_out) == sum(
         a != b or a == Usage(1, 2) for a, b in zip([None, *events], events, strict=False)
     )
-    assert [place for place, _ in found] == sorted(place for place, _ in found)
-    assert "".join(map(_text, events)) == "".join(_text(event) for _, event in found)
+    assert [cursor for cursor, _ in events_out] == sorted(cursor for cursor, _ in events_out)
+    assert "".join(map(_text, events)) == "".join(_text(event) for _, event in events_out)
 
 
 def _text(event: Any) -> str:
@@ -137,7 +137,7 @@ def _text(event: Any) -> str:
 
 
 def test_a_stopped_run_tells_what_was_kept_and_never_arrived() -> None:
-    """A message that was whole when the stop came is told, and none of the runs before or after."""
+    """A message that was whole when the stop came is sent, and none of the runs before or after."""
     after = [{**QUESTION, "id": "q2"}, ai("Another's.", "m3")]
     state = {"messages": [ai("Earlier.", "m0"), QUESTION, ai("So.", "m1"), ai("Kept."), *after]}
     state["messages"][3]["id"] = "m2"
@@ -146,7 +146,7 @@ def test_a_stopped_run_tells_what_was_kept_and_never_arrived() -> None:
 
 
 def test_a_stopped_run_tells_of_the_tools_it_had_called() -> None:
-    """A call and its result that were kept as the stop came are told; what arrived is not."""
+    """A call and its result that were kept as the stop came are sent; what arrived is not."""
     calls = [{"id": "c2", "name": "note", "args": {"text": "x"}}]
     results = [
         {"type": "tool", "id": f"t{n}", "tool_call_id": f"c{n}", "name": "note", "content": "ok"}
@@ -155,8 +155,8 @@ def test_a_stopped_run_tells_of_the_tools_it_had_called() -> None:
     called = {**ai("So.", "m1"), "tool_calls": calls}
     answer = Answer()
     answer.note_seen(results[0])
-    found = list(answer.unsent({"messages": [QUESTION, results[0], called, results[1]]}, "q"))
-    assert found == [
+    events_out = list(answer.unsent({"messages": [QUESTION, results[0], called, results[1]]}, "q"))
+    assert events_out == [
         Token("So.", "m1", "model"),
         ToolCall("c2", "note", {"text": "x"}, "model"),
         ToolResult("c2", "note", "ok", "ok"),
@@ -169,15 +169,15 @@ def test_a_stopped_run_tells_the_rest_of_what_had_begun() -> None:
     call = {"id": "c1", "name": "note", "args": {}}
     result = {"type": "tool", "id": "t1", "tool_call_id": "c1", "name": "note", "content": "ok"}
     state = {"messages": [QUESTION, {**ai("So."), "tool_calls": [call]}, result]}
-    for told in ("", "S", "So."):
+    for sent in ("", "S", "So."):
         answer = Answer()
         answer.begin("m1")
-        if told:
-            answer.add_text("m1", told)
-            answer.token("m1", told, "model")
-        found = list(answer.unsent(state, "q"))
-        events = [*answer.corrections(state, 1), *found]
-        assert told + "".join(e.content for e in events if isinstance(e, Token)) == "So."
+        if sent:
+            answer.add_text("m1", sent)
+            answer.token("m1", sent, "model")
+        events_out = list(answer.unsent(state, "q"))
+        events = [*answer.corrections(state, 1), *events_out]
+        assert sent + "".join(e.content for e in events if isinstance(e, Token)) == "So."
         assert [type(e) for e in events if not isinstance(e, Token)] == [ToolCall, ToolResult]
         assert answer.tool_calls == [call]
 

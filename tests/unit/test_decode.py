@@ -114,8 +114,8 @@ def test_only_a_json_object_is_a_whole_call(args: str, whole: JSON | None) -> No
         ("messages", chunk(tool_call_chunks=[call_piece(args, "c1", "t")])),
         ("messages", chunk(chunk_position="last")),
     )
-    made = [e.args for e in events if isinstance(e, ToolCall)]
-    assert made == ([] if whole is None else [whole])
+    args = [e.args for e in events if isinstance(e, ToolCall)]
+    assert args == ([] if whole is None else [whole])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_tools_message_is_its_result(sent: str | None, status: str) -> None:
 
 
 def test_a_message_that_no_model_streamed_is_one_token() -> None:
-    """A node that writes a whole message is heard too, once."""
+    """A node that writes a whole message is shown too, once."""
     whole = {"type": "ai", "id": "m2", "content": "By hand.", "tool_calls": []}
     decoder = Decoder()
     assert decoded(decoder, ("messages", [whole, META]), ("messages", [whole, META])) == [

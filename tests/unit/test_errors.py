@@ -78,7 +78,7 @@ def refusing() -> Iterator[str]:
 async def test_each_http_status_has_its_type(
     refusing: str, status: int, kind: type[ServerError]
 ) -> None:
-    """A status is told by type, with the server's words on one line, and its cause."""
+    """A status has its type, with the server's words on one line, and its cause."""
     async with AgentClient(f"{refusing}/{status}") as agent:
         with pytest.raises(ServerError) as caught:
             await agent.info()
@@ -191,8 +191,8 @@ def test_an_unknown_failure_is_named() -> None:
 
 def test_a_context_that_does_not_fit_is_the_askers_doing() -> None:
     """A validation error of the run's context is rejected input, not a failed run."""
-    told = "1 validation error for Context\ntemperature\n  Input should be less than 2"
-    assert isinstance(from_run("ValidationError", told), InvalidRequest)
+    text = "1 validation error for Context\ntemperature\n  Input should be less than 2"
+    assert isinstance(from_run("ValidationError", text), InvalidRequest)
 
 
 def test_long_messages_are_cut() -> None:

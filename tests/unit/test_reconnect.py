@@ -114,9 +114,9 @@ def test_ids_may_go_backwards_before_any_cut() -> None:
 @given(st.floats(0.01, 5.0))
 def test_delays_grow_and_end(limit_seconds: float) -> None:
     """Delays double up to a cap, none is longer than what is left, and they end with the limit."""
-    found = list(islice(delays(limit_seconds), 10))
-    assert all(0 < delay <= limit_seconds for delay in found)
-    assert all(later <= 4 * earlier for earlier, later in pairwise(found))
+    waits = list(islice(delays(limit_seconds), 10))
+    assert all(0 < delay <= limit_seconds for delay in waits)
+    assert all(later <= 4 * earlier for earlier, later in pairwise(waits))
 
 
 def test_no_time_no_delay() -> None:

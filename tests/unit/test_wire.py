@@ -39,21 +39,21 @@ async def test_parts_are_the_same_however_the_bytes_are_cut(cuts: list[int]) -> 
     """Any split of the bytes gives the same parts, with the ids that they themselves have."""
     edges = [0, *sorted(cuts), len(WIRE)]
     chunks = [WIRE[a:b] for a, b in itertools.pairwise(edges)]
-    found = [part async for parts in read_parts(response(chunks)) for part in parts]
-    assert found == PARTS
+    parts_read = [part async for parts in read_parts(response(chunks)) for part in parts]
+    assert parts_read == PARTS
 
 
 async def test_what_is_cut_short_is_no_part() -> None:
     """A clean end in the middle of an event gives what was whole, and then the error."""
-    found: list[Part] = []
+    parts_read: list[Part] = []
 
     async def read() -> None:
         async for parts in read_parts(response([WIRE[:-10]])):
-            found.extend(parts)
+            parts_read.extend(parts)
 
     with pytest.raises(ConnectionLost, match="middle of an event"):
         await read()
-    assert found == PARTS[: len(found)]
+    assert parts_read == PARTS[: len(parts_read)]
 
 
 async def test_life_without_parts_is_seen() -> None:
