@@ -128,7 +128,7 @@ $(SCALE_READY): agent/scale/requirements.lock pyproject.toml
 
 # One process of many: DATABASE_URI and REDIS_URI are shared, SCALE_PORT is its own.
 scale: $(SCALE_READY)
-	$(SCALE_BIN)/uvicorn agent.scale.server:app --host $(SCALE_HOST) --port $(SCALE_PORT) --timeout-graceful-shutdown 3
+	$(SCALE_BIN)/uvicorn agent.scale.server:app --host $(SCALE_HOST) --port $(SCALE_PORT) --timeout-graceful-shutdown 3 --ws-max-size 4000000 --ws-per-message-deflate false
 
 bench-scale: $(READY) $(SCALE_READY)
 	$(BIN)/python -m tests.bench.scale

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     steady_heartbeat_seconds: float = Field(15.0, gt=0)
     steady_stalled_reader_seconds: float = Field(60.0, gt=0)
     steady_largest_body_bytes: int = Field(4_000_000, gt=0)
+    steady_largest_head_bytes: int = Field(64_000, gt=0)
+    steady_request_seconds: float = Field(60.0, gt=0)
+    steady_websocket_bytes_per_second: int = Field(1_000_000, gt=0)
     steady_longest_message_characters: int = Field(100_000, gt=0)
     steady_shutdown_seconds: float = Field(
         8.0, ge=0, description="How long running runs may take to end after SIGTERM"

@@ -4,6 +4,7 @@ A server that knows no tokens serves this machine alone: nothing that comes from
 a proxy, or from another site's page in this machine's browser.
 """
 
+import asyncio
 import hmac
 import secrets
 from contextlib import ExitStack
@@ -36,6 +37,7 @@ _FORWARDED = (
 )
 _OWN_HEADER, _OWN_KEY = "steady-own", secrets.token_hex(16)
 _MESSAGE_TOO_BIG = 1009  # a close code of RFC 6455
+_FRAME_BYTES = 1000  # what reading the smallest frame is worth
 _CHAT = ("/agent/", "/chat/", "/ws/")
 _CODES = {  # the client's
     400: "invalid_request",
@@ -172,13 +174,26 @@ def _take_own_key(scope: Scope) -> bool:
 
 
 def _with_frame_limit(receive: Receive, send: Send) -> Receive:
-    """Limits frames to the size of a body: a larger one ends the connection."""
-    limit_bytes = settings().steady_largest_body_bytes
+    """Limits frames to the size of a body, and what is read of them in a second.
+
+    A larger frame ends the connection. After a body's size at once, the rest is read as fast as
+    `STEADY_WEBSOCKET_BYTES_PER_SECOND` says; a frame counts as `_FRAME_BYTES`, at least.
+    """
+    limit_bytes, rate = (
+        settings().steady_largest_body_bytes,
+        settings().steady_websocket_bytes_per_second,
+    )
+    full_at = asyncio.get_running_loop().time()  # when a body's size may be read at once again
 
     async def receive_with_limit() -> Message:
+        nonlocal full_at
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(max(0.0, full_at - now - limit_bytes / rate))
         message = await receive()
         text, data = message.get("text") or "", message.get("bytes") or b""
-        if max(len(text.encode()), len(data)) <= limit_bytes:
+        size_bytes = max(len(text.encode()), len(data))
+        full_at = max(full_at, now) + max(size_bytes, _FRAME_BYTES) / rate
+        if size_bytes <= limit_bytes:
             return message
         reason = f"The frame has more than {limit_bytes} bytes."
         await send({"type": "websocket.close", "code": _MESSAGE_TOO_BIG, "reason": reason})

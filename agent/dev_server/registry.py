@@ -12,6 +12,7 @@ from agent.dev_server.mcp_answers import MCP_ANSWERS
 from agent.dev_server.null_escapes import NULL_ESCAPES
 from agent.dev_server.patch import Patch
 from agent.dev_server.queue import QUEUE
+from agent.dev_server.request_limits import REQUEST_LIMITS
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
 from agent.dev_server.threads import (
@@ -19,6 +20,7 @@ from agent.dev_server.threads import (
     ONE_RUN_AT_A_TIME,
     RUNS_END_BEFORE_THEIR_THREAD,
 )
+from agent.dev_server.websocket_limits import WEBSOCKET_LIMITS
 from agent.settings import settings
 
 log = structlog.stdlib.get_logger(__name__)
@@ -36,6 +38,8 @@ PATCHES: tuple[Patch, ...] = (
     TIME_ZONES,
     LISTS,
     MCP_ANSWERS,
+    REQUEST_LIMITS,
+    WEBSOCKET_LIMITS,
 )
 
 
