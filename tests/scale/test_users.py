@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from client import AgentClient, NotFound, Unauthorized
+from client import AgentClient, InvalidRequest, NotFound, Unauthorized
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
 from tests.scale.cluster import Cluster, not_possible, running
@@ -190,3 +190,24 @@ async def test_the_routes_act_as_the_user(known: Cluster) -> None:
     assert "".join(e["content"] for e in events if e["type"] == "token") == "You said: Hi."
     assert events[-1]["type"] == "done"
     assert events[-1]["status"] == "success"
+
+
+async def test_a_context_with_an_unknown_field_is_refused(known: Cluster) -> None:
+    """As on one process: the field is named, whichever process is asked, and no run is made."""
+    async with AgentClient(known.url, token=token_of("cyd")) as cyd:
+        for assistant in ("agent", "chat"):
+            run = cyd.stream("Hello?", assistant_id=assistant, context={"temprature": 0.5})
+            with pytest.raises(InvalidRequest, match="temprature"):
+                await run.text()
+        known_field = cyd.stream("Hello?", context={"temperature": 0.5})
+        assert await known_field.text() == "You said: Hello?"
+
+
+async def test_an_escape_of_nul_stays_what_it_is(known: Cluster, model: ModelServer) -> None:
+    """The six characters come through the broker and the database as they were written."""
+    text = r"Write \u0000 or \\u0000."
+    model.on(text, Reply(tuple(text)))
+    async with AgentClient(known.url, token=token_of("dan")) as dan:
+        run = dan.stream(text)
+        assert await run.text() == text
+        assert [m["content"] for m in await dan.threads.messages(str(run.thread_id))] == [text] * 2
