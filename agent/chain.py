@@ -21,6 +21,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from agent.model.chat_model import chat_model
 from agent.model.errors import ModelError
 from agent.prompt import CHAT_PROMPT
+from agent.settings import InvalidSettings
 
 PROMPT = ChatPromptTemplate(
     [
@@ -30,7 +31,13 @@ PROMPT = ChatPromptTemplate(
     ]
 )
 
-chain = PROMPT | chat_model()
+try:
+    chain = PROMPT | chat_model()
+except InvalidSettings as error:
+    if __name__ != "__main__":
+        raise
+    sys.stderr.write(f"steady: {error}\n")
+    sys.exit(2)
 
 
 def show_stream(question: str) -> None:

@@ -4,11 +4,15 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 OPENAI_URL = "https://api.openai.com/v1"
 _SHORTEST_SECRET_BYTES = 32  # of an HMAC with SHA-256
+
+
+class InvalidSettings(ValueError):
+    """Variables that do not fit; the message names them in one line, without their values."""
 
 
 class Settings(BaseSettings):
@@ -123,5 +127,9 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The process's settings, read once."""
-    return Settings(_env_file=os.environ.get("STEADY_ENV_FILE", ".env"))  # type: ignore[call-arg]
+    """The process's settings, read once. Raises InvalidSettings where a variable does not fit."""
+    try:
+        return Settings(_env_file=os.environ.get("STEADY_ENV_FILE", ".env"))  # type: ignore[call-arg]
+    except ValidationError as error:
+        wrong = (f"{each['loc'][0]!s}".upper() + f": {each['msg']}" for each in error.errors())
+        raise InvalidSettings(f"Wrong setting: {'; '.join(wrong)}.") from error

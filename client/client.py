@@ -8,6 +8,7 @@ async with AgentClient("http://127.0.0.1:2024") as agent:
                     print(text, end="", flush=True)
 """
 
+import json
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -101,6 +102,11 @@ class AgentClient:
         self.url = (url or os.environ.get("LANGGRAPH_URL") or DEFAULT_URL).rstrip("/")
         self.limits = limits or Limits()
         token = os.environ.get("STEADY_TOKEN") if token is None else token
+        if token and not (token.isascii() and token.isprintable()):
+            raise InvalidRequest(
+                "The token holds characters that no HTTP header can carry: check STEADY_TOKEN, or "
+                "what was given as `token`."
+            )
         timeout = httpx.Timeout(
             self.limits.request_timeout_seconds, connect=self.limits.connect_seconds
         )
@@ -116,7 +122,7 @@ class AgentClient:
         self._wire = Wire(self.sdk, self.url, self.limits, reconnect or Reconnect())
         self.threads = Threads(self.sdk, self.url)
         self.memories = Memories(self.sdk, self.url)
-        self.runs = Runs(self._wire)
+        self.runs = Runs(self._wire, self.decide)
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,7 +167,8 @@ class AgentClient:
             options: see RunOptions.
 
         Raises:
-            InvalidRequest: the message is empty, a mode is unknown, or an id is not a UUID.
+            InvalidRequest: the message is empty, a mode is unknown, an id is not a UUID, or what is
+                asked for cannot be written as JSON.
         """
         if not message.strip():
             raise InvalidRequest("The message is empty: say something.")
@@ -294,6 +301,7 @@ class AgentClient:
         }
         if context is not None:
             body["context"] = context
+        _check_json(body)
         request = RunRequest(
             body,
             Expectation(frozenset(body["stream_mode"]), previous_id),
@@ -342,6 +350,14 @@ def _transport_for(url: str) -> httpx.AsyncHTTPTransport:
         return httpx.AsyncHTTPTransport(proxy=proxy, limits=limits)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise CannotConnect(proxy_trouble(variable)) from error
+
+
+def _check_json(body: JSON) -> None:
+    """Raises InvalidRequest for what JSON cannot say: half a surrogate pair, NaN, an object."""
+    try:
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error
 
 
 def _new_thread_id(idempotency_key: str | None) -> str:

@@ -1,10 +1,11 @@
 """The runs of a server's threads: list them, join their streams, cancel them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .decoding.decoder import PART_NAMES
+from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.delivery import Delivery
+from .delivery.expectation import Expectation
 from .delivery.wire import Wire
 from .errors import translated
 from .events import JSON
@@ -21,8 +22,9 @@ class Runs:
     a UUID, and another ServerError where the server does not answer.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, decide: Callable[..., Run]) -> None:
         self._wire = wire
+        self._decide = decide
 
     async def list(self, thread_id: str, limit: int = 20) -> List:
         """The thread's runs, newest first: `run_id`, `status`, `created_at`, `metadata`...
@@ -62,7 +64,8 @@ class Runs:
     ) -> Run:
         """The stream of a run that was started elsewhere or earlier, while the server keeps it.
 
-        Its modes are those that it was started with; `text()` is the whole answer.
+        Its modes are those that it was started with; `text()` is the whole answer, and `decide`
+        goes on with the run's own assistant, modes and context.
 
         Args:
             thread_id: the thread.
@@ -78,4 +81,18 @@ class Runs:
             run_id=checked_id(run_id, "run id"),
             was_read=last_event_id is not None,
         )
-        return Run(delivery, self._wire.limits, nodes=nodes, after=last_event_id)
+
+        def decide(thread_id: str, interrupt_id: str, decisions: Sequence[JSON]) -> Run:
+            kwargs = delivery.run.get("kwargs") or {}
+            names = Expectation.of_run(delivery.run).modes
+            return self._decide(
+                thread_id,
+                interrupt_id,
+                decisions,
+                modes=[mode for mode, name in WIRE_MODES.items() if name in names] or ["messages"],
+                assistant_id=delivery.run.get("assistant_id") or "agent",
+                context=kwargs.get("context"),
+            )
+
+        limits = self._wire.limits
+        return Run(delivery, limits, nodes=nodes, after=last_event_id, decide=decide)

@@ -1,11 +1,14 @@
 """Asking a person in the terminal what to do with the requests of an interrupt."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from ..events import JSON, Interrupt
+from .output import write_line
 
 _KEYS = {"a": "approve", "e": "edit", "r": "reject", "s": "respond"}
 _LABELS = {
@@ -21,26 +24,32 @@ def can_be_asked(interrupt: Interrupt) -> bool:
     return isinstance(interrupt.requests, dict) and bool(interrupt.requests.get("action_requests"))
 
 
-def ask_person(console: Console, interrupt: Interrupt) -> list[JSON]:
-    """One decision for each of the requests, in their order."""
+def ask_person(console: Console, interrupt: Interrupt, shown: Sequence[JSON] = ()) -> list[JSON]:
+    """One decision for each of the requests, in their order.
+
+    `shown` are the calls, as `{"name", "args"}`, that the person has before their eyes.
+    """
     request = interrupt.requests
     reviews = {review["action_name"]: review for review in request.get("review_configs") or ()}
     return [
-        _decided(
+        _decision(
             console,
             action,
+            {"name": action["name"], "args": action["args"]} in shown,
             reviews.get(action["name"], {}).get("allowed_decisions") or list(_LABELS),
         )
         for action in request["action_requests"]
     ]
 
 
-def _decided(console: Console, action: JSON, allowed: list[str]) -> JSON:
-    console.print(f"[yellow]{action['name']}[/] wants to run with")
-    console.print_json(json.dumps(action["args"]))
+def _decision(console: Console, action: JSON, is_shown: bool, allowed: list[str]) -> JSON:
+    name = escape(str(action["name"]))
+    console.print(f"[yellow]{name}[/] waits for your decision{'' if is_shown else ':'}")
+    if not is_shown:
+        write_line(json.dumps(action["args"], ensure_ascii=False, indent=2), console)
     choices = {key: kind for key, kind in _KEYS.items() if kind in allowed}
-    words = ", ".join(_LABELS[kind] for kind in choices.values())
-    while (key := console.input(f"{words}? ").strip().lower()[:1]) not in choices:
+    labels = ", ".join(_LABELS[kind] for kind in choices.values())
+    while (key := console.input(f"{labels}? ").strip().lower()[:1]) not in choices:
         pass
     match choices[key]:
         case "edit":
@@ -56,11 +65,11 @@ def _decided(console: Console, action: JSON, allowed: list[str]) -> JSON:
 
 def _edited(console: Console, args: JSON) -> JSON:
     """Each argument anew; an empty line keeps it as it was."""
-    made: JSON = {}
+    edited: JSON = {}
     for name, value in args.items():
-        shown = json.dumps(value, ensure_ascii=False)
-        made[name] = _read(console.input(f"{name} \\[{shown}]: "), value)
-    return made
+        shown = escape(f"{name} [{json.dumps(value, ensure_ascii=False)}]: ")
+        edited[name] = _read(console.input(shown), value)
+    return edited
 
 
 def _read(text: str, before: Any) -> Any:

@@ -7,21 +7,23 @@ import asyncio
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import httpx
 
+from ..client import AgentClient
 from ..decoding.decoder import WIRE_MODES
 from ..decoding.messages import text_of
 from ..delivery.wire import Part, read_parts
 from ..errors import SteadyError, from_status, translated
 from ..events import JSON, Mode
-from ..proxies import proxy_for
 
 CHARACTERS_PER_TOKEN = 4  # for models that report no usage: OpenAI's rule of thumb for English
+_DELETIONS_AT_A_TIME = 10
 _TIMEOUT = httpx.Timeout(120.0, connect=10.0)
 
 
@@ -54,9 +56,13 @@ Text = Callable[[Part], tuple[str, int]]
 
 
 async def run_stream(
-    http: httpx.AsyncClient, mode: Mode, question: str, assistant_id: str = "agent"
+    http: httpx.AsyncClient,
+    mode: Mode,
+    question: str,
+    assistant_id: str = "agent",
+    thread_id: str | None = None,
 ) -> Heard:
-    """One run on a thread of its own, in one mode."""
+    """One run in one mode, on a new thread, which gets `thread_id` where that is given."""
     body: JSON = {
         "assistant_id": assistant_id,
         "input": {"messages": [{"role": "user", "content": question}]},
@@ -64,7 +70,9 @@ async def run_stream(
         "stream_resumable": True,
         "if_not_exists": "create",
     }
-    return await post_stream(http, f"/threads/{uuid.uuid4()}/runs/stream", body, text_in)
+    return await post_stream(
+        http, f"/threads/{thread_id or uuid.uuid4()}/runs/stream", body, text_in
+    )
 
 
 async def post_stream(http: httpx.AsyncClient, path: str, body: JSON, text: Text) -> Heard:
@@ -145,21 +153,34 @@ class Load:
 
 
 async def under(
-    load: Load, url: str, mode: Mode, question: str, assistant_id: str = "agent"
+    load: Load, agent: AgentClient, mode: Mode, question: str, assistant_id: str = "agent"
 ) -> list[Heard]:
-    """What is heard of the streams of a load, in one mode."""
-    paced = load.runs_per_second is not None
-    free = asyncio.Semaphore(load.runs if paced else load.streams)
-    proxy = (proxy_for(url) or ("", None))[1]
-    transport = httpx.AsyncHTTPTransport(proxy=proxy, limits=httpx.Limits(max_connections=None))
-    async with httpx.AsyncClient(base_url=url, transport=transport, trust_env=False) as http:
+    """What is heard of the streams of a load, in one mode. The threads are deleted afterwards."""
+    free = asyncio.Semaphore(load.streams if load.runs_per_second is None else load.runs)
+    thread_ids = [str(uuid.uuid4()) for _ in range(load.runs)]
 
-        async def one(number: int) -> Heard:
-            await asyncio.sleep(number / load.runs_per_second if load.runs_per_second else 0)
-            async with free:
-                return await run_stream(http, mode, question, assistant_id)
+    async def one(number: int) -> Heard:
+        await asyncio.sleep(number / load.runs_per_second if load.runs_per_second else 0)
+        async with free:
+            http = agent.sdk.http.client
+            return await run_stream(http, mode, question, assistant_id, thread_ids[number])
 
+    try:
         return list(await asyncio.gather(*map(one, range(load.runs))))
+    finally:
+        await delete_threads(agent, thread_ids)
+
+
+async def delete_threads(agent: AgentClient, thread_ids: Iterable[str]) -> None:
+    """Deletes what a measurement has made; a thread that never was, or is held, is passed over."""
+    free = asyncio.Semaphore(_DELETIONS_AT_A_TIME)
+
+    async def delete(thread_id: str) -> None:
+        async with free:
+            with suppress(SteadyError):
+                await agent.threads.delete(thread_id)
+
+    await asyncio.gather(*map(delete, thread_ids))
 
 
 @dataclass(frozen=True)

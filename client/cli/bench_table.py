@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from ..client import AgentClient
 from ..events import Mode
 from .bench import Figures, Load, figures, percentile, under
+from .output import out, write_line
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 24
-_console = Console()
 
 
 async def show_bench(
-    url: str, modes: Sequence[Mode], question: str, load: Load, assistant_id: str
+    agent: AgentClient, modes: Sequence[Mode], question: str, load: Load, assistant_id: str
 ) -> int:
     """Runs it in each mode and prints a table and a histogram; 1 if any run failed."""
-    table = Table(title=f"{url}: {load}", title_justify="left")
+    table = Table(title=f"{agent.url}: {load}", title_justify="left")
     for head in (
         "mode",
         "first text p50",
@@ -31,9 +31,9 @@ async def show_bench(
         table.add_column(head, justify="left" if head == "mode" else "right")
     found: dict[Mode, Figures] = {}
     for mode in modes:
-        found[mode] = figures(await under(load, url, mode, question, assistant_id))
+        found[mode] = figures(await under(load, agent, mode, question, assistant_id))
         table.add_row(mode, *_cells(found[mode]))
-    _console.print(table)
+    out.print(table)
     for mode, told in found.items():
         _show_rest(mode, told)
     return 1 if any(told.failed for told in found.values()) else 0
@@ -59,13 +59,13 @@ def _ms(seconds: float | None) -> str:
 def _show_rest(mode: Mode, told: Figures) -> None:
     if told.gaps:
         longest = _ms(told.gaps[-1])
-        _console.print(f"{mode}: gaps between texts, 0 to {longest}: {histogram(told.gaps)}")
+        out.print(f"{mode}: gaps between texts, 0 to {longest}: {histogram(told.gaps)}")
     if told.is_estimated:
-        _console.print(f"{mode}: ~ the model reports no usage; a token is taken as 4 characters.")
+        out.print(f"{mode}: ~ the model reports no usage; a token is taken as 4 characters.")
     if told.failed:
-        _console.print(f"[red]{mode}: {len(told.failed)} of {told.streams} runs failed:[/]")
+        out.print(f"[red]{mode}: {len(told.failed)} of {told.streams} runs failed:[/]")
         for reason in sorted(set(told.failed))[:3]:
-            _console.print(f"  {reason}", markup=False)
+            write_line(f"  {reason}")
 
 
 def histogram(values: Sequence[float], bins: int = _BINS) -> str:

@@ -1,31 +1,47 @@
 """The server that a command talks to: the one at a URL, or a local one for the command's length."""
 
+import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from rich.status import Status
+import httpx
 
 from ..client import AgentClient
+from ..errors import CannotConnect, ConnectionLost, SteadyError, translated
+from ..events import JSON
+from ..reconnect import Reconnect, delays, is_transient
 from .local_server import LocalServer, running_server
-from .screen import notes
+from .output import notes, write_line
+
+_SILENT_TRIES_SECONDS = 0.5
+_OUTAGE_SECONDS = 15.0  # failures that are further apart are two outages
+_REFUSED = (401, 403, 429)
 
 
 async def with_client(url: str | None, work: Callable[[AgentClient], Awaitable[int]]) -> int:
     """Does `work` with the server at `url`, else with the one that runs on the project's folder.
 
-    If none runs there, a local one is started, for as long as the work takes.
+    If none runs there, a local one is started, for as long as the work takes. Raises CannotConnect where no LangGraph server answers at `url`.
     """
-    if url is None and (url := running_server()) is not None:
-        notes.print(f"Using the server that runs here: {url}")
-    if url is not None:
-        async with AgentClient(url) as agent:
-            return await work(agent)
     with ExitStack() as stack:
-        with Status("Starting a local server…", console=notes), ctrl_c_leaves():
-            server = stack.enter_context(LocalServer())
-        async with AgentClient(server.url) as agent:
+        url = url or _local_server(stack)
+        outage = _Outage(url)
+        async with AgentClient(url, reconnect=Reconnect(is_transient=outage.note)) as agent:
+            await _check_server(agent, outage)
             return await work(agent)
+
+
+def _local_server(stack: ExitStack) -> str:
+    if (url := running_server()) is not None:
+        write_line(f"steady: using the server that runs here: {url}", notes)
+        return url
+    if not notes.is_terminal:
+        write_line("steady: starting a local server…", notes)
+    with notes.status("Starting a local server…"), ctrl_c_leaves():
+        return stack.enter_context(LocalServer()).url
 
 
 @contextmanager
@@ -36,3 +52,72 @@ def ctrl_c_leaves() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class _Outage:
+    """Says on stderr, once, that a server that does not answer is tried again."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._began = self._last = float("-inf")
+        self._is_told = False
+
+    def note(self, error: SteadyError) -> bool:
+        """Whether the error may pass by itself; then the request is tried again."""
+        if not is_transient(error):
+            return False
+        now = time.monotonic()
+        if now - self._last > _OUTAGE_SECONDS:
+            self._began, self._is_told = now, False
+        self._last = now
+        if not self._is_told and now - self._began > _SILENT_TRIES_SECONDS:
+            self._is_told = True
+            write_line(f"steady: {self._url} does not answer now; trying again…", notes)
+        return True
+
+
+async def _check_server(agent: AgentClient, outage: _Outage) -> None:
+    """Raises CannotConnect where nothing answers, or what answers is no LangGraph server."""
+    waits = delays(agent.limits.connect_seconds)
+    while True:
+        try:
+            answer = await _ask(agent, "GET", "/info")
+            break
+        except (CannotConnect, ConnectionLost) as error:
+            outage.note(error)
+            if (seconds := next(waits, None)) is None:
+                raise CannotConnect(
+                    f"No LangGraph server answers at {agent.url}: start one, or give another --url."
+                ) from error
+            await asyncio.sleep(seconds)
+    if answer.status_code in _REFUSED or answer.status_code >= 500 or _is_info(answer):
+        return  # what is wrong with a LangGraph server is told by what is asked of it
+    body: JSON = {"limit": 1}  # a server may have its /info switched off
+    search = await _ask(agent, "POST", "/assistants/search", json=body)
+    if search.status_code not in (200, 422, *_REFUSED) or _json_of(search) is None:
+        raise CannotConnect(
+            f"What answers at {agent.url} is no LangGraph server (it knows no /info): give the "
+            "URL of one."
+        )
+
+
+async def _ask(
+    agent: AgentClient, method: str, path: str, json: JSON | None = None
+) -> httpx.Response:
+    wait = httpx.Timeout(
+        agent.limits.heartbeat_timeout_seconds, connect=agent.limits.connect_seconds
+    )
+    with translated(agent.url):
+        return await agent.sdk.http.client.request(method, path, json=json, timeout=wait)
+
+
+def _is_info(answer: httpx.Response) -> bool:
+    found = _json_of(answer)
+    return answer.is_success and isinstance(found, dict) and bool({"version", "flags"} & set(found))
+
+
+def _json_of(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return None

@@ -1,41 +1,66 @@
 """A conversation in the terminal, and the decisions that its runs wait for."""
 
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from ..client import AgentClient
-from ..errors import InvalidRequest, NotFound
-from ..events import JSON
+from ..errors import CannotConnect, InvalidRequest, NotFound, SteadyError
+from ..events import JSON, Interrupt
+from ..run import Run
+from . import exit_codes
 from .approve import ask_person, can_be_asked
 from .connection import ctrl_c_leaves
-from .screen import notes, out
+from .output import notes, write_line
+from .prompt import Prompt
+from .screen import Screen
 from .show_run import show_run
 
+_HELP = """\
+/help        this
+/new         a new thread
+/regenerate  answer the last question anew
+/exit        leave; so do an empty line and Ctrl-D
+A message that begins with two slashes is sent with one.
+Enter sends; Esc and then Enter, or a backslash at the line's end, begins another line.
+Up and down go through what was said before. Ctrl-C stops an answer."""
 
-async def chat_turns(agent: AgentClient, thread_id: str | None, **options: Any) -> int:
-    """Asks for one message after another until there is none; a failed turn does not end it.
 
-    What waits for a decision is asked for first, however long it has waited. `options` are
-    those of `AgentClient.stream`.
+async def show_and_decide(run: Run, as_json: bool) -> int:
+    """Shows a run; a person at a terminal is asked for what it waits for, until it has ended.
+
+    Without a person the exit code and a line on
+    stderr say that a decision is due, and how to give it.
     """
-    thread_id = thread_id or await agent.threads.create()
-    out.print(f"[dim]thread {thread_id}; an empty line ends the conversation[/]")
-    decide = partial(
-        agent.decide, thread_id, modes=options["modes"], assistant_id=options["assistant_id"]
-    )
-    with suppress(EOFError):
-        while True:
-            while waiting := list(filter(can_be_asked, await agent.threads.interrupts(thread_id))):
-                with ctrl_c_leaves():
-                    decisions = ask_person(out, waiting[0])
-                await show_run(decide(waiting[0].id, decisions), False)
-            with ctrl_c_leaves():
-                message = out.input("[bold green]you[/] ")
-            if not message.strip():
-                break
-            await show_run(agent.stream(message, thread_id=thread_id, **options), False)
-    return 0
+    screen = Screen()
+    code = await show_run(run, as_json, screen)
+    while code == exit_codes.WAITS_FOR_DECISION:
+        waiting = run.interrupts[0]
+        if as_json or not _person_is_here() or not can_be_asked(waiting):
+            _say_how_to_decide(str(run.thread_id), run.interrupts)
+            break
+        with ctrl_c_leaves():
+            decisions = ask_person(notes, waiting, screen.calls)
+        screen = Screen()
+        run = run.decide(decisions, waiting.id)
+        code = await show_run(run, as_json, screen)
+    return code
+
+
+def _person_is_here() -> bool:
+    return sys.stdin.isatty() and notes.is_terminal
+
+
+def _say_how_to_decide(thread_id: str, interrupts: list[Interrupt]) -> None:
+    for interrupt in interrupts:
+        asked = interrupt.requests
+        if can_be_asked(interrupt):
+            asked = ", ".join(str(action["name"]) for action in asked["action_requests"])
+        write_line(f"steady: waits for a decision: {asked}", notes)
+    write_line(f"to decide: steady decide {thread_id}", notes)
+    write_line(f"""or: steady decide {thread_id} --decisions '[{{"type": "approve"}}]'""", notes)
 
 
 async def decide_waiting(
@@ -49,5 +74,71 @@ async def decide_waiting(
         if not can_be_asked(waiting[0]):
             raise InvalidRequest("The request is none of a tool's: give --decisions.")
         with ctrl_c_leaves():
-            decisions = ask_person(notes if as_json else out, waiting[0])
-    return await show_run(agent.decide(thread_id, waiting[0].id, decisions, **options), as_json)
+            decisions = ask_person(notes, waiting[0])
+    run = agent.decide(thread_id, waiting[0].id, decisions, **options)
+    return await show_and_decide(run, as_json)
+
+
+class Chat:
+    """Many turns on one thread, until there is no more to say; a failed turn does not end it.
+
+    `options` are those of `AgentClient.stream`.
+    """
+
+    def __init__(self, agent: AgentClient, **options: Any) -> None:
+        self._agent = agent
+        self._options = options
+        self._options_of_rest = {
+            name: options[name] for name in ("modes", "assistant_id", "context")
+        }
+        self._thread_id = ""
+        self._calls: list[JSON] = []  # the tool calls that the last run has shown
+
+    async def talk(self, thread_id: str | None) -> int:
+        """Asks for one message after another; what waits for a decision is asked for first."""
+        await self._begin(thread_id)
+        write_line("/help says what there is; an empty line ends the conversation", notes, "dim")
+        prompt = Prompt()
+        with suppress(EOFError):
+            while True:
+                await self._decide_all()
+                message = (await prompt.read()).strip()
+                if message in ("", "/exit"):
+                    break
+                await self._turn(message)
+        return exit_codes.OK
+
+    async def _begin(self, thread_id: str | None) -> None:
+        self._thread_id = thread_id or await self._agent.threads.create()
+        write_line(f"thread {self._thread_id}", notes, "dim")
+
+    async def _turn(self, message: str) -> None:
+        match message.split():
+            case ["/new"]:
+                await self._begin(None)
+            case ["/regenerate"]:
+                await self._show(self._agent.regenerate, **self._options_of_rest)
+            case [first, *_] if first.startswith("/") and not first.startswith("//"):
+                notes.print(_HELP, markup=False)
+            case _:
+                text = message.removeprefix("/") if message.startswith("//") else message
+                ask = partial(self._agent.stream, text)
+                await self._show(ask, **self._options)
+
+    async def _decide_all(self) -> None:
+        interrupts = self._agent.threads.interrupts
+        while waiting := list(filter(can_be_asked, await interrupts(self._thread_id))):
+            with ctrl_c_leaves():
+                decisions = ask_person(notes, waiting[0], self._calls)
+            decide = partial(self._agent.decide, interrupt_id=waiting[0].id, decisions=decisions)
+            await self._show(decide, **self._options_of_rest)
+
+    async def _show(self, start: Callable[..., Run], **options: Any) -> None:
+        screen = Screen(as_markdown=True)
+        try:
+            await show_run(start(thread_id=self._thread_id, **options), False, screen)
+        except CannotConnect:
+            raise
+        except SteadyError as error:
+            write_line(f"steady: {error.message}", notes)
+        self._calls = screen.calls

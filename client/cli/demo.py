@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-from rich.console import Console
-
 from ..client import AgentClient
 from ..events import Mode
-from .screen import notes, out
+from .output import PlainConsole, notes, out
+from .screen import Screen
 from .show_run import show_run
 
 DEMO: dict[Mode, str] = {
@@ -23,7 +22,7 @@ async def show_modes(agent: AgentClient, picture: str | None = None) -> int:
 
     `picture` names an SVG file that what was shown is saved to.
     """
-    console = Console(record=True, width=100) if picture else out
+    console = PlainConsole(record=True, width=100) if picture else out
     notes.print(
         "[dim]The first answer of a new install waits while the embedded model warms up.[/]"
     )
@@ -31,13 +30,14 @@ async def show_modes(agent: AgentClient, picture: str | None = None) -> int:
     for mode, question in DEMO.items():
         console.rule(f"[bold]{mode}[/]: {question}", align="left")
         run = agent.stream(question, modes=(mode,))
-        worst = max(worst, await show_run(run, False, console))
+        screen = Screen(console, console) if picture else Screen()
+        worst = max(worst, await show_run(run, False, screen))
     if picture:
         _save_picture(console, Path(picture))
     return worst
 
 
-def _save_picture(console: Console, path: Path) -> None:
+def _save_picture(console: PlainConsole, path: Path) -> None:
     drawn = console.export_svg(title="make demo")
     own = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # loads no font from afar
     path.write_text(own, encoding="utf-8")

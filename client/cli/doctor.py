@@ -3,18 +3,21 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..client import AgentClient
 from ..errors import SteadyError, Unauthorized, translated
-from ..events import Done, RunStarted, Token
+from ..events import Done, Mode, RunStarted, Token
+from ..run import Run
+from .bench import delete_threads
+from .output import out
 
 QUESTION = "Reply with the single word: ready"
 _PARALLEL = 4
@@ -51,8 +54,8 @@ def _print(url: str, findings: list[Finding]) -> None:
     table = Table(title=url, show_header=False, box=None, title_justify="left")
     marks = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]?[/]"}
     for finding in findings:
-        table.add_row(marks[finding.good], finding.name, finding.told)
-    Console().print(table)
+        table.add_row(marks[finding.good], finding.name, escape(finding.told))
+    out.print(table)
 
 
 async def _reachable(agent: AgentClient, assistant_id: str) -> Finding:
@@ -80,6 +83,19 @@ async def _assistants(agent: AgentClient, assistant_id: str) -> Finding:
     return Finding("assistants", assistant_id in names, ", ".join(names))
 
 
+@asynccontextmanager
+async def _run(
+    agent: AgentClient, question: str, mode: Mode, assistant_id: str
+) -> AsyncIterator[Run]:
+    """One run, whose thread is deleted when the check has ended."""
+    async with agent.stream(question, modes=(mode,), assistant_id=assistant_id) as run:
+        try:
+            yield run
+        finally:
+            if run.thread_id is not None:
+                await delete_threads(agent, [run.thread_id])
+
+
 async def _first_event(agent: AgentClient, assistant_id: str) -> Finding:
     """From the request to the first event of the graph itself, which the queue comes before."""
     waits = [await _wait_seconds(agent, assistant_id) for _ in range(3)]
@@ -90,7 +106,7 @@ async def _first_event(agent: AgentClient, assistant_id: str) -> Finding:
 
 async def _wait_seconds(agent: AgentClient, assistant_id: str) -> float:
     started = time.monotonic()
-    async with agent.stream(QUESTION, modes=("values",), assistant_id=assistant_id) as run:
+    async with _run(agent, QUESTION, "values", assistant_id) as run:
         async for event in run:
             if not isinstance(event, RunStarted):
                 waited = time.monotonic() - started
@@ -104,7 +120,7 @@ async def _job_slots(agent: AgentClient, assistant_id: str) -> Finding:
 
     async def span() -> tuple[float, float]:
         began = 0.0
-        async with agent.stream(QUESTION, modes=("values",), assistant_id=assistant_id) as run:
+        async with _run(agent, QUESTION, "values", assistant_id) as run:
             async for event in run:
                 if not began and not isinstance(event, RunStarted):
                     began = time.monotonic()
@@ -119,9 +135,7 @@ async def _job_slots(agent: AgentClient, assistant_id: str) -> Finding:
 async def _streaming(agent: AgentClient, assistant_id: str) -> Finding:
     """Events that all arrive at the very end were held back by something in between."""
     arrivals: list[float] = []
-    async with agent.stream(
-        "Count from one to thirty in words.", modes=("messages",), assistant_id=assistant_id
-    ) as run:
+    async with _run(agent, "Count from one to thirty in words.", "messages", assistant_id) as run:
         async for event in run:
             if isinstance(event, Token | Done):
                 arrivals.append(time.monotonic())
@@ -134,12 +148,12 @@ async def _streaming(agent: AgentClient, assistant_id: str) -> Finding:
 
 async def _resumable(agent: AgentClient, assistant_id: str) -> Finding:
     """A finished run's stream, joined again from its beginning, must give all its events again."""
-    async with agent.stream(QUESTION, modes=("values",), assistant_id=assistant_id) as run:
+    async with _run(agent, QUESTION, "values", assistant_id) as run:
         sent = [event async for event in run]
-    again = 0
-    stream = agent.sdk.runs.join_stream(str(run.thread_id), str(run.run_id), last_event_id="-1")
-    async for part in stream:
-        again += part.event != "metadata"
+        ids = str(run.thread_id), str(run.run_id)
+        again = 0
+        async for part in agent.sdk.runs.join_stream(*ids, last_event_id="-1"):
+            again += part.event != "metadata"
     expected = len(sent) - 2  # without run_started and done, which are the client's own
     told = f"{again} of {expected} events again"
     return Finding("resumable streams", again >= expected, told)

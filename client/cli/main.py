@@ -1,36 +1,44 @@
-"""`steady`, the command line: its commands, its exit codes, and errors as one line.
+"""`steady`, the command line: its commands, and errors as one line."""
 
-Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 130 interrupted.
-"""
-
-import json
+import shutil
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from io import TextIOWrapper
 
 import click
 
 from ..events import Done, Error, to_json
-from .run_commands import chat, continue_run, decide, regenerate, run, stop
+from . import exit_codes
+from .options import WholeHelp
+from .run_commands import chat, continue_run, decide, join, regenerate, run, stop
 from .server_commands import bench, chain, demo, doctor, graph, model, token
 from .threads_and_memory import memory, threads
 
-if TYPE_CHECKING:
-    from ..errors import SteadyError
-
-EXIT_FAILED, EXIT_USAGE, EXIT_NO_SERVER, EXIT_INTERRUPTED = 1, 2, 3, 130
+_WIDEST_HELP = 100
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="steadystream")
+class _HelpFormatter(click.HelpFormatter):
+    """Leaves most of a narrow terminal to the explanations."""
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        super().write_dl(list(rows), min(col_max, self.width // 3), col_spacing)
+
+
+@click.group(cls=WholeHelp, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="steadystream", prog_name="steady")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
-    """Ask a LangGraph agent, and watch it stream: every token once, or a clear error."""
-    context.obj = {"debug": debug}
+def cli(debug: bool) -> None:
+    """Ask a LangGraph agent, and watch it stream: every token once, or a clear error.
+
+    Exit codes: 0 done, 1 the run failed, 2 wrong use, 3 no server, 4 a decision is due (see
+    `steady decide`), 130 stopped by Ctrl-C.
+    """
 
 
 _COMMANDS = (
-    *(run, chat, decide, stop, regenerate, continue_run, threads, memory),
+    *(run, chat, join, decide, stop, regenerate, continue_run, threads, memory),
     *(chain, demo, graph, doctor, bench, token, model),
 )
 for _command in _COMMANDS:
@@ -39,39 +47,65 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """The console script. Errors are one line on stderr, unless `--debug`."""
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "replace"),
+        (sys.stderr, "replace"),
+    ):
+        if isinstance(stream, TextIOWrapper):  # a program may be started without one
+            stream.reconfigure(errors=errors)
     try:
-        sys.exit(cli(standalone_mode=False))
+        _refuse_broken_text(sys.argv[1:])
+        click.Context.formatter_class = _HelpFormatter
+        width = min(shutil.get_terminal_size().columns, _WIDEST_HELP)
+        sys.exit(cli(prog_name="steady", standalone_mode=False, terminal_width=width))
     except (KeyboardInterrupt, EOFError, click.Abort):  # Ctrl-C, or no more to read
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(exit_codes.INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+        _tell(error.format_message() + (f" See `{where} --help`." if where else ""))
         sys.exit(error.exit_code)
     except Exception as error:
-        from ..errors import SteadyError  # the SDK: not needed for --help
-
-        if not isinstance(error, SteadyError) or "--debug" in sys.argv:
+        if "--debug" in sys.argv:
             raise
-        _tell(error)
-        sys.exit(_exit_code(error))
+        sys.exit(_tell_failure(error))
 
 
-def _tell(error: "SteadyError") -> None:
-    if "--json" not in sys.argv:
-        click.echo(f"steady: {error.message}", err=True)
-        return
-    for event in (
-        Error(error.code, error.message, error.retryable),
-        Done("error", error.run_id, None, 0),
-    ):
-        click.echo(json.dumps(to_json(event)))
+def _refuse_broken_text(arguments: list[str]) -> None:
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= c <= "\udfff" for c in argument):
+            shown = argument.encode("utf-8", "replace").decode()
+            raise click.UsageError(f"This argument is not UTF-8 text: {shown!r}.")
 
 
-def _exit_code(error: "SteadyError") -> int:
-    from ..errors import CannotConnect, InvalidRequest
+def _tell_failure(error: Exception) -> int:
+    """Says it in one line, or as events with `--json`; returns the exit code."""
+    from ..errors import CannotConnect, InvalidRequest, SteadyError  # the SDK: not for --help
+    from .show_run import write_ids
 
+    if isinstance(error, BrokenPipeError):  # who read the output has gone
+        sys.stdout = None  # not flushed once more when Python ends
+        return exit_codes.FAILED
+    if not isinstance(error, SteadyError):
+        _tell(f"{type(error).__name__}: {error}. `steady --debug` shows where it comes from.")
+        return exit_codes.FAILED
+    if "--json" in sys.argv:
+        from .output import write_json
+
+        write_json(to_json(Error(error.code, error.message, error.retryable)))
+        write_json(to_json(Done("error", error.run_id, None, 0)))
+    else:
+        _tell(error.message)
+    write_ids(error.thread_id, error.run_id)
     if isinstance(error, CannotConnect):
-        return EXIT_NO_SERVER
-    return EXIT_USAGE if isinstance(error, InvalidRequest) else EXIT_FAILED
+        return exit_codes.NO_SERVER
+    return exit_codes.USAGE if isinstance(error, InvalidRequest) else exit_codes.FAILED
+
+
+def _tell(message: str) -> None:
+    from .output import notes, write_line
+
+    write_line(f"steady: {' '.join(message.split())}", notes)
 
 
 if __name__ == "__main__":

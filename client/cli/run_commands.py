@@ -1,102 +1,108 @@
-"""The commands that start, stop or continue runs."""
+"""The commands that start, join, continue or stop runs."""
 
-import json
 from typing import Any
 
 import click
 
-from ..events import Mode
+from ..events import JSON
 from .options import (
     at_url,
+    in_json,
     in_modes,
+    json_list,
     on_run,
     on_thread,
+    question_from,
     served,
     with_assistant,
+    with_context,
     with_multitask_strategy,
 )
 
 
 @click.command()
-@click.argument("question")
+@click.argument("question", required=False)
 @on_run
 @on_thread
 @with_multitask_strategy
+@with_context
 @click.option("--checkpoint-id", help="Continue from this earlier state of the thread.")
 @click.option("--replaces", help="Say this instead of the thread's message with this id.")
 @served
-async def run(
-    agent: Any, question: str, modes: tuple[Mode, ...], thread_id: str | None, assistant_id: str,
-    as_json: bool, multitask_strategy: str, checkpoint_id: str | None, replaces: str | None,
-) -> int:  # fmt: skip
-    """Ask QUESTION once, and stream the run."""
-    from .show_run import show_run
+async def run(agent: Any, question: str | None, as_json: bool, **options: Any) -> int:
+    """Ask QUESTION once, and stream the run; without it, or with `-`, stdin is the question."""
+    from .conversation import show_and_decide
 
-    stream = agent.stream(
-        question,
-        thread_id=thread_id,
-        modes=modes,
-        assistant_id=assistant_id,
-        multitask_strategy=multitask_strategy,
-        checkpoint_id=checkpoint_id,
-        replaces=replaces,
-    )
-    return await show_run(stream, as_json)
+    stream = agent.stream(question_from(question), **options)
+    return await show_and_decide(stream, as_json)
+
+
+@click.command()
+@click.argument("thread_id")
+@click.argument("run_id", required=False)
+@click.option("--after", "last_event_id", help="Only what came after this event.")
+@at_url
+@in_json
+@served
+async def join(
+    agent: Any, thread_id: str, run_id: str | None, last_event_id: str | None, as_json: bool
+) -> int:
+    """Show a run that was started elsewhere or earlier; unset: the thread's last."""
+    from ..errors import NotFound
+    from .conversation import show_and_decide
+
+    if run_id is None:
+        if not (runs := await agent.runs.list(thread_id, limit=1)):
+            raise NotFound("The thread has no run that could be joined.")
+        run_id = runs[0]["run_id"]
+    joined = agent.runs.join(thread_id, run_id, last_event_id)
+    return await show_and_decide(joined, as_json)
 
 
 @click.command()
 @click.argument("thread_id")
 @on_run
+@with_context
 @served
-async def regenerate(
-    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant_id: str, as_json: bool
-) -> int:
+async def regenerate(agent: Any, thread_id: str, as_json: bool, **options: Any) -> int:
     """Answer a thread's last question anew."""
-    from .show_run import show_run
+    from .conversation import show_and_decide
 
-    stream = agent.regenerate(thread_id, modes=modes, assistant_id=assistant_id)
-    return await show_run(stream, as_json)
+    stream = agent.regenerate(thread_id, **options)
+    return await show_and_decide(stream, as_json)
 
 
 @click.command()
 @click.argument("thread_id")
 @on_run
+@with_context
 @served
-async def continue_run(
-    agent: Any, thread_id: str, modes: tuple[Mode, ...], assistant_id: str, as_json: bool
-) -> int:
+async def continue_run(agent: Any, thread_id: str, as_json: bool, **options: Any) -> int:
     """Continue a thread's run that its server left unfinished."""
-    from .show_run import show_run
+    from .conversation import show_and_decide
 
-    stream = agent.continue_run(thread_id, modes=modes, assistant_id=assistant_id)
-    return await show_run(stream, as_json)
+    stream = agent.continue_run(thread_id, **options)
+    return await show_and_decide(stream, as_json)
 
 
 @click.command()
 @click.argument("thread_id")
-@click.option("--decisions", help="One for each request, as a JSON list; unset: asks you.")
+@click.option(
+    "--decisions",
+    type=json_list,
+    metavar="JSON",
+    help="One for each request, as a JSON list; unset: you are asked.",
+)
 @on_run
+@with_context
 @served
 async def decide(
-    agent: Any, thread_id: str, decisions: str | None, modes: tuple[Mode, ...], assistant_id: str,
-    as_json: bool,
-) -> int:  # fmt: skip
+    agent: Any, thread_id: str, decisions: list[JSON] | None, as_json: bool, **options: Any
+) -> int:
     """Decide what waits for a person on a thread, and stream the rest of the run."""
     from .conversation import decide_waiting
 
-    return await decide_waiting(
-        agent, thread_id, _json_list(decisions), as_json, modes=modes, assistant_id=assistant_id
-    )
-
-
-def _json_list(text: str | None) -> list[Any] | None:
-    try:
-        decisions = None if text is None else json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"--decisions is not JSON: {error}") from error
-    if decisions is not None and not isinstance(decisions, list):
-        raise click.UsageError("--decisions must be a JSON list.")
-    return decisions
+    return await decide_waiting(agent, thread_id, decisions, as_json, **options)
 
 
 @click.command()
@@ -115,21 +121,10 @@ async def stop(agent: Any, thread_id: str) -> int:
 @with_assistant
 @at_url
 @with_multitask_strategy
+@with_context
 @served
-async def chat(
-    agent: Any,
-    modes: tuple[Mode, ...],
-    thread_id: str | None,
-    assistant_id: str,
-    multitask_strategy: str,
-) -> int:
-    """Talk in many turns on one thread; an empty line or Ctrl-D ends it."""
-    from .conversation import chat_turns
+async def chat(agent: Any, thread_id: str | None, **options: Any) -> int:
+    """Talk in many turns on one thread; /help tells what there is."""
+    from .conversation import Chat
 
-    return await chat_turns(
-        agent,
-        thread_id,
-        modes=modes,
-        assistant_id=assistant_id,
-        multitask_strategy=multitask_strategy,
-    )
+    return await Chat(agent, **options).talk(thread_id)

@@ -1,7 +1,7 @@
 """Showing events to a person in a terminal, with rich."""
 
 import json
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..decoding.messages import text_of
 from ..events import (
+    JSON,
     AgentEvent,
     Done,
     Error,
@@ -19,73 +20,111 @@ from ..events import (
     Progress,
     Reasoning,
     Retry,
+    RunStarted,
     Token,
     ToolCall,
+    ToolCallDelta,
     ToolResult,
     Update,
     Usage,
     Values,
 )
+from .markdown_stream import MarkdownStream
+from .output import notes, out, write_text
+from .waiting import Waiting
 
 _LONGEST_VALUE = 100
 
-out = Console()
-notes = Console(stderr=True)
-
 
 class Screen:
-    """Prints a run as it happens: text as it comes, tool calls in panels, the rest in lines."""
+    """Shows a run as it happens: the answer, and the lines of other modes, on `answer`;
+    tool calls, results and figures on `notes`.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._in_text = False
+    `as_markdown` renders the answer, where it goes to a terminal that can move its cursor.
+    """
+
+    def __init__(
+        self, answer: Console = out, notes: Console = notes, *, as_markdown: bool = False
+    ) -> None:
+        self._answer = answer
+        self._notes = notes
+        can_redraw = answer.is_terminal and not answer.is_dumb_terminal
+        self._markdown = MarkdownStream(answer) if as_markdown and can_redraw else None
+        self._waiting = Waiting(notes)
+        self._unfinished: Console | None = None  # the one whose last line has not ended
+        self._message_id = ""
         self._seen_messages = 0
         self._input_tokens = 0
         self._output_tokens = 0
+        self.calls: list[JSON] = []
+
+    def __enter__(self) -> Self:
+        self._waiting.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.stop()
+        self._end_line()
 
     def show(self, event: AgentEvent) -> None:
         """Prints one event."""
         match event:
-            case Token(content=text):
-                self._write(text, "")
-            case Reasoning(content=text):
-                self._write(text, "dim italic")
-            case ToolCall(tool=tool, args=args):
-                self._panel(f"{tool}", json.dumps(args, ensure_ascii=False, indent=2), "cyan")
-            case ToolResult(tool=tool, status=status, content=content):
-                colour = "green" if status == "ok" else "red"
-                self._panel(f"{tool} {'answered' if status == 'ok' else 'failed'}", content, colour)
+            case RunStarted() | ToolCallDelta() | Interrupt():
+                return  # what waits for a decision is told at the run's end, by who asks
             case Usage(input_tokens=read, output_tokens=written):
                 self._input_tokens += read
                 self._output_tokens += written
+                return
+        self._waiting.stop()
+        match event:
+            case Token(content=text, message_id=message_id):
+                if message_id != self._message_id:
+                    self._end_line()
+                    self._message_id = message_id
+                self._write_answer(text)
+            case Reasoning(content=text):
+                self._write(self._notes, text, "dim italic")
+            case ToolCall(tool=tool, args=args):
+                self.calls.append({"name": tool, "args": args})
+                self._panel(tool, json.dumps(args, ensure_ascii=False, indent=2), "cyan")
+            case ToolResult(tool=tool, status=status, content=content):
+                colour = "green" if status == "ok" else "red"
+                self._panel(f"{tool} {'answered' if status == 'ok' else 'failed'}", content, colour)
             case Done():
                 self._done(event)
             case _:
                 self._line(event)
+        if self._unfinished is None and not isinstance(event, Done | Error):
+            self._waiting.start()
 
     def _line(self, event: AgentEvent) -> None:
+        answer = self._answer
         match event:
             case Update(node=node, delta=delta):
-                self._say(f"[bold magenta]update[/] [bold]{escape(node)}[/] {_changes(delta)}")
+                self._say(
+                    answer, f"[bold magenta]update[/] [bold]{escape(node)}[/] {_changes(delta)}"
+                )
             case Values(state=state):
                 self._values(state)
             case Event(name=name, run_name=run_name, data=data):
-                self._say(f"[dim]{name:<22}[/] [bold]{escape(run_name)}[/] {_told(data)}", True)
+                self._say(
+                    answer,
+                    f"[dim]{escape(name):<22}[/] [bold]{escape(run_name)}[/] {_event_data(data)}",
+                    True,
+                )
             case Progress(data=data):
-                self._say(f"[blue]progress[/] {_brief(data)}")
-            case Interrupt(id=at, requests=requests):
-                self._say(f"[yellow]waits for a decision[/] {at} {_brief(requests)}")
+                self._say(self._notes, f"[blue]progress[/] {_brief(data)}")
             case Retry(reason=reason):
-                self._say(f"[yellow]the model is tried again:[/] {escape(reason)}")
+                self._say(self._notes, f"[yellow]the model is tried again:[/] {escape(reason)}")
             case Error(message=message):
-                self._say(f"[bold red]error[/] {escape(message)}")
+                self._say(self._notes, f"[bold red]error[/] {escape(message)}")
 
     def _values(self, state: dict[str, Any]) -> None:
         messages = state.get("messages") or []
         new = messages[self._seen_messages :]
         self._seen_messages = len(messages)
         told = "; ".join(_message(message) for message in new) or "no new message"
-        self._say(f"[bold blue]values[/] {len(messages)} messages, new: {told}")
+        self._say(self._answer, f"[bold blue]values[/] {len(messages)} messages, new: {told}")
 
     def _done(self, done: Done) -> None:
         parts: list[str] = [done.status]
@@ -94,31 +133,44 @@ class Screen:
         parts.append(f"total {done.duration_ms / 1000:.2f} s")
         if self._output_tokens:
             parts.append(f"{self._input_tokens} tokens in, {self._output_tokens} out")
-        self._say(f"[dim]{' · '.join(parts)}[/]")
+        self._say(self._notes, f"[dim]{' · '.join(parts)}[/]")
 
-    def _write(self, text: str, style: str) -> None:
-        self._console.print(Text(text, style=style), end="", soft_wrap=True)
-        self._in_text = not text.endswith("\n")
+    def _write_answer(self, text: str) -> None:
+        if self._markdown is None:
+            self._write(self._answer, text, "")
+            return
+        if self._unfinished is self._notes:
+            self._end_line()
+        self._markdown.add(text)
+        self._unfinished = self._answer
+
+    def _write(self, console: Console, text: str, style: str) -> None:
+        if self._unfinished not in (None, console):
+            self._end_line()
+        write_text(console, text, style)
+        self._unfinished = None if text.endswith("\n") else console
 
     def _panel(self, title: str, body: str, colour: str) -> None:
-        self._break()
+        self._end_line()
         inside = Syntax(body, "json", background_color="default", word_wrap=True)
         shown = inside if body.startswith("{") else Text(body)
-        self._console.print(
+        self._notes.print(
             Panel(shown, title=escape(title), title_align="left", border_style=colour)
         )
 
-    def _say(self, markup: str, one_line: bool = False) -> None:
-        self._break()
-        self._console.print(markup, highlight=False, no_wrap=one_line, overflow="ellipsis")
+    def _say(self, console: Console, markup: str, one_line: bool = False) -> None:
+        self._end_line()
+        console.print(markup, no_wrap=one_line, overflow="ellipsis")
 
-    def _break(self) -> None:
-        if self._in_text:
-            self._console.print()
-            self._in_text = False
+    def _end_line(self) -> None:
+        if self._unfinished is self._answer and self._markdown is not None:
+            self._markdown.finish()
+        elif self._unfinished is not None:
+            self._unfinished.print()
+        self._unfinished = None
 
 
-def _told(data: dict[str, Any]) -> str:
+def _event_data(data: dict[str, Any]) -> str:
     """What an event carries, shortly: a model's piece as its text or arguments."""
     chunk = data.get("chunk")
     if not isinstance(chunk, dict):
@@ -135,10 +187,11 @@ def _changes(delta: Any) -> str:
 
 def _message(message: dict[str, Any]) -> str:
     calls = ", ".join(
-        f"{call['name']}({_brief(call['args'])})" for call in message.get("tool_calls") or ()
+        f"{escape(str(call['name']))}({_brief(call['args'])})"
+        for call in message.get("tool_calls") or ()
     )
     said = text_of(message)
-    return f"[bold]{message.get('type')}[/] {_brief(said) if said else ''}{calls}"
+    return f"[bold]{escape(str(message.get('type')))}[/] {_brief(said) if said else ''}{calls}"
 
 
 def _brief(value: Any) -> str:

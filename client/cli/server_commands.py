@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..events import Mode
-from .options import at_url, in_modes, served, with_assistant
+from .options import WholeHelp, at_url, in_modes, served, with_assistant
 
 
 @click.command()
@@ -26,11 +26,10 @@ async def demo(agent: Any, picture: str | None) -> int:
 @served
 async def graph(agent: Any, assistant_id: str) -> int:
     """Draw an assistant's graph."""
-    from rich.console import Console
-
     from .graph_tree import draw
+    from .output import out
 
-    Console().print(draw({"name": assistant_id, **await agent.graph(assistant_id)}))
+    out.print(draw({"name": assistant_id, **await agent.graph(assistant_id)}))
     return 0
 
 
@@ -51,7 +50,7 @@ async def doctor(agent: Any, assistant_id: str) -> int:
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
-    help="Runs begun a second, however many are open; unset: --streams at a time.",
+    help="Runs started a second, however many are open; unset: --streams at a time.",
 )
 @click.option("--question", default="Count from one to thirty in words.", show_default=True)
 @in_modes
@@ -72,7 +71,7 @@ async def bench(
     from .bench_table import show_bench
 
     load = Load(max(runs, streams), streams, rate)
-    return await show_bench(agent.url, modes, question, load, assistant_id)
+    return await show_bench(agent, modes, question, load, assistant_id)
 
 
 @click.command()
@@ -97,7 +96,7 @@ def token(user: str, days: float, key: bool) -> None:
     sys.exit(run_server_side("agent.access.new_token", user, "--days", str(days), *flags))
 
 
-@click.group()
+@click.group(cls=WholeHelp)
 def model() -> None:
     """The embedded model."""
 

@@ -1,42 +1,55 @@
 """One run in the terminal: its events as they come, Ctrl-C to stop it, an exit code at its end."""
 
 import asyncio
-import json
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-
-from rich.console import Console
 
 from ..errors import CannotConnect, SteadyError
 from ..events import AgentEvent, to_json
 from ..run import Run
-from .screen import Screen, out
+from . import exit_codes
+from .output import notes, write_json, write_line
+from .screen import Screen
 
-EXIT_STOPPED = 130
 
-
-async def show_run(run: Run, as_json: bool, console: Console = out) -> int:
+async def show_run(run: Run, as_json: bool, screen: Screen | None = None) -> int:
     """Streams a run to the terminal; the exit code says how it ended.
 
-    Ctrl-C stops the run, which keeps what it has said; a second one leaves at once.
+    Ctrl-C stops the run, which keeps what it has said; a second one leaves at once. Raises
+    CannotConnect where no server was there.
     """
-    screen = Screen(console)
-    emit: Callable[[AgentEvent], None] = _print_json if as_json else screen.show
-    try:
-        async with run, _stopped_by_person(run):
-            async for event in run:
+    with screen or Screen() as screen:
+        emit: Callable[[AgentEvent], None] = (
+            (lambda event: write_json(to_json(event))) if as_json else screen.show
+        )
+        try:
+            async with run, _stopped_by_person(run):
+                async for event in run:
+                    emit(event)
+        except CannotConnect:
+            raise
+        except SteadyError as error:
+            for event in run.failure(error):
                 emit(event)
-    except CannotConnect:
-        raise
-    except SteadyError as error:
-        for event in run.failure(error):
-            emit(event)
-        return 1
+            write_ids(error.thread_id, error.run_id)
+            return exit_codes.FAILED
     if not as_json:
-        console.print(f"[dim]thread {run.thread_id}[/]", highlight=False)
-    return EXIT_STOPPED if run.done and run.done.status == "stopped" else 0
+        write_line(f"thread {run.thread_id}  run {run.run_id}", notes, "dim")
+    status = run.done.status if run.done else "success"
+    return {
+        "stopped": exit_codes.INTERRUPTED,
+        "interrupted": exit_codes.WAITS_FOR_DECISION,
+    }.get(status, exit_codes.OK)
+
+
+def write_ids(thread_id: str | None, run_id: str | None) -> None:
+    """Says on stderr which thread and run a failure is about, and how to see it again."""
+    if thread_id and run_id:
+        write_line(f"thread {thread_id}  run {run_id}", notes)
+        write_line(f"to see it again: steady join {thread_id} {run_id}", notes)
+    elif thread_id:
+        write_line(f"thread {thread_id}", notes)
 
 
 @asynccontextmanager
@@ -55,8 +68,3 @@ async def _stopped_by_person(run: Run) -> AsyncIterator[None]:
     finally:
         with suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
-
-
-def _print_json(event: AgentEvent) -> None:
-    sys.stdout.write(json.dumps(to_json(event), ensure_ascii=False) + "\n")
-    sys.stdout.flush()

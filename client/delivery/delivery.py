@@ -76,6 +76,7 @@ class Delivery:
         self._cancel_action: CancelAction | None = None  # wanted, but the run is not known yet
         self.thread_id = thread_id
         self.end: RunEnd | None = None
+        self.run: JSON = {}  # as the server tells it, of a run that was started elsewhere
         self._begin(request, run_id)
 
     def _begin(self, request: RunRequest | None, run_id: str | None = None) -> None:
@@ -172,7 +173,7 @@ class Delivery:
         if request and self.run_id is None and request.may_have_arrived:
             self.run_id = await self._wire.find(self.thread_id, request.idempotency_key)
         if self.run_id is not None and not self._is_known:
-            run = await self._wire.run(self.thread_id, self.run_id)
+            self.run = run = await self._wire.run(self.thread_id, self.run_id)
             self._status, self._expectation = str(run["status"]), Expectation.of_run(run)
             self._is_known = True
 

@@ -55,7 +55,7 @@ def test_a_person_sees_text_tool_panels_and_figures(server: LocalServer) -> None
     ended = steady("run", "six by seven", "--url", server.url)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for shown in ("calculate", '"expression"', "6 * 7 = 42", "That makes [42].", "first token"):
-        assert shown in ended.stdout
+        assert shown in ended.stdout + ended.stderr
 
 
 def test_exit_codes_tell_how_it_ended(server: LocalServer) -> None:
@@ -68,7 +68,7 @@ def test_exit_codes_tell_how_it_ended(server: LocalServer) -> None:
     for code, ended in outcomes.items():
         assert ended.returncode == code, ended.stdout + ended.stderr
         assert "Traceback" not in ended.stdout + ended.stderr
-    assert "OPENAI_API_KEY" in outcomes[1].stdout
+    assert "OPENAI_API_KEY" in outcomes[1].stderr
     assert "start one" in outcomes[3].stderr
 
 
@@ -107,7 +107,7 @@ def test_a_conversation_keeps_its_thread(server: LocalServer, model: ModelServer
     assert ended.returncode == 0, ended.stdout + ended.stderr
     last = [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "user"]
     assert last == ["my name is Ada", "and again"]
-    thread = next(w for w in ended.stdout.split() if w.count("-") == 4).rstrip(";")
+    thread = next(w for w in ended.stderr.split() if w.count("-") == 4)
     listed = steady("threads", "list", "--url", server.url).stdout
     assert thread in listed
     shown = steady("threads", "show", thread, "--url", server.url).stdout
@@ -165,8 +165,8 @@ def test_chat_asks_for_approval(model: ModelServer, server: LocalServer) -> None
     for typed, told in (("a\n", "Saved as"), ("r\nno\n", "with reason: no"), ("s\nok\n", "ok")):
         ended = steady("chat", "--url", server.url, typed=f"Save that, terminal.\n{typed}\n")
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert '"title": "from the terminal"' in ended.stdout
-        assert told in ended.stdout
+        assert '"title": "from the terminal"' in ended.stderr
+        assert told in ended.stderr
         assert "Saved it." in ended.stdout
 
 
@@ -178,10 +178,10 @@ def test_what_waits_is_decided_by_whoever_comes_later(
     model.on("Save that later.", Reply(tool_calls=[call]), Reply("Saved it."))
     ended = steady("chat", "--url", server.url, typed="Save that later.\n")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    thread = next(w for w in ended.stdout.split() if w.count("-") == 4).rstrip(";")
+    thread = next(w for w in ended.stderr.split() if w.count("-") == 4)
     ended = steady("chat", "--thread-id", thread, "--url", server.url, typed="s\n\na\n\n")
-    assert "responds: say what" in ended.stdout
-    assert "Saved as later" in ended.stdout
+    assert "responds: say what" in ended.stderr
+    assert "Saved as later" in ended.stderr
 
 
 def test_chat_takes_edited_arguments(model: ModelServer, server: LocalServer) -> None:
@@ -189,7 +189,7 @@ def test_chat_takes_edited_arguments(model: ModelServer, server: LocalServer) ->
     calls = [ToolCall("save_note", {"title": "edited", "text": "Before."})]
     model.on("Save and edit.", Reply(tool_calls=calls), Reply("Saved it."))
     ended = steady("chat", "--url", server.url, typed="Save and edit.\ne\nrenamed\n\n\n")
-    assert "Saved as renamed.md" in ended.stdout, ended.stdout + ended.stderr
+    assert "Saved as renamed.md" in ended.stderr, ended.stdout + ended.stderr
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_decide_asks_for_what_waits(waiting_thread: str, server: LocalServer) ->
     ended = steady("decide", waiting_thread, "--url", server.url, typed="s\nby hand\n")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for shown in ('"title": "decided"', "by hand", "Saved it."):
-        assert shown in ended.stdout
+        assert shown in ended.stdout + ended.stderr
     again = steady("decide", waiting_thread, "--url", server.url)
     assert (again.returncode, "waits for a decision" in again.stderr) == (1, True)
 
@@ -251,6 +251,7 @@ def started(*words: str, stdin: int | None = None) -> subprocess.Popen[str]:
         text=True,
         stdin=stdin,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
