@@ -50,6 +50,7 @@ demo: model
 	@$(BIN)/steady demo
 
 dev: $(READY)
+	@$(BIN)/python -m client.cli.check_port $(PORT)
 	$(BIN)/langgraph dev --port $(PORT) --n-jobs-per-worker 10 --no-browser
 
 # Nothing but what is quick: in under three minutes, whether a change can be shown to others.

@@ -46,6 +46,11 @@ LEAST_ANSWER_TOKENS = 256
 CUT_PROMPT_TOKENS = CONTEXT_TOKENS // 4
 
 _SAMPLING = {"temperature": 0.3, "top_p": 0.8, "top_k": 20, "repeat_penalty": 1.05}
+# A passage of so many characters, three times in a row.
+_LOOP = re.compile(r"(.{20,400})\1\1\Z", re.DOTALL)
+_LOOP_CHARS = 1200
+_LOOP_WORDS = 4  # fewer different ones may be a ruled line, or a refrain
+_PASSAGE_ENDS = frozenset("\n.!?")
 _GREEDY = {"temperature": 0.0}
 
 
@@ -110,9 +115,14 @@ class Model:
             self._engine.slots.lend(prompt) as slot,
             contextlib.aclosing(self._engine.stream(prompt, slot, **options)) as pieces,
         ):
+            text, written = "", 0
             async for piece in pieces:
+                text, written = (text + piece.text)[-_LOOP_CHARS:], written + 1
                 if piece.text:
                     yield Text(piece.text)
+                if not piece.reason and piece.text[-1:] in _PASSAGE_ENDS and is_loop(text):
+                    yield Finished("stop", Usage(len(await self._engine.tokens(prompt)), written))
+                    return
                 if piece.reason:
                     usage = Usage(piece.prompt_tokens, piece.completion_tokens)
                     yield Finished(piece.reason, usage)
@@ -160,6 +170,15 @@ class Model:
             await self._engine.restore(slot, name)
 
 
+def is_loop(text: str) -> bool:
+    """Whether the text ends with one passage three times.
+
+    A small model that has no more to say says its last lines again, until its limit.
+    """
+    found = _LOOP.search(text)
+    return found is not None and len(set(found[1].split())) >= _LOOP_WORDS
+
+
 def argument_schema(function: Function) -> Json:
     """The schema that the model writes under: the function's own, and nothing besides."""
     return {"type": "object", "additionalProperties": False, **function.parameters}
@@ -187,7 +206,10 @@ def without_examples(arguments: Any, function: Function, message: str) -> Any:
     return {
         key: value
         for key, value in arguments.items()
-        if key in required or value not in examples or any(w in text for w in _words(value))
+        if key in required
+        or not isinstance(value, str)
+        or value not in examples
+        or any(word in text for word in _words(value))
     }
 
 

@@ -508,3 +508,18 @@ def test_shells_can_complete(shell: str) -> None:
     """The line that the README gives prints a script for each shell."""
     done = piped(env={"_STEADY_COMPLETE": f"{shell}_source"})
     assert (done.returncode, b"steady" in done.stdout) == (0, True)
+
+
+def test_a_port_that_is_taken_is_one_line(server: LocalServer, closing_port: str) -> None:
+    """`make dev` says whose the port seems to be; where it is free, where the page will be."""
+    check = (sys.executable, "-m", "client.cli.check_port")
+    outcomes = {}
+    for port in (server.port, int(closing_port.rpartition(":")[2]), free_port()):
+        done = subprocess.run([*check, str(port)], capture_output=True, cwd=ROOT, timeout=30)
+        outcomes[port] = (done.returncode, done.stdout.decode() + done.stderr.decode())
+    (by_us, by_other, free) = outcomes.items()
+    assert by_us[1][0] == 1
+    assert f"its page at http://127.0.0.1:{by_us[0]}" in one_line(by_us[1][1].encode())
+    assert by_other[1][0] == 1
+    assert "another program" in one_line(by_other[1][1].encode())
+    assert free[1] == (0, f"The page: http://127.0.0.1:{free[0]}\n")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.embedded.turn import fitting_arguments, without_examples
+from agent.embedded.turn import fitting_arguments, is_loop, without_examples
 from agent.embedded.wire import (
     Answer,
     Arguments,
@@ -136,3 +136,26 @@ def test_an_answer_is_the_same_whole_or_in_chunks(parts: list[Part]) -> None:
     call = message.get("tool_calls", [{"function": None}])[0]["function"]
     assert _streamed(parts) == {"content": message["content"], "call": call}
     assert whole["usage"]["total_tokens"] == 3
+
+
+def test_a_list_is_no_example_of_the_description() -> None:
+    """An optional argument of any JSON type is kept as the model wrote it."""
+    listed = {"type": "array", "items": {"type": "string"}}
+    parameters = {
+        "type": "object",
+        "properties": {"tags": {"anyOf": [listed, {"type": "null"}]}, "more": {"type": "object"}},
+    }
+    function = Function(name="tag", description="Tag it, such as 'red'.", parameters=parameters)
+    for arguments in ({"tags": ["red"]}, {"tags": None}, {"more": {"a": 1}}, {}):
+        written = json.dumps(arguments)
+        assert fitting_arguments(written, function, "Tag it.") == written
+
+
+@given(before=st.text(max_size=300), times=st.integers(3, 6))
+def test_an_answer_that_repeats_itself_is_a_loop(before: str, times: int) -> None:
+    """A passage three times in a row at the end is one; twice, or lines without words, are not."""
+    passage = "Let me know if there is anything else that you need.\n"
+    assert is_loop(before + passage * times)
+    assert not is_loop("Once: " + passage * 2)
+    assert not is_loop("-" * 400 + "\n")
+    assert not is_loop("| - | - |\n" * 40)
