@@ -24,7 +24,8 @@ _REFUSED = (401, 403, 429)
 async def with_client(url: str | None, work: Callable[[AgentClient], Awaitable[int]]) -> int:
     """Does `work` with the server at `url`, else with the one that runs on the project's folder.
 
-    If none runs there, a local one is started, for as long as the work takes. Raises CannotConnect where no LangGraph server answers at `url`.
+    If none runs there, a local one is started, for as long as the work takes. Raises CannotConnect
+    where no LangGraph server answers at `url`.
     """
     with ExitStack() as stack:
         url = url or _local_server(stack)
