@@ -119,8 +119,8 @@ REQUEST_LIMITS = Patch(
     package="uvicorn",
     series="0.54",
     replaces={
-        "HttpToolsProtocol.connection_made": Shape("self transport"),
-        "HttpToolsProtocol.connection_lost": Shape("self exc"),
+        "HttpToolsProtocol.connection_made": Shape("self transport", "self.connections.add(self)"),
+        "HttpToolsProtocol.connection_lost": Shape("self exc", "self.connections.discard(self)"),
         "HttpToolsProtocol.data_received": Shape(
             "self data",
             """
@@ -131,11 +131,15 @@ REQUEST_LIMITS = Patch(
                 return
             """,
         ),
-        "HttpToolsProtocol.handle_websocket_upgrade": Shape("self"),
-        "HttpToolsProtocol.on_message_begin": Shape("self"),
-        "HttpToolsProtocol.on_headers_complete": Shape("self"),
-        "HttpToolsProtocol.on_message_complete": Shape("self"),
-        "HttpToolsProtocol.send_400_response": Shape("self msg"),
+        "HttpToolsProtocol.handle_websocket_upgrade": Shape(
+            "self", "self.transport.set_protocol(protocol)"
+        ),
+        "HttpToolsProtocol.on_message_begin": Shape("self", 'self.url = b""'),
+        "HttpToolsProtocol.on_headers_complete": Shape(
+            "self", "parsed_url = httptools.parse_url(self.url)"
+        ),
+        "HttpToolsProtocol.on_message_complete": Shape("self", "self.cycle.more_body = False"),
+        "HttpToolsProtocol.send_400_response": Shape("self msg", "content = [STATUS_LINE[400]]"),
     },
     apply=_apply,
     loss="a connection that never sends its request whole is held open, with what it has sent",

@@ -123,7 +123,9 @@ WEBSOCKET_LIMITS = Patch(
         "WebSocketsSansIOProtocol.handle_ping": Shape(
             "self", 'output = self.conn.data_to_send()\nself.transport.write(b"".join(output))'
         ),
-        "WebSocketsSansIOProtocol.handle_pong": Shape("self event"),
+        "WebSocketsSansIOProtocol.handle_pong": Shape(
+            "self event", "self.last_ping_rtt = self.loop.time() - self.ping_sent_at"
+        ),
         "WebSocketsSansIOProtocol.handle_cont": Shape(
             "self event", "self.frames.append(event.data)"
         ),
