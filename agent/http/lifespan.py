@@ -17,6 +17,7 @@ from agent.access.quota import limiter
 from agent.access.tokens import tokens
 from agent.dev_server import apply_patches
 from agent.http.shutdown import graceful
+from agent.model import endpoint
 from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
@@ -31,6 +32,8 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     """Around the server's life: runs that start at once, short pauses, a warm embedded model."""
     _tell_who_is_served()
     _tell_jobs()
+    if model_trouble := endpoint.trouble(settings()):
+        log.error(model_trouble)
     _shorten_pauses()
     apply_patches()
     if "langgraph_runtime_inmem" in sys.modules:

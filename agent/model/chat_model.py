@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any, cast
 
 import openai
-import structlog
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
@@ -28,8 +27,6 @@ from agent.model.refused_settings import (
 )
 from agent.model.requests import as_endpoints_take_it
 from agent.settings import OPENAI_URL, Settings, settings
-
-log = structlog.stdlib.get_logger(__name__)
 
 DEFAULT_MODEL = "gpt-5-mini"
 CALL_EXTRAS = "tool_call_extras"
@@ -165,8 +162,6 @@ def chat_model() -> ChatModel:
 def make_chat_model(config: Settings) -> ChatModel:
     """A chat model as the settings say; where they cannot be used, its calls raise ModelError."""
     trouble = endpoint.trouble(config)
-    if trouble:
-        log.error(trouble)
     model = ChatModel(
         model=config.steady_model or (embedded.MODEL if config.embedded else DEFAULT_MODEL),
         base_url=OPENAI_URL if trouble else endpoint.base_url(config),

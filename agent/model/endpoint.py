@@ -20,6 +20,7 @@ from client.proxies import proxy_for, proxy_trouble
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 REDIRECT_HEADER = "x-steady-redirect"
 _QUOTA = ("insufficient_quota", "billing", "exceeded your current quota", "credit", "balance")
+_BUSY = (429, 503, 529)
 _CONNECT_SECONDS = 5.0
 _TOTAL_SECONDS = 600.0
 
@@ -117,14 +118,14 @@ def _proxy(config: Settings) -> str | None:
 
 def _check_response(response: httpx2.Response) -> None:
     _refuse_other_hosts(response)
-    if response.status_code == 429:
+    if response.status_code in _BUSY:
         response.read()
         _refuse_useless_retries(response)
 
 
 async def _check_response_async(response: httpx2.Response) -> None:
     _refuse_other_hosts(response)
-    if response.status_code == 429:
+    if response.status_code in _BUSY:
         await response.aread()
         _refuse_useless_retries(response)
 

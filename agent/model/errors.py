@@ -106,15 +106,17 @@ def _explain_status(error: openai.APIStatusError, where: str, model: str) -> Mod
         case 429 if is_over_quota(f"{words} {error.code} {error.type}"):
             return ModelError(f"{where} is over its quota: check your account. {_quoted(words)}")
         case 429:
-            seconds = math.ceil(retry_after_seconds(headers))
-            again = f"try again in {seconds} s" if seconds else "try again later"
-            return ModelError(
-                f"{where} is over its rate limit: {again}. {_quoted(words)}", is_transient=True
-            )
+            text = f"{where} is over its rate limit: {_when(headers)}. {_quoted(words)}"
+            return ModelError(text, is_transient=True)
         case 400 | 422:
             return ModelError(f"{where} rejected the request: {words}")
-    text = f"{where} failed with status {status}: try again later. {_quoted(words)}"
+    text = f"{where} failed with status {status}: {_when(headers)}. {_quoted(words)}"
     return ModelError(text, is_transient=status >= 500 or status in (408, 409))
+
+
+def _when(headers: httpx2.Headers) -> str:
+    seconds = math.ceil(retry_after_seconds(headers))
+    return f"try again in {seconds} s" if seconds else "try again later"
 
 
 def _no_first_token(where: str) -> ModelError:

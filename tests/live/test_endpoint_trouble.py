@@ -88,16 +88,18 @@ def at(seconds: float) -> str:
     return format_datetime(now + datetime.timedelta(seconds=seconds), usegmt=True)
 
 
-@pytest.mark.parametrize("wait", ["90", at(600)])
+@pytest.mark.parametrize("wait", ["90", at(600)], ids=["seconds", "date"])
+@pytest.mark.parametrize(("status", "words"), [(429, "over its rate limit"), (503, "status 503")])
 async def test_a_long_retry_after_is_told_and_not_waited_for(
-    refusing: ModelServer, wait: str
+    refusing: ModelServer, wait: str, status: int, words: str
 ) -> None:
     """The person gets the time, and another model may still be asked."""
-    busy = Fault("status", status=429, headers={"retry-after": wait})
+    busy = Fault("status", status=status, headers={"retry-after": wait})
     refusing.on("Busy?", Reply("No.", fault=busy))
     error = await failure("Busy?", openai_base_url=refusing.url)
     assert len(refusing.requests) == 1
-    assert "rate limit: try again in" in str(error)
+    assert words in str(error)
+    assert re.search(r"try again in \d{2,3} s", str(error))
     assert error.is_transient
 
 
@@ -268,6 +270,7 @@ async def test_a_server_with_such_settings_starts_and_says_so(tmp_path: Path) ->
             assert await agent.assistants()
             with pytest.raises(ModelFailed, match="OPENAI_BASE_URL"):
                 await agent.stream("Hello?").text()
+        assert "OPENAI_BASE_URL" in server.log.read_text(errors="replace")
 
 
 # Keys
