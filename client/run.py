@@ -122,9 +122,10 @@ class Run:
             raise self._failure from None
         if event is not None:
             return event
-        if self.done is None:
-            raise self._failure or self._closed_early()
-        raise StopAsyncIteration
+        if self.done is not None:
+            raise StopAsyncIteration
+        left_early = StreamLost(f"The stream was left before its end. {RUN_CONTINUES}")
+        raise self._failure or self._located(left_early)
 
     async def text(self) -> str:
         """The answer's text, once the run has ended.
@@ -184,12 +185,10 @@ class Run:
             async for _ in self:
                 pass
 
-    def _closed_early(self) -> SteadyError:
-        return self._located(StreamLost(f"The stream was left before its end. {RUN_CONTINUES}"))
-
     async def _iterate(self) -> AsyncGenerator[AgentEvent]:
         try:
-            async with aclosing(self._delivery.parts(self._is_complete)) as batches:
+            parts = self._delivery.parts(lambda end: end.is_complete(self._decoder))
+            async with aclosing(parts) as batches:
                 async for batch in batches:
                     self._deadlines.note_event()
                     for cursor, event in coalesced(self._decoded(batch)):
@@ -206,9 +205,6 @@ class Run:
         except SteadyError as error:
             self._failure = self._located(error)
             raise
-
-    def _is_complete(self, end: RunEnd) -> bool:
-        return end.is_complete(self._decoder)
 
     def _decoded(self, batch: Batch) -> Iterator[tuple[Cursor | None, AgentEvent]]:
         """The events of these parts, without those that a joining reader has read already."""

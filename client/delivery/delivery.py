@@ -125,7 +125,7 @@ class Delivery:
                 await self._check_end(connection, had_ended, is_complete)
             except SteadyError as error:
                 self._is_lost = isinstance(error, NotFound) and self._was_read
-                if self._is_lost and self._can_restart:
+                if self._is_lost and self._request and self._request.restart_body:
                     continue
                 cause = self._transient(error)
             if cause is not None or not self._has_ended:
@@ -162,10 +162,6 @@ class Delivery:
     @property
     def _has_ended(self) -> bool:
         return self._status not in ACTIVE
-
-    @property
-    def _can_restart(self) -> bool:
-        return self._request is not None and self._request.restart_body is not None
 
     async def _locate(self) -> None:
         """Asks the server for the run, where another reader or an earlier request started it."""

@@ -174,48 +174,36 @@ async def _check(response: httpx.Response) -> None:
 async def read_parts(response: httpx.Response) -> Parts:
     """The parts, in lists as they arrive; a list may be empty: a heartbeat has no part.
 
+    The SDK's own decoder is not used: it parses the JSON at once and drops its bytes.
+
     Raises:
         ConnectionLost: the response ended in the middle of a part.
         StreamLost: a part is longer than `LONGEST_PART_BYTES`.
     """
-    lines, reader = BytesLineDecoder(), _PartReader()
-    async for data in response.aiter_bytes():
-        yield [part for line in lines.decode(data) if (part := reader.add(bytes(line)))]
-        if reader.size_bytes + len(lines.buffer) > LONGEST_PART_BYTES:
+    lines = BytesLineDecoder()
+    name, data, event_id, size_bytes = b"", list[bytes](), b"", 0
+    async for received in response.aiter_bytes():
+        parts: list[Part] = []
+        for line in map(bytes, lines.decode(received)):
+            field, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"event":
+                name = value
+            elif field == b"data":
+                data.append(value)
+                size_bytes += len(value)
+            elif field == b"id":
+                event_id = value
+            elif not line:
+                if (raw := b"\n".join(data)) or name:
+                    parts.append(Part(_text(name) or "message", raw, _text(event_id) or None))
+                name, data, event_id, size_bytes = b"", [], b"", 0
+        yield parts
+        if size_bytes + len(lines.buffer) > LONGEST_PART_BYTES:
             raise StreamLost(f"The server sent more than {LONGEST_PART_BYTES} bytes in one event.")
-    if reader.is_inside or lines.buffer:
+    if name or data or event_id or lines.buffer:
         raise ConnectionLost("The response ended in the middle of an event.")
 
 
-class _PartReader:
-    """From lines to parts. The SDK's own decoder parses the JSON at once and drops its bytes."""
-
-    def __init__(self) -> None:
-        self._name = ""
-        self._data: list[bytes] = []
-        self._id: str | None = None
-        self.size_bytes = 0
-
-    @property
-    def is_inside(self) -> bool:
-        return bool(self._name or self._data or self._id)
-
-    def add(self, line: bytes) -> Part | None:
-        if not line:
-            return self._finish()
-        field, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        match field:
-            case b"event":
-                self._name = value.decode(errors="replace")
-            case b"data":
-                self._data.append(value)
-                self.size_bytes += len(value)
-            case b"id":
-                self._id = value.decode(errors="replace") or None
-        return None
-
-    def _finish(self) -> Part | None:
-        name, raw, event_id = self._name, b"\n".join(self._data), self._id
-        self._name, self._data, self._id, self.size_bytes = "", [], None, 0
-        return Part(name or "message", raw, event_id) if name or raw else None
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
