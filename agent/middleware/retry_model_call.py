@@ -17,7 +17,7 @@ from langchain.agents.middleware.types import AgentState
 from langgraph.config import get_stream_writer
 
 from agent.model.errors import ModelError
-from agent.model.partial import partial_answer
+from agent.model.partial import PartialAnswer, partial_answer
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
         with partial_answer() as calls:
             for attempt, (delay_seconds, attempt_request) in enumerate(self._tries(request), 2):
                 try:
-                    return await handler(attempt_request)
+                    return await self._call(attempt_request, handler, calls)
                 except ModelError as error:
                     if not (error.is_broken_off or (error.is_transient and self._fallback)):
                         raise
@@ -51,7 +51,23 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
                     if not error.is_broken_off:
                         break  # the SDK has retried this model as often as it may
                     await asyncio.sleep(delay_seconds)
-            return await handler(self._last(request))
+            return await self._call(self._last(request), handler, calls)
+
+    async def _call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+        calls: list[PartialAnswer],
+    ) -> ModelResponse[Any]:
+        """One try. An answer that is read rightly from the second time on costs no other."""
+        try:
+            return await handler(request)
+        except ModelError as error:
+            if not error.is_hint:
+                raise
+            await self._announce(2, calls[-1].partial.id if calls else None, error)
+            calls.clear()
+            return await handler(request)
 
     def _tries(self, request: ModelRequest[Any]) -> Iterator[tuple[float, ModelRequest[Any]]]:
         """All attempts but the last: the delay after each in seconds, and the request."""

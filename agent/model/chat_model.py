@@ -16,7 +16,7 @@ from pydantic import PrivateAttr, SecretStr
 from agent import embedded
 from agent.model import endpoint
 from agent.model.errors import ModelError, explain
-from agent.model.partial import Whole, note
+from agent.model.partial import PartialAnswer, record
 from agent.model.refused_settings import (
     EXTRAS,
     NAMES,
@@ -36,7 +36,7 @@ _REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 class ChatModel(ChatOpenAI):
     """ChatOpenAI for what OpenAI-compatible endpoints send and want beyond OpenAI's own.
 
-    DeepSeek, vLLM, Ollama and others stream reasoning as `reasoning_content` or `reasoning`, and
+    Others than OpenAI stream reasoning, which comes here as `reasoning_content`, and
     Gemini signs its calls in `extra_content`. ChatOpenAI drops both; here they are kept in a
     message's `additional_kwargs`, and sent back with it, as these endpoints demand. What an
     endpoint refuses of a request is left out from then on.
@@ -50,7 +50,7 @@ class ChatModel(ChatOpenAI):
         )
         if made is not None and (choices := chunk.get("choices")):
             delta = choices[0].get("delta") or {}
-            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+            if reasoning := delta.get("reasoning_content"):
                 made.message.additional_kwargs["reasoning_content"] = reasoning
             if extras := dict(_extras_of_calls(delta)):
                 made.message.additional_kwargs[CALL_EXTRAS] = extras
@@ -87,21 +87,20 @@ class ChatModel(ChatOpenAI):
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         """Raises ModelError."""
-        whole = Whole()
+        answer = PartialAnswer()
         with self._explained(kwargs):
             while True:
                 try:
                     for made in super()._stream(*args, **kwargs):
-                        yield whole.add(made)
+                        yield answer.add(made)
                     break
                 except _REFUSALS as error:
                     if not self._learn(error, args, kwargs):
                         raise
-            whole.check()
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
         """Raises ModelError."""
-        whole = note(Whole(_message_id(kwargs.get("run_manager"))))
+        answer = record(PartialAnswer(_message_id(kwargs.get("run_manager"))))
         with self._explained(kwargs):
             while True:
                 made_here = cast(
@@ -110,12 +109,11 @@ class ChatModel(ChatOpenAI):
                 try:
                     async with aclosing(made_here) as pieces:
                         async for made in pieces:
-                            yield whole.add(made)
+                            yield answer.add(made)
                     break
                 except _REFUSALS as error:
                     if not self._learn(error, args, kwargs):
                         raise
-            whole.check()
 
     def _learn(
         self, error: openai.APIStatusError, args: tuple[Any, ...], options: dict[str, Any]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from agent import embedded
-from agent.model.frames import FrameTransport
+from agent.model.frames import AnswerLimits, FrameTransport, RegularTransport
 from agent.model.http_chunks import MergingTransport
 from agent.model.time_limits import TimeLimitTransport
 from agent.settings import OPENAI_URL, Settings
@@ -81,7 +81,7 @@ def async_client(config: Settings) -> httpx2.AsyncClient:
         inner, config.steady_model_first_token_seconds, config.steady_model_idle_seconds
     )
     return httpx2.AsyncClient(
-        transport=FrameTransport(limited, config.steady_frame_seconds),
+        transport=FrameTransport(limited, config.steady_frame_seconds, _limits(config)),
         timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS, pool=_TOTAL_SECONDS),
         follow_redirects=True,
         event_hooks={"response": [_check_response_async]},
@@ -102,11 +102,15 @@ def sync_client(config: Settings) -> httpx2.Client:
         response.request.extensions["timeout"]["read"] = idle_seconds
 
     return httpx2.Client(
-        transport=transport,
+        transport=RegularTransport(transport, _limits(config)),
         timeout=httpx2.Timeout(_TOTAL_SECONDS, connect=_CONNECT_SECONDS, read=first_token_seconds),
         follow_redirects=True,
         event_hooks={"response": [read_with_idle_limit, _check_response]},
     )
+
+
+def _limits(config: Settings) -> AnswerLimits:
+    return AnswerLimits(config.steady_longest_answer_characters, config.steady_model_call_seconds)
 
 
 def _proxy(config: Settings) -> str | None:

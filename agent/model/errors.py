@@ -2,12 +2,14 @@
 
 import math
 import ssl
+import traceback
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
+from agent.model.dialects import UnusableAnswer
 from agent.model.endpoint import REDIRECT_HEADER, is_over_quota, retry_after_seconds
 from agent.model.redaction import redact_exception
 from agent.model.time_limits import FIRST_TOKEN_HEADER, FirstTokenTimeout
@@ -22,15 +24,21 @@ class ModelError(RuntimeError):
 
     A RuntimeError because the LangGraph server passes only built-in kinds' messages on to clients.
     `is_transient`: the same call may succeed in a moment. `is_broken_off`: and it failed once the
-    answer had begun, so that nobody below has tried again.
+    answer had begun, so that nobody below has tried again. `is_hint`: the same call will succeed.
     """
 
     def __init__(
-        self, message: str, *, is_transient: bool = False, is_broken_off: bool = False
+        self,
+        message: str,
+        *,
+        is_transient: bool = False,
+        is_broken_off: bool = False,
+        is_hint: bool = False,
     ) -> None:
         super().__init__(message)
         self.is_transient = is_transient or is_broken_off
         self.is_broken_off = is_broken_off
+        self.is_hint = is_hint
 
 
 def explain(error: BaseException, config: Settings, model: str) -> ModelError | None:
@@ -72,10 +80,19 @@ def _explain(error: BaseException, config: Settings, model: str) -> ModelError |
             return ModelError(text, is_broken_off=True)
         case openai.APIError():
             return ModelError(f"{where} reported an error: {_words(error)}", is_broken_off=True)
-        case ValueError() if "json" in type(error).__name__.lower():
-            text = f"{where} sent something that is not valid JSON: try again."
+        case UnusableAnswer():
+            can_help = error.can_help
+            return ModelError(f"{where} {error}", is_broken_off=can_help, is_hint=error.is_hint)
+        case ValueError() | TypeError() | LookupError() | AttributeError() if _is_of_reading(error):
+            text = f"{where} sent something that cannot be read: try again."
             return ModelError(text, is_broken_off=True)
     return None
+
+
+def _is_of_reading(error: BaseException) -> bool:
+    """Whether it was raised by what reads an answer, and not while a request was made."""
+    names = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+    return "_get_request_payload" not in names
 
 
 def _explain_status(error: openai.APIStatusError, where: str, model: str) -> ModelError:

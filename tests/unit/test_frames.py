@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from agent.model.dialects import UnusableAnswer
 from agent.model.frames import PENDING_BYTES, FrameTransport
 from agent.model.http_chunks import MergingTransport
 from tests.model_server import Fault, ModelServer, Reply
@@ -54,6 +55,8 @@ async def answering(head: str, body: bytes) -> AsyncIterator[tuple[str, list[byt
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         requests.append(await reader.readuntil(b"\r\n\r\n"))
+        if b"content-length" in requests[0].lower():
+            await reader.read(10_000)
         writer.write(f"HTTP/1.1 200 OK\r\n{head}\r\nconnection: close\r\n\r\n".encode() + body)
         await writer.drain()
         writer.close()
@@ -62,6 +65,8 @@ async def answering(head: str, body: bytes) -> AsyncIterator[tuple[str, list[byt
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
 
 
+BODY = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 EVENTS = b"".join(
     b'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n'
     % number
@@ -127,11 +132,19 @@ async def test_what_came_before_an_error_is_delivered_first(
     assert text_in(wire) == "1 2 3 4 5"
 
 
-async def test_clean_end_without_done(scripted: ModelServer) -> None:
-    """A response that ends early and cleanly ends so for the reader, with all its text."""
+async def test_clean_end_of_half_an_answer(scripted: ModelServer) -> None:
+    """A response that ends early and cleanly is a failure, behind all of its text."""
     scripted.on("Hi", Reply("1 2 3 4", tokens_per_second=100, fault=Fault("end", after_tokens=3)))
-    async with asked(framed(NEVER_SECONDS), scripted, "Hi") as response:
-        wire = await response.aread()
+    wire = b""
+
+    async def read() -> None:
+        nonlocal wire
+        async with asked(framed(NEVER_SECONDS), scripted, "Hi") as response:
+            async for data in response.aiter_raw():
+                wire += data
+
+    with pytest.raises(UnusableAnswer, match="broke off"):
+        await read()
     assert text_in(wire) == "1 2 3"
     assert b"[DONE]" not in wire
 
@@ -188,7 +201,8 @@ async def test_slow_reader_stops_the_model() -> None:
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless())
 
     client = httpx2.AsyncClient(transport=FrameTransport(httpx2.MockTransport(answer)))
-    async with client, client.stream("GET", "http://model") as response:
+    url = "http://model/chat/completions"
+    async with client, client.stream("POST", url, json=BODY) as response:
         reading = response.aiter_raw()
         for taken in (1, 2, 3):
             assert text_in(await anext(reading)).startswith("012345")
@@ -197,39 +211,44 @@ async def test_slow_reader_stops_the_model() -> None:
             assert sent <= (PENDING_BYTES + len(EVENTS)) * (taken + 1)
 
 
-async def test_zero_leaves_bytes_alone() -> None:
-    """With an interval of 0 nothing is merged and nothing is asked for."""
+async def test_zero_leaves_each_event_alone() -> None:
+    """With an interval of 0 the answer is made regular, and nothing is merged."""
     head = "content-type: text/event-stream"
-    async with answering(head, EVENTS) as (url, requests), framed(0) as client:
-        response = await client.get(url)
-    assert response.content == EVENTS
-    assert b"gzip" in requests[0]
+    async with answering(head, EVENTS + END) as (url, _), framed(0) as client:
+        response = await client.post(f"{url}/chat/completions", json=BODY)
+    assert text_in(response.content) == text_in(EVENTS)
+    assert response.content.count(b'"content":"') > EVENTS.count(b'"content":"') - 1
+    assert response.content.endswith(b"data: [DONE]\n\n")
 
 
-async def test_other_responses_are_left_alone() -> None:
-    """A body that is not an event stream passes with its headers, whatever it looks like."""
+@pytest.mark.parametrize("body", [None, {"stream": False}])
+async def test_other_responses_are_left_alone(body: Any) -> None:
+    """What is no answer to a request for a stream passes with its headers."""
     head = f"content-type: application/json\r\ncontent-length: {len(EVENTS)}"
     async with answering(head, EVENTS) as (url, _), framed() as client:
-        response = await client.get(url)
+        path = "/chat/completions" if body else "/models"
+        response = await client.request("POST" if body else "GET", url + path, json=body)
     assert response.content == EVENTS
     assert response.headers["content-length"] == str(len(EVENTS))
 
 
-async def test_compressed_streams_are_left_alone() -> None:
-    """Plain events are asked for; a server that compresses them all the same is read unframed."""
+async def test_compressed_streams_are_read() -> None:
+    """Plain events are asked for; a server that compresses them all the same is understood."""
     head = "content-type: text/event-stream\r\ncontent-encoding: gzip"
-    async with answering(head, gzip.compress(EVENTS)) as (url, requests), framed() as client:
-        response = await client.get(url)
-    assert response.content == EVENTS
+    body = gzip.compress(EVENTS + END)
+    async with answering(head, body) as (url, requests), framed() as client:
+        response = await client.post(f"{url}/chat/completions", json=BODY)
+    assert text_in(response.content) == text_in(EVENTS)
     assert b"accept-encoding: identity" in requests[0].lower()
 
 
 async def test_length_of_a_framed_stream_is_not_promised() -> None:
     """A framed stream loses its content-length and keeps its other headers."""
-    head = f"content-type: text/event-stream\r\nx-id: 7\r\ncontent-length: {len(EVENTS)}"
-    async with answering(head, EVENTS) as (url, _), framed() as client:
-        response = await client.get(url)
+    size = len(EVENTS + END)
+    head = f"content-type: text/event-stream\r\nx-id: 7\r\ncontent-length: {size}"
+    async with answering(head, EVENTS + END) as (url, _), framed() as client:
+        response = await client.post(f"{url}/chat/completions", json=BODY)
     assert text_in(response.content) == text_in(EVENTS)
-    assert len(response.content) < len(EVENTS)
+    assert len(response.content) < size
     assert "content-length" not in response.headers
     assert response.headers["x-id"] == "7"
