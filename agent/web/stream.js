@@ -10,15 +10,20 @@ const SILENT_MS = 45_000; // three heartbeats of the server: the connection is d
 const PING_MS = 15_000; // a WebSocket's own heartbeats are kept from the page: it asks for some
 
 // A way to ask for a run: `open(lastEventId, signal)` yields [id, event] until the connection ends.
+// `onAttempt` gets the AbortController of each connection: to give up one that hangs, not the run.
 // `onLink` is called with "open", "lost" and "back"; "lost" with the server's message, where it sent one.
-export async function* follow(open, { signal, onLink = () => {} }) {
+export async function* follow(open, { signal, onLink = () => {}, onAttempt = () => {} }) {
   let last = null;
   let delay = FIRST_DELAY_MS;
   let lostAt = null;
   for (;;) {
     let requestError = null;
+    const attempt = new AbortController();
+    onAttempt(attempt);
     try {
-      for await (const [id, event] of open(last, signal)) {
+      for await (const [id, event] of open(last, AbortSignal.any([signal, attempt.signal]))) {
+        // a server that stops says so; what follows is at the next one
+        if (event.type === "error" && event.code === "unavailable") break;
         if (lostAt !== null || last === null) onLink(lostAt === null ? "open" : "back");
         lostAt = null;
         delay = FIRST_DELAY_MS;
@@ -50,23 +55,45 @@ export function overSse(path, body) {
     const more = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
     const options = body ? { method: "POST", body } : {};
     if (body) more["Idempotency-Key"] = key;
-    const watch = new AbortController();
-    const response = await request(path, {
-      ...options,
-      more,
-      signal: AbortSignal.any([signal, watch.signal]),
-    });
-    yield* parsed(response.body.pipeThrough(new TextDecoderStream()), watch);
+    const silence = new Silence();
+    try {
+      const response = await request(path, {
+        ...options,
+        more,
+        signal: AbortSignal.any([signal, silence.signal]),
+      });
+      yield* parsed(response.body.pipeThrough(new TextDecoderStream()), silence);
+    } finally {
+      silence.end();
+    }
   };
 }
 
-async function* parsed(texts, watch) {
+// Aborts a connection on which nothing comes for too long: from the request on, before its head too.
+class Silence {
+  constructor() {
+    this.controller = new AbortController();
+    this.signal = this.controller.signal;
+    this.broken();
+  }
+
+  broken() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.controller.abort(), SILENT_MS);
+  }
+
+  end() {
+    clearTimeout(this.timer);
+  }
+}
+
+async function* parsed(texts, silence) {
   let rest = "";
   const reader = texts.getReader();
   try {
     for (;;) {
-      const timer = setTimeout(() => watch.abort(), SILENT_MS);
-      const { value, done } = await reader.read().finally(() => clearTimeout(timer));
+      silence.broken();
+      const { value, done } = await reader.read();
       if (done) return;
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
@@ -97,7 +124,8 @@ export function overSocket(threadId, frame) {
     const protocols = token() ? ["steady.v1", `bearer.${token()}`] : ["steady.v1"];
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/ws/chat?${query}`, protocols);
-    signal.addEventListener("abort", () => socket.close(), { once: true });
+    const close = () => socket.close();
+    signal.addEventListener("abort", close);
     const messages = messagesOf(socket);
     let isOpen = false;
     socket.addEventListener("open", () => {
@@ -110,6 +138,7 @@ export function overSocket(threadId, frame) {
         if (event.type !== "pong") yield [id, event];
       }
     } finally {
+      signal.removeEventListener("abort", close);
       socket.close();
     }
     // a browser does not say why a handshake failed; what fails in the same way does
@@ -148,7 +177,12 @@ function newIdempotencyKey() {
 
 function pause(ms, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
   });
 }

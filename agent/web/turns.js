@@ -13,7 +13,7 @@ export class Turns {
     this.thread = thread;
     this.composer = composer;
     this.inspector = inspector;
-    this.running = null; // { controller, runId, isOver, isToStop }
+    this.running = null; // { controller, attempt, runId, isOver, isToStop }
   }
 
   // An answer that has ended is not being written, though its thread's state is still being read.
@@ -44,10 +44,13 @@ export class Turns {
     }
   }
 
-  // At once, or as soon as the run is known.
+  // At once, or as soon as the run is known: over another connection, if this one hangs. Who says it
+  // again does not want to wait for that.
   async stop() {
     const turn = this.running;
     if (!turn) return;
+    if (!turn.runId && turn.isToStop) turn.controller.abort();
+    else if (!turn.runId) turn.attempt?.abort();
     turn.isToStop = true;
     try {
       if (turn.runId) await api.stop(this.thread.id, turn.runId);
@@ -113,7 +116,7 @@ export class Turns {
 
   // Reads a run, through `open`; `startAgain` starts another like it.
   async read(open, startAgain, cards) {
-    const turn = { controller: new AbortController(), runId: null, isOver: false, isToStop: false };
+    const turn = { controller: new AbortController(), attempt: null, runId: null, isOver: false, isToStop: false };
     this.running = turn;
     this.composer.busy(true);
     this.inspector.begin();
@@ -131,11 +134,13 @@ export class Turns {
     };
     show(answer.root, false);
     try {
-      for await (const event of follow(open, { signal: turn.controller.signal, onLink: link })) {
+      const onAttempt = (attempt) => (turn.attempt = attempt);
+      for await (const event of follow(open, { signal: turn.controller.signal, onLink: link, onAttempt })) {
         take(event);
         this.inspector.take(event);
         stayAtEnd();
       }
+      if (!turn.isOver && this.running === turn) take({ type: "done", status: "stopped" });
       // a state that cannot be read does not spoil a finished answer: it is read again later
       if (turn.isOver && turn.runId) await this.#ended(turn, answer).catch(() => {});
     } catch (error) {
