@@ -277,6 +277,25 @@ def test_a_person_at_a_terminal_is_asked_once(server: LocalServer, columns: int)
     assert "Saved it." in terminal.lines
 
 
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}], ids=["colours", "no colours"])
+@WIDTHS
+def test_what_waits_is_decided_in_a_terminal(
+    server: LocalServer, columns: int, env: dict[str, str]
+) -> None:
+    """`steady decide` shows the arguments once, takes edited ones, and streams the rest."""
+    done = piped("run", "note seen", "--url", server.url)
+    thread_id = done.stderr.decode().split("thread ")[1].split()[0]
+    terminal = PseudoTerminal(
+        *STEADY, "decide", thread_id, "--url", server.url, columns=columns, env=env,
+        steps=((r"result\?", "e\n"), (r"title .*\]: ", "other\n"), (r"text .*\]: ", "\n")),
+    )  # fmt: skip
+    assert terminal.code == 0, terminal.shown
+    assert terminal.shown.count('"title": "seen"') == 1
+    assert "Saved as other" in terminal.shown
+    assert "Saved it." in terminal.lines
+    assert bool(re.search(rb"\x1b\[[0-9;]*3[0-8]", terminal.raw)) is not bool(env)
+
+
 def test_without_a_terminal_it_is_said_how_to_decide(server: LocalServer) -> None:
     """The exit code is 4, and the command that decides is on stderr; it works as printed."""
     done = piped("run", "note seen", "--url", server.url)
