@@ -565,7 +565,7 @@ def persistence() -> Iterator[Any]:
 
 
 def wait_for(condition: Any) -> bool:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if condition():
             return True
