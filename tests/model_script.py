@@ -78,6 +78,9 @@ class Reply:
     `text` is split into words that keep their leading space; a tuple gives the exact tokens.
     `fails` are the faults of the first requests for this reply, one each; `fault` is that of every
     later one. A speed of None is the server's own.
+
+    `raw` is sent as it is instead of all of this, each of its blocks as an HTTP chunk of its own,
+    as `raw_type` and with the headers `raw_headers`.
     """
 
     text: str | tuple[str, ...] = ""
@@ -90,6 +93,9 @@ class Reply:
     first_token_seconds: float | None = None
     fault: Fault | None = None
     fails: Sequence[Fault] = ()
+    raw: Sequence[bytes] | None = None
+    raw_type: str = "text/event-stream"
+    raw_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def tokens(text: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -44,6 +44,9 @@ from tests.model_wire import (
 __all__ = ["Fault", "ModelServer", "RecordedRequest", "Reply", "ToolCall", "Usage"]
 
 
+_RAW_BLOCKS_PER_SECOND = 1000  # so that each is an HTTP chunk of its own
+
+
 class RecordedRequest(dict[str, Any]):
     """A request's JSON body, and its path, `Authorization` header and client's port."""
 
@@ -183,6 +186,12 @@ class ModelServer:
         rate = reply.tokens_per_second or self.tokens_per_second
         wait_seconds = reply.first_token_seconds
         wait_seconds = self.first_token_seconds if wait_seconds is None else wait_seconds
+        if reply.raw is not None:
+            blocks = [Event(block, True) for block in reply.raw]
+            pace = Pace(wait_seconds, _RAW_BLOCKS_PER_SECOND)
+            played = Playback(blocks, reply.raw_type, pace, fault, self._watch())
+            played.headers.update(reply.raw_headers)
+            return played
         if body.get("stream"):
             events = (chat_stream if chat else response_stream)(reply, body, number)
             pace = Pace(wait_seconds, rate)

@@ -102,7 +102,8 @@ class AnswerReader:
                 self._add(block, now)
         elif self._whole.strip():
             self._add_whole(bytes(self._whole), now)
-        self._finish(now)
+        if not self._is_done:
+            self._finish(now)
 
     def _add_row(self, blocks: list[bytes], start: int, now: float) -> int:
         """Adds the block at `start`, with those behind it that go the same short way."""

@@ -1,0 +1,130 @@
+"""Each habit of the table through a server: what a person sees, and what the next request holds."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client import AgentClient, Mode, ModelFailed, Reasoning, Run, Token
+from client import Usage as UsageEvent
+from client.cli.local_server import LocalServer, find_config
+from tests.conftest import server_env
+from tests.habits import HABITS, SAID, Habit
+from tests.model_server import ModelServer, Reply
+from tests.sse_reader import ask
+
+AT_ONCE = 6
+
+
+@pytest.fixture(scope="module", params=["0.04", "0"], ids=["frames", "no frames"])
+def serving(
+    model: ModelServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[LocalServer]:
+    env = server_env(model.url, STEADY_FRAME_SECONDS=request.param)
+    folder = tmp_path_factory.mktemp("habits")
+    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
+        yield running
+
+
+def script(model: ModelServer, habit: Habit, question: str, together: bool) -> None:
+    raw = [b"".join(habit.raw)] if together else habit.raw
+    first = Reply(raw=raw, raw_type=habit.type, raw_headers=habit.headers)
+    model.on(question, first, Reply(SAID))
+
+
+async def outcome(run: Run) -> tuple[list[Any], str]:
+    """The run's events, and the words of its failure."""
+    events: list[Any] = []
+    try:
+        async with run:
+            async for event in run:
+                events.append(event)
+    except ModelFailed as error:
+        return events, str(error)
+    return events, ""
+
+
+async def check(
+    agent: AgentClient, model: ModelServer, habit: Habit, mode: Mode, together: bool
+) -> str:
+    """What is wrong with a habit; nothing if all is right."""
+    question = f"{habit.name} in {mode}{' at once' if together else ''} {id(agent)}?"
+    script(model, habit, question, together)
+    run = agent.stream(question, modes=[mode])
+    events, failure = await outcome(run)
+    if habit.error:
+        good = re.search(habit.error, failure) and "Traceback" not in failure
+        return "" if good else f"{habit.name}: {failure or 'no failure'}"
+    if failure:
+        return f"{habit.name}: {failure}"
+    if mode == "messages":
+        thought = "".join(e.content for e in events if isinstance(e, Reasoning))
+        told = "".join(e.content for e in events if isinstance(e, Token))
+        counts = [(e.input_tokens, e.output_tokens) for e in events if isinstance(e, UsageEvent)]
+        if habit.usage and counts != [habit.usage]:
+            return f"{habit.name}: {counts}"
+        if (thought, told) != (habit.reasoning, habit.text):
+            return f"{habit.name}: {thought!r} {told!r}"
+    messages = (await run.final_state())["messages"]
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    ids = [call["id"] for call in calls]
+    results = [m["tool_call_id"] for m in messages if m["type"] == "tool"]
+    asked = [r for r in model.requests if question in str(r)][-1]["messages"]
+    sent = [call["id"] for message in asked for call in message.get("tool_calls") or ()]
+    meant = [call["args"]["expression"] for call in calls] == list(habit.expressions)
+    is_paired = ids == sent and len({*ids}) == len(ids) and sorted(results) == sorted(ids)
+    if meant and is_paired and await run.text() == habit.text:
+        return ""
+    return f"{habit.name}: {calls} {sent} {results} {await run.text()!r}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "together"),
+    [("messages", False), ("values", True)],
+    ids=["messages, block by block", "values, at once"],
+)
+async def test_each_habit_is_right(
+    serving: LocalServer, model: ModelServer, mode: Mode, together: bool
+) -> None:
+    """Text, reasoning, calls, counts, state and next request are what the model meant."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(agent: AgentClient, habit: Habit) -> str:
+        async with slots:
+            return await check(agent, model, habit, mode, together)
+
+    async with AgentClient(serving.url) as agent:
+        found = await asyncio.gather(*(one(agent, habit) for habit in HABITS))
+    assert list(filter(None, found)) == []
+
+
+async def test_each_habit_is_right_in_the_plain_chat(
+    serving: LocalServer, model: ModelServer
+) -> None:
+    """The chat route, which has no tools, tells the same text or the same failure."""
+    wrong = []
+    for habit in HABITS:
+        if habit.expressions or "arguments" in habit.name:
+            continue
+        question = f"{habit.name} in the plain chat {serving.url}?"
+        script(model, habit, question, False)
+        events = await ask(serving.url, "/chat/stream", {"question": question})
+        text = "".join(event.get("token") or "" for event in events)
+        error = "".join(str(event.get("error") or "") for event in events)
+        right = re.search(habit.error, error) if habit.error else (text, error) == (habit.text, "")
+        if not right or not (habit.error or events[-1].get("done")):
+            wrong.append(f"{habit.name}: {text!r} {error!r}")
+    assert wrong == []
+
+
+async def test_what_cannot_help_is_asked_once(serving: LocalServer, model: ModelServer) -> None:
+    """A page that is no endpoint, and a cut inside arguments, are not tried again."""
+    async with AgentClient(serving.url) as agent:
+        for habit in (habit for habit in HABITS if habit.asked_once):
+            question = f"{habit.name} once {serving.url}?"
+            script(model, habit, question, False)
+            await outcome(agent.stream(question))
+            assert sum(question in str(request) for request in model.requests) == 1

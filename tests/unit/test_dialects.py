@@ -1,0 +1,94 @@
+"""What endpoints send, made regular: each habit of the table, whole, cut anywhere, and mixed."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.model.answer_reader import AnswerReader
+from agent.model.dialects import UnusableAnswer
+from agent.model.framer import Framer
+from tests.habits import HABITS, Habit
+
+CALCULATE = {"name": "calculate", "parameters": {"required": ["expression"]}}
+REQUEST = json.dumps({"tools": [{"type": "function", "function": CALCULATE}]}).encode()
+
+
+def answer_of(pieces: list[bytes], frame_seconds: float) -> tuple[Any, ...]:
+    """Text, reasoning, calls, counts and end of an answer, or the words of its failure."""
+    reader = AnswerReader(Framer(frame_seconds), request=REQUEST)
+    out = b""
+    try:
+        for now, piece in enumerate(pieces):
+            reader.feed(piece, now * 0.03)
+            out += reader.framer.take(now * 0.03)
+        reader.end(1000.0)
+    except UnusableAnswer as error:
+        return (str(error),)
+    out += reader.framer.take(2000.0)
+    return read(out)
+
+
+def read(wire: bytes) -> tuple[Any, ...]:
+    said, thought, usage, finish = "", "", list[tuple[int, int]](), list[str]()
+    calls: dict[int, list[Any]] = {}
+    *blocks, done = [line.removeprefix(b"data: ") for line in wire.split(b"\n\n")[:-1]]
+    assert done == b"[DONE]"
+    for event in map(json.loads, blocks):
+        if event.get("usage"):
+            usage.append((event["usage"]["prompt_tokens"], event["usage"]["completion_tokens"]))
+        for choice in event["choices"]:
+            said += choice["delta"].get("content") or ""
+            thought += choice["delta"].get("reasoning_content") or ""
+            finish += [choice["finish_reason"]] if choice["finish_reason"] else []
+            for part in choice["delta"].get("tool_calls") or ():
+                known = calls.setdefault(part["index"], [part.get("id"), "", ""])
+                assert part.get("id", known[0]) == known[0]
+                known[1] += part["function"].get("name") or ""
+                known[2] += part["function"]["arguments"]
+    assert all(call[0] for call in calls.values())
+    assert len({call[0] for call in calls.values()}) == len(calls)
+    found = [(call[1], json.loads(call[2])["expression"]) for call in calls.values()]
+    return said, thought, found, usage, finish
+
+
+def expected(habit: Habit) -> tuple[Any, ...]:
+    calls = [("calculate", expression) for expression in habit.expressions]
+    finish = "tool_calls" if calls else habit.finish
+    usage = [habit.usage] if habit.usage else []
+    return "" if calls else habit.text, habit.reasoning, calls, usage, [finish]
+
+
+def check(habit: Habit, found: tuple[Any, ...]) -> None:
+    if habit.error:
+        assert len(found) == 1
+        assert re.search(habit.error, found[0])
+    else:
+        assert found == expected(habit)
+
+
+PLAIN_BYTES = [habit for habit in HABITS if not habit.headers]
+named = pytest.mark.parametrize("habit", PLAIN_BYTES, ids=lambda habit: habit.name)
+
+
+@named
+@pytest.mark.parametrize("frame_seconds", [0.04, 0])
+def test_each_habit_is_understood(habit: Habit, frame_seconds: float) -> None:
+    """Block by block, and all in one: the answer that was meant, or a failure that says why."""
+    check(habit, answer_of(list(habit.raw), frame_seconds))
+    check(habit, answer_of([b"".join(habit.raw)], frame_seconds))
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(PLAIN_BYTES), st.lists(st.integers(0, 3000), max_size=20))
+def test_cuts_do_not_matter(habit: Habit, cuts: list[int]) -> None:
+    """Wherever the bytes are cut, the answer is the same."""
+    wire = b"".join(habit.raw)
+    ends = sorted({0, *(cut % (len(wire) + 1) for cut in cuts), len(wire)})
+    check(habit, answer_of([wire[a:b] for a, b in pairwise(ends)] or [wire], 0.04))
