@@ -86,15 +86,17 @@ class ThreadFile(AsyncSqliteSaver):
             await self.conn.commit()
 
     async def threads(self) -> dict[str, dict[str, Any]]:
-        """The metadata of each thread's latest checkpoint that tells an owner, by the thread's id.
+        """The metadata of each thread's latest checkpoint that a run wrote, by the thread's id.
 
-        A state that was edited through the API tells none.
+        What is in a run's, the server has put there. With a state that is edited through the API,
+        anybody can send an owner; LangGraph itself writes the `source`.
         """
         await self.setup()
-        owned = "json_extract(CAST(metadata AS TEXT), '$.owner') IS NOT NULL"
         latest = (
-            f"SELECT thread_id, metadata, max(({owned}) || checkpoint_id) FROM checkpoints"  # noqa: S608
-            " WHERE checkpoint_ns = '' GROUP BY thread_id"
+            "SELECT thread_id, metadata, max(checkpoint_id) FROM checkpoints"
+            " WHERE checkpoint_ns = ''"
+            " AND json_extract(CAST(metadata AS TEXT), '$.source') IN ('input', 'loop')"
+            " GROUP BY thread_id"
         )
         async with self.lock, self.conn.execute(latest) as rows:
             return {row[0]: json.loads(row[1] or "{}") async for row in rows}

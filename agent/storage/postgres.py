@@ -93,11 +93,11 @@ class ThreadDatabase(AsyncPostgresSaver):
                 )
 
     async def threads(self) -> dict[str, dict[str, Any]]:
-        """The metadata of each thread's latest checkpoint, by the thread's id."""
+        """The metadata of each thread's latest checkpoint that a run wrote, by the thread's id."""
         latest = (
             "SELECT DISTINCT ON (thread_id) thread_id, metadata FROM checkpoints"
-            " WHERE checkpoint_ns = ''"
-            " ORDER BY thread_id, metadata->'owner' IS NULL, checkpoint_id DESC"
+            " WHERE checkpoint_ns = '' AND metadata->>'source' IN ('input', 'loop')"
+            " ORDER BY thread_id, checkpoint_id DESC"
         )
         async with self._work() as cursor:
             await cursor.execute(latest)

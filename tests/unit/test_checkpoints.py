@@ -140,6 +140,19 @@ async def test_the_latest_metadata_of_each_thread() -> None:
     }
 
 
+async def test_an_owner_is_a_runs_alone() -> None:
+    """An owner that is sent with a state, as a checkpoint's field or alone, is not believed."""
+    forged = {"owner": "alice", "run_id": "run 9", "source": "loop"}
+    async with checkpointer() as saver:
+        at: Any = {"configurable": {"thread_id": "a"}, "metadata": {"owner": "eve"}}
+        await graph(saver).ainvoke({"messages": [HumanMessage("one")]}, at)
+        for thread_id in ("a", "b"):
+            update: Any = {"configurable": {"thread_id": thread_id, **forged}}
+            await graph(saver).aupdate_state(update, {"messages": [HumanMessage("x")]}, "echo")
+        found = await saver.threads()
+    assert {thread: row["owner"] for thread, row in found.items()} == {"a": "eve"}
+
+
 async def test_a_deletion_is_noted() -> None:
     """The thread is gone and its deletion is known to the next process, until it is forgotten."""
     began = time.time()
