@@ -107,10 +107,15 @@ def _allowed_user(scope: Scope) -> str:
     """The user whose request it is. Raises HTTPException where it is not to be served."""
     headers = Headers(scope=scope)
     origin = headers.get("origin")
+    if not scope["path"].isprintable():
+        scope["path"] = ascii(scope["path"])[1:-1]  # the server logs it as it stands here
+        raise HTTPException(400, "The path has control characters.")
     if not tokens().are_configured and not _is_local(scope, headers):
         raise _forbidden(HOW_TO_OPEN, origin)
     if origin is not None and not is_allowed_origin(origin, headers.get("host", "")):
         raise _forbidden(origin_error(origin), origin)
+    if origin is None and _is_for_another_site(scope, headers):
+        raise HTTPException(403, "Another site's page may not ask: see STEADY_ALLOWED_ORIGINS.")
     limit_bytes = settings().steady_largest_body_bytes
     if int(headers.get("content-length", "0")) > limit_bytes:
         raise HTTPException(413, f"The body has more than {limit_bytes} bytes.")
@@ -122,6 +127,15 @@ def _allowed_user(scope: Scope) -> str:
         return authenticated_user(scope)
     except Unauthorized as error:
         raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
+
+
+def _is_for_another_site(scope: Scope, headers: Headers) -> bool:
+    """A browser sends no origin with what a page loads or links to, but says how far it came.
+
+    Links to the page itself may stand anywhere.
+    """
+    is_far = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    return is_far and scope["path"] != "/"
 
 
 def _forbidden(reason: str, origin: str | None) -> HTTPException:

@@ -69,7 +69,7 @@ class Chat:
 
     def _own_key(self, key: str | None) -> str | None:
         """The user's key as the server gets it: no other user's is the same."""
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._user}/{key}")) if key else None
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, encoded([self._user, key]))) if key else None
 
     def join(self, ref: RunRef) -> Run:
         """A run's events, from its beginning."""
@@ -136,7 +136,7 @@ def error_events(error: SteadyError, run: Run | None = None) -> list[IdAndEvent]
     return [(None, to_json(event)) for event in last]
 
 
-def encoded(event: JSON) -> str:
+def encoded(event: JSON | list[str]) -> str:
     """The event as JSON. Raises RunFailed where it holds what JSON text cannot."""
     try:
         return orjson.dumps(event).decode()

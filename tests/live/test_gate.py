@@ -88,6 +88,27 @@ def _own_address() -> str | None:
     return None if address.startswith("127.") else address
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_read_for_another_sites_page(server: LocalServer, site: str) -> None:
+    """A browser sends no origin with it, but says so: it is refused, but for a link to the page."""
+    async with httpx.AsyncClient(base_url=server.url, headers={"Sec-Fetch-Site": site}) as http:
+        for path in ("/info", "/agent/stream/a/b", "/page/main.js", "/threads/a/state"):
+            assert (await http.get(path)).status_code == 403
+        assert (await http.get("/")).status_code == 200
+        own = await http.get("/info", headers={"Sec-Fetch-Site": "same-origin"})
+        assert own.status_code == 200
+
+
+async def test_a_path_writes_no_line_into_the_log(server: LocalServer) -> None:
+    """Line breaks and escape codes in a path reach neither a route nor the log."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.get("/threads/a%0aINJECTED%1b[31m%e2%80%a8line")
+    assert answer.status_code == 400
+    log = server.log.read_text()
+    assert not any(line.startswith("INJECTED") for line in log.splitlines())
+    assert "\x1b[31mline" not in log
+
+
 async def test_studio_and_the_own_page_may_ask(server: LocalServer) -> None:
     """Studio's origin, with its preflight, and the server's own."""
     async with httpx.AsyncClient(base_url=server.url) as http:
