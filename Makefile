@@ -18,7 +18,7 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: test-3.12 test-3.13 help install demo dev test test-fast check bench faults kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
+.PHONY: test-3.12 test-3.13 help install demo dev test test-fast check bench faults faults-compare kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -114,6 +114,10 @@ $(CLIENTS_READY): $(wildcard $(addprefix $(CLIENTS)/,*.json */package*.json app/
 	$(PYTHON) -m venv $(CLIENTS)/.venv
 	$(CLIENTS)/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(CLIENTS)/requirements.lock
 	@touch $@
+
+# Clients of other makers beside ours, on a stock server and on ours: a table in tests/faults/README.md.
+faults-compare: clients
+	$(BIN)/python -m tests.faults.compare -n $(or $(N),40) --markdown
 
 kills: $(READY)
 	$(BIN)/python -m tests.faults.kills -n $(or $(N),200)

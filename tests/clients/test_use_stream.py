@@ -13,7 +13,10 @@ from client import AgentClient
 from client.cli.local_server import LocalServer
 from client.decoding.messages import text_of
 from tests.clients.conftest import Open
+from tests.faults.plan import Kind, NetFault, Plan
+from tests.faults.proxy import Proxy
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
+from tests.users import token_of
 
 HOOKS = pytest.mark.parametrize("hook", ["v0", "v1"])
 LOADING = re.compile("true")
@@ -92,6 +95,39 @@ async def test_stop(agent: AgentClient, open_app: Open, hook: str) -> None:
     await page.reload()
     await expect(page.locator("main > p")).to_have_count(6)
     assert await shown(page) == await held(agent, page)
+
+
+@HOOKS
+@pytest.mark.parametrize("kind", ["rst", "fin"])
+async def test_cut(
+    agent: AgentClient, server: LocalServer, open_app: Open, hook: str, kind: Kind
+) -> None:
+    """An answer whose connection is cut comes whole: the page may read where to join its run."""
+    plan = Plan(streams=(NetFault(kind, 4_000),) * 6)
+    async with Proxy(server.url, plan) as proxy:
+        page = await open_app(hook, proxy.url, reconnect="1")
+        await say(page, "stream 200 tokens at 60 per second")
+        await expect(page.locator("main > p").last).to_contain_text("word199")
+        await idle(page)
+        assert proxy.done
+        assert await shown(page) == await held(agent, page)
+        assert len(await shown(page)) == 2
+
+
+async def test_web_socket(agent: AgentClient, open_app: Open) -> None:
+    """v1 over a WebSocket, on a new thread."""
+    page = await open_app("v1", transport="websocket")
+    await say(page, "stream 40 tokens at 60 per second")
+    await expect(page.locator("main > p").last).to_contain_text("word39")
+    await idle(page)
+    assert await shown(page) == await held(agent, page)
+
+
+async def test_refused_page(guarded: LocalServer, open_app: Open) -> None:
+    """A page that may not use the server reads why, and what to set."""
+    page = await open_app("v0", guarded.url, key=token_of("ada"))
+    await say(page, "Hello.")
+    await expect(page.locator("#error")).to_contain_text("STEADY_ALLOWED_ORIGINS")
 
 
 @HOOKS

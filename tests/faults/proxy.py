@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -25,6 +26,7 @@ _OTHER_FAULTS = (
     NetFault("status", status=429, retry_after="0"),
     NetFault("stall", seconds=0.3),
 )
+_STREAM = re.compile(rb"/stream(/events)?(\?|$)")  # a browser's `fetch` may accept anything
 _BROKEN = (Left, Struck, OSError, h11.ProtocolError)
 
 
@@ -40,9 +42,11 @@ class Planned:
         self._in_a_row = 0
 
     def __call__(self, request: h11.Request, body: bytes) -> NetFault | None:
-        if self._start and request.method == b"POST" and b"/runs" in request.target:
+        starts = b"/runs" in request.target or request.target.endswith(b"/commands")
+        if self._start and request.method == b"POST" and starts:
             return self._start.pop(0)
-        if b"text/event-stream" in dict(request.headers).get(b"accept", b""):
+        accepts = dict(request.headers).get(b"accept", b"")
+        if b"text/event-stream" in accepts or _STREAM.search(request.target):
             return self._streams.pop(0) if self._streams else None
         if self._in_a_row < _MOST_IN_A_ROW and self._random.random() < self._others:
             self._in_a_row += 1

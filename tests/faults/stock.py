@@ -14,6 +14,7 @@ from langgraph_sdk import get_client
 
 from client.decoding.decoder import WIRE_MODES
 from tests.faults import outcome as verdicts
+from tests.faults.contestants import Contestant, Reading
 from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome
 from tests.faults.proxy import Proxy
@@ -22,6 +23,40 @@ from tests.faults.truth import Server, text_of
 from tests.model_script import tokens
 
 HANG_SECONDS = 60.0
+
+
+async def judge_contestant(
+    scenario: Scenario, server: Server, wire: ModelWire, name: str, read: Contestant
+) -> Outcome:
+    """The outcome of a client that others made, which is asked for the run's text."""
+    scenario = replace(scenario, question=f"{scenario.question} ({name})", modes=("messages",))
+    wire.on(scenario.question, scenario.replies, scenario.model_wire)
+    began = time.monotonic()
+    thread_id = await server.new_thread()
+    reading = Reading()
+    async with Proxy(server.url, scenario.plan) as proxy:
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                await read(scenario, proxy.url, thread_id, reading)
+            hangs = False
+        except TimeoutError as error:
+            hangs = not str(error)
+            reading.error = f"TimeoutError: {error}"
+        except Exception as error:
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
+            hangs, reading.error = False, f"{type(error).__name__}: {error}"
+        faults = (*proxy.done, *wire.met(scenario.question))
+    read_texts = _Read(reading.texts, reading.error)
+    if hangs:
+        outcome = Outcome(scenario, "hang")
+    elif reading.error:
+        outcome = _of_error(scenario, read_texts, reading.error)
+    else:
+        messages = (await server.truth(thread_id)).messages
+        outcome = _of_end(scenario, read_texts, [*messages])
+    await server.forget(thread_id)
+    return replace(outcome, faults=faults, seconds=time.monotonic() - began)
 
 
 @dataclass
