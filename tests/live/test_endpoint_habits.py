@@ -14,7 +14,7 @@ from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.habits import HABITS, SAID, Habit
 from tests.model_server import ModelServer, Reply
-from tests.sse_reader import ask
+from tests.sse_reader import opened
 
 AT_ONCE = 6
 
@@ -111,7 +111,9 @@ async def test_each_habit_is_right_in_the_plain_chat(
             continue
         question = f"{habit.name} in the plain chat {serving.url}?"
         script(model, habit, question, False)
-        events = await ask(serving.url, "/chat/stream", {"question": question})
+        async with opened(serving.url, "/chat/stream", {"question": question}) as stream:
+            failed = stream.response.is_error  # before its first token, an answer is a status
+            events = [stream.response.json()] if failed else await stream.rest()
         text = "".join(event.get("token") or "" for event in events)
         error = "".join(str(event.get("error") or "") for event in events)
         right = re.search(habit.error, error) if habit.error else (text, error) == (habit.text, "")
