@@ -143,12 +143,17 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Last event of every stream. Times are in milliseconds from the request's start."""
+    """Last event of every stream. Times are in milliseconds from the request's start.
+
+    `finish_reason` is why the model ended its last message: stop, length (cut at the model's
+    limit), content_filter, refusal or tool_calls. None: it did not say, or did not end.
+    """
 
     status: Status
     run_id: str | None
     ttft_ms: int | None
     duration_ms: int
+    finish_reason: str | None = None
 
 
 AgentEvent = (

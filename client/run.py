@@ -241,7 +241,8 @@ class Run:
             if not self._was_read(cursor):
                 self._cursor = cursor
                 yield event
-        self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms)
+        reason = self._decoder.answer.finish_reason
+        self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms, reason)
         yield self.done
 
     async def _in_full(self, failure: SteadyError) -> SteadyError:

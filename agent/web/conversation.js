@@ -4,6 +4,12 @@ import { DecisionCard, ToolCard } from "/page/cards.js";
 import { element } from "/page/dom.js";
 import { Markdown } from "/page/markdown.js";
 
+const FINISH_WORDS = {
+  length: "Cut at the model's limit.",
+  content_filter: "Stopped by the model's content filter.",
+  refusal: "Refused by the model.",
+};
+
 // The answer to one message, fed with the events of the one vocabulary.
 export class Answer {
   // `cards` are those of the answer that this one goes on with: their results belong in them.
@@ -79,7 +85,7 @@ export class Answer {
         this.#fail(event);
         break;
       case "done":
-        this.#end(event.status);
+        this.#end(event.status, event.finish_reason);
     }
   }
 
@@ -141,9 +147,11 @@ export class Answer {
     this.#add(element("div", { class: "failure", role: "alert" }, element("p", {}, message), button));
   }
 
-  #end(status) {
+  #end(status, finishReason) {
     this.settle();
     this.root.dataset.status = status;
+    const words = FINISH_WORDS[finishReason];
+    if (words) this.root.append(element("p", { class: "note" }, words));
     if (status === "stopped") this.root.append(element("p", { class: "note" }, "Stopped."));
     if (status !== "interrupted") for (const card of this.cards.values()) card.leave();
   }

@@ -34,6 +34,11 @@ from .output import notes, out, write_text
 from .waiting import Waiting
 
 _LONGEST_VALUE = 100
+_FINISH_WORDS = {
+    "length": "cut at the model's limit",
+    "content_filter": "stopped by the model's content filter",
+    "refusal": "refused by the model",
+}
 
 
 class Screen:
@@ -128,6 +133,8 @@ class Screen:
 
     def _done(self, done: Done) -> None:
         parts: list[str] = [done.status]
+        if done.finish_reason in _FINISH_WORDS:
+            parts.append(_FINISH_WORDS[done.finish_reason])
         if done.ttft_ms is not None:
             parts.append(f"first token {done.ttft_ms / 1000:.2f} s")
         parts.append(f"total {done.duration_ms / 1000:.2f} s")

@@ -9,6 +9,7 @@ from typing import Any
 from ..events import JSON, Retry, Token, ToolCall, ToolResult
 from .messages import messages_in, text_of, tool_result
 
+_FINISH_REASONS = frozenset({"stop", "length", "content_filter", "refusal", "tool_calls"})
 _MODES_WITH_ENDS = frozenset({"updates", "events"})  # that show a message's end beside others
 
 
@@ -29,8 +30,12 @@ class _Message:
 
 @dataclass
 class Answer:
-    """Messages of the model in the order they began; a complete one replaces its pieces."""
+    """Messages of the model in the order they began; a complete one replaces its pieces.
 
+    `finish_reason` is why the last one ended, where the model said so.
+    """
+
+    finish_reason: str | None = None
     _messages: dict[str, _Message] = field(default_factory=dict)
     _unfinished_calls: dict[str, dict[str, JSON]] = field(default_factory=dict)
     _ids_before: set[str] | None = None
@@ -60,6 +65,13 @@ class Answer:
         """The model is tried again: what there is of this message is no part of the answer."""
         self._messages.pop(message_id, None)
         self._unfinished_calls.pop(message_id, None)
+        self.finish_reason = None
+
+    def note_end(self, message: JSON) -> None:
+        """Takes why the model ended this message, from its last piece or from the whole."""
+        reason = (message.get("response_metadata") or {}).get("finish_reason")
+        if reason in _FINISH_REASONS:
+            self.finish_reason = reason
 
     def note_seen(self, message: JSON) -> None:
         """The stream brought this message, which may be no part of the answer."""
@@ -102,6 +114,7 @@ class Answer:
         self.note_seen(whole)
         if whole.get("type") not in ("ai", "AIMessageChunk"):
             return
+        self.note_end(whole)
         message = self._of(str(whole.get("id")))
         message.pieces, message.is_whole = [text] if (text := text_of(whole)) else [], True
         message.calls = [

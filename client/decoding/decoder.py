@@ -138,6 +138,8 @@ class Decoder:
             yield self.answer.token(message_id, text, node)
         for piece in message.get("tool_call_chunks") or ():
             yield from self._call_piece(message_id, piece)
+        if message.get("response_metadata"):
+            self.answer.note_end(message)
         if usage := message.get("usage_metadata"):
             yield Usage(usage["input_tokens"], usage["output_tokens"])
         if message.get("chunk_position") == "last":

@@ -60,6 +60,9 @@ async def check(
         return "" if good else f"{habit.name}: {failure or 'no failure'}"
     if failure:
         return f"{habit.name}: {failure}"
+    finish = run.done.finish_reason if run.done else None
+    if finish != ("stop" if habit.expressions else habit.finish):
+        return f"{habit.name}: ended with {finish}"
     if mode == "messages":
         thought = "".join(e.content for e in events if isinstance(e, Reasoning))
         told = "".join(e.content for e in events if isinstance(e, Token))

@@ -35,7 +35,7 @@ TABLE = {
     "retry": "attempt, message_id, reason",
     "usage": "input_tokens, output_tokens",
     "error": "code, message, retryable",
-    "done": "status, run_id, ttft_ms, duration_ms",
+    "done": "status, run_id, ttft_ms, duration_ms, finish_reason",
 }
 KINDS: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(AgentEvent)}
 
