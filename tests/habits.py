@@ -98,7 +98,7 @@ STREAMS = [
     Habit("CRLF", "Windows servers", _CRLF, True),
     Habit("CR", "old servers", [b.replace(b"\n", b"\r") for b in [*PLAIN, *STOP]], True),
     Habit("byte-order mark", ".NET gateways", [b"\xef\xbb\xbf" + OPEN, *text(*WORDS), *STOP],
-          False),
+          True),
     Habit("several data lines", "proxies", [b'data: {"choices": [{"index": 0,\ndata: "delta": '
           b'{"content": "The answer is 42."}}]}\n\n', *STOP], True),
     Habit("no blank line at the end", "small servers", [*PLAIN, chunk({}, "stop"),
@@ -109,24 +109,24 @@ STREAMS = [
           False, text="Hi 😀"),
     Habit("half a character", "Java gateways", [*text("Hi \ud83d", "!"), *STOP], False,
           text="Hi \ufffd!"),
-    Habit("no finish reason", "small servers", [*PLAIN, DONE], False),
+    Habit("no finish reason", "small servers", [*PLAIN, DONE], True),
     Habit("no [DONE]", "small servers", [*PLAIN, chunk({}, "stop")], True),
     Habit("usage is the end", "gateways", [*PLAIN, block({"choices": [], **_usage(5, 4, 9)})],
-          False, usage=(5, 4)),
+          True, usage=(5, 4)),
     Habit("neither end", "a server that died", PLAIN, False, error="broke off"),
     Habit("nothing at all", "a gateway without a model", [b""], False, error="broke off"),
-    Habit("the last delta is null", "Azure", [*PLAIN, chunk(None, "stop"), DONE], False),
+    Habit("the last delta is null", "Azure", [*PLAIN, chunk(None, "stop"), DONE], True),
     Habit("message instead of delta", "gateways", [block({"choices": [{"index": 0, "message":
           {"role": "assistant", "content": SAID}, "finish_reason": "stop"}]}), DONE], False),
     Habit("a finish reason on each chunk", "gateways", [chunk({"content": word}, "stop") for word in
           WORDS] + [DONE], True),
     Habit("several answers", "n above 1", [*PLAIN, block({"choices": [{"index": 1, "delta":
           {"content": "No."}}]}), *STOP], False),
-    Habit("cut at the limit", "everybody", [*PLAIN, chunk({}, "MAX_TOKENS"), DONE], False,
+    Habit("cut at the limit", "everybody", [*PLAIN, chunk({}, "MAX_TOKENS"), DONE], True,
           finish="length"),
-    Habit("filtered", "Gemini", [*PLAIN, chunk({}, "SAFETY"), DONE], False,
+    Habit("filtered", "Gemini", [*PLAIN, chunk({}, "SAFETY"), DONE], True,
           finish="content_filter"),
-    Habit("end_turn", "Anthropic through gateways", [*PLAIN, chunk({}, "end_turn"), DONE], False),
+    Habit("end_turn", "Anthropic through gateways", [*PLAIN, chunk({}, "end_turn"), DONE], True),
     Habit("no resources", "DeepSeek", [*PLAIN, chunk({}, "insufficient_system_resource"), DONE],
           False, error="insufficient_system_resource"),
     Habit("aborted", "vLLM", [*PLAIN, chunk({}, "abort"), DONE], False, error="abort"),
@@ -170,20 +170,20 @@ CALLS = [
     Habit("all calls are number 0", "Ollama", [*calls(call(ONE), call(TWO, id="b")), *CALLED], True,
           expressions=_TWO),
     Habit("no index", "Gemini", [*calls(call(ONE, index=...), call(TWO, id="b", index=...)),
-          *CALLED], False, expressions=_TWO),
+          *CALLED], True, expressions=_TWO),
     Habit("index is null", "gateways", [*calls(call(ONE, index=None), call(TWO, id="b",
-          index=None)), *CALLED], False, expressions=_TWO),
+          index=None)), *CALLED], True, expressions=_TWO),
     Habit("index is a text", "gateways", [*calls(call(ONE, index="0"), call(TWO, id="b",
-          index="1")), *CALLED], False, expressions=_TWO),
+          index="1")), *CALLED], True, expressions=_TWO),
     Habit("no id", "vLLM's parsers", [*calls(call(ONE, id=...)), *CALLED], False,
           expressions=_ONE),
-    Habit("an empty id", "gateways", [*calls(call(ONE, id="")), *CALLED], False, expressions=_ONE),
+    Habit("an empty id", "gateways", [*calls(call(ONE, id="")), *CALLED], True, expressions=_ONE),
     Habit("the id in each fragment", "gateways", [*calls(call(ONE[:9]), call(ONE[9:], None)),
-          *CALLED], False, expressions=_ONE),
+          *CALLED], True, expressions=_ONE),
     Habit("a new id in each fragment", "gateways", [*calls(call(ONE[:9]), call(ONE[9:], None,
           id="b")), *CALLED], False, expressions=_ONE),
     Habit("the name in each fragment", "gateways", [*calls(call(ONE[:9]), call(ONE[9:])), *CALLED],
-          False, expressions=_ONE),
+          True, expressions=_ONE),
     Habit("a name in two pieces", "gateways", [*calls(call(None, "calc"), call(None, "ulate",
           id=...), call(ONE, None, id=...)), *CALLED], True, expressions=_ONE),
     Habit("interleaved calls", "OpenAI", [*calls(call(ONE[:9]), call(TWO[:9], id="b", index=1),
@@ -231,3 +231,18 @@ WHOLE = [
 ]
 # fmt: on
 HABITS = [*STREAMS, *CALLS, *WHOLE]
+
+
+def table() -> str:
+    """The table of `agent/model/README.md`: `python -m tests.habits` prints it."""
+    rows = ["| habit | who does it | LangChain alone | here |", "|---|---|---|---|"]
+    for habit in HABITS:
+        here = f"told: {habit.error.partition('|')[0]}" if habit.error else "understood"
+        alone = "right" if habit.langchain else "wrong"
+        cells = [habit.name, habit.who, alone, here]
+        rows.append(f"| {' | '.join(cell.replace('<', '&lt;') for cell in cells)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from agent.model.answer_reader import AnswerReader
 from agent.model.dialects import UnusableAnswer
 from agent.model.framer import Framer
-from tests.habits import HABITS, Habit
+from tests.habits import HABITS, Habit, table
 
 CALCULATE = {"name": "calculate", "parameters": {"required": ["expression"]}}
 REQUEST = json.dumps({"tools": [{"type": "function", "function": CALCULATE}]}).encode()
@@ -92,3 +93,9 @@ def test_cuts_do_not_matter(habit: Habit, cuts: list[int]) -> None:
     wire = b"".join(habit.raw)
     ends = sorted({0, *(cut % (len(wire) + 1) for cut in cuts), len(wire)})
     check(habit, answer_of([wire[a:b] for a, b in pairwise(ends)] or [wire], 0.04))
+
+
+def test_the_readme_has_the_table() -> None:
+    """`python -m tests.habits` prints what stands in the room's README."""
+    readme = Path(__file__).parents[2] / "agent" / "model" / "README.md"
+    assert table() in readme.read_text()
