@@ -616,9 +616,9 @@ def test_a_list_that_is_empty_at_first_is_written_later(persistence: Any, tmp_pa
     first = FullDisk(int, filename=str(tmp_path / "first.pckl"))
     persistence.register_persistent_dict(first)
     assert wait_for(lambda: not persistence._stores)
+    assert LISTS.apply_once(persistence) is None
     second = FullDisk(int, filename=str(tmp_path / "second.pckl"))
     persistence.register_persistent_dict(second)
-    assert LISTS.apply_once(persistence) is None
     assert wait_for(lambda: second.writes >= 2)
     second["a"] = 1
     before = second.writes

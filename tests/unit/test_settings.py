@@ -123,5 +123,5 @@ def test_numbers_tell_their_unit() -> None:
         if field.annotation in (int, float)
     }
     counts = {"STEADY_MAX_STEPS", "STEADY_MODEL_RETRIES", "STEADY_CONTEXT_TOKENS", "STEADY_STREAMS"}
-    units = ("_SECONDS", "_BYTES", "_CHARACTERS", "_PER_MINUTE", "_PER_USER")
+    units = ("_SECONDS", "_BYTES", "_CHARACTERS", "_PER_SECOND", "_PER_MINUTE", "_PER_USER")
     assert [n for n in numbers - counts if not n.endswith(units)] == []
