@@ -15,6 +15,8 @@ from agent.model.chat_model import chat_model
 from agent.model.errors import ModelError
 from client import ModelFailed, RunTimedOut, SteadyError
 
+_WHOLE = (None, "stop")  # what an answer that needs no word about its end ended with
+
 
 async def answer_events(question: ChatQuestion, limit_seconds: float) -> Events:
     """The answer's events, once the first is there or is long in coming. Raises SteadyError."""
@@ -33,9 +35,11 @@ async def _token_events(question: ChatQuestion, limit_seconds: float) -> Events:
     # not the chain's own `astream`, which keeps a copy of all pieces until the last
     prompt = await PROMPT.ainvoke({"question": question.question, "history": history})
     pieces = cast(AsyncGenerator[AIMessage], chat_model().astream(prompt))
+    reason = None
     try:
         async with aclosing(pieces):  # a reader who leaves ends the model's answer
             while (piece := await _next(pieces, end)) is not None:
+                reason = piece.response_metadata.get("finish_reason") or reason
                 if piece.text:
                     yield None, {"token": piece.text}
     except ModelError as error:
@@ -44,7 +48,7 @@ async def _token_events(question: ChatQuestion, limit_seconds: float) -> Events:
         raise RunTimedOut(
             f"The answer took longer than {limit_seconds:g} s (STEADY_CHAIN_SECONDS)."
         ) from error
-    yield None, {"done": True}
+    yield None, {"done": True, **({} if reason in _WHOLE else {"finish_reason": reason})}
 
 
 async def _next(pieces: AsyncGenerator[AIMessage], end: float) -> AIMessage | None:

@@ -72,6 +72,14 @@ async def test_tokens_appear_over_time(page: Page, model: ModelServer) -> None:
     await expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
+async def test_an_answer_that_was_cut_says_so(page: Page, model: ModelServer) -> None:
+    """An answer that ended at the model's limit is said to be cut."""
+    model.on("Too long?", Reply("It goes on and", finish_reason="length"))
+    await ask(page, "Too long?")
+    await ended(page)
+    await expect(answers(page)).to_contain_text("Cut at the model's limit.")
+
+
 async def test_a_tool_card_fills(page: Page) -> None:
     """A call is a card with its arguments and its result; reasoning is folded away."""
     await ask(page, PRODUCT)

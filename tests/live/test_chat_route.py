@@ -64,6 +64,13 @@ async def test_text_arrives_intact(server: LocalServer, model: ModelServer) -> N
     assert "".join(e["token"] for e in events[:-1]) == TRICKY
 
 
+async def test_an_answer_that_was_cut_says_so(server: LocalServer, model: ModelServer) -> None:
+    """The last event names the model's reason where the answer is not whole."""
+    model.on("Too long?", Reply("It goes on and", finish_reason="length"))
+    events = await ask(server.url, CHAT, {"question": "Too long?"})
+    assert events[-1] == {"done": True, "finish_reason": "length"}
+
+
 async def test_history_reaches_the_model(server: LocalServer, model: ModelServer) -> None:
     """What was said before is sent along, in order."""
     history = [{"role": "user", "content": "I am Ada."}, {"role": "assistant", "content": "Hi!"}]

@@ -209,6 +209,50 @@ async def test_what_cannot_help_is_not_tried_again(asking: AgentClient, model: M
     assert len(model.requests) == before + 1
 
 
+ERRORS = {
+    "an object with a message": b'{"object": "error", "message": "CUDA out of memory"}',
+    "a string": b'{"error": "CUDA out of memory"}',
+    "choices that are null": b'{"choices": null, "error": {"message": "CUDA out of memory"}}',
+    "a detail": b'{"detail": "CUDA out of memory"}',
+}
+
+
+@pytest.mark.parametrize("form", ERRORS)
+async def test_an_error_inside_an_answer_is_tried_again(
+    asking: AgentClient, model: ModelServer, form: str
+) -> None:
+    """An error in a stream with status 200, in any form: three tries, the fallback, its words."""
+    question = f"What if the error is {form}?"
+    model.on(question, Reply(raw=[b"data: " + ERRORS[form] + b"\n\n"]))
+    with pytest.raises(ModelFailed, match="CUDA out of memory"):
+        await read(asking.stream(question))
+    models = [request["model"] for request in model.requests if question in str(request)]
+    assert (len(models), models[-1]) == (4, "the-other")
+
+
+async def test_a_page_is_no_model_and_is_asked_once(
+    asking: AgentClient, model: ModelServer
+) -> None:
+    """HTML in place of an answer: one request, and one line that names the setting."""
+    page = Reply(raw=[b"<!doctype html><title>Welcome</title>"], raw_type="text/html")
+    model.on("Is this a model?", page)
+    with pytest.raises(ModelFailed, match="OPENAI_BASE_URL"):
+        await read(asking.stream("Is this a model?"))
+    assert sum("Is this a model?" in str(request) for request in model.requests) == 1
+
+
+async def test_an_answer_without_end_is_cut_off(model: ModelServer, tmp_path: Path) -> None:
+    """Past STEADY_LONGEST_ANSWER_CHARACTERS an answer is a failure, and the thread can go on."""
+    env = server_env(model.url, STEADY_LONGEST_ANSWER_CHARACTERS="2000")
+    with LocalServer(find_config(Path(__file__).parent), env=env, folder=tmp_path) as server:
+        async with AgentClient(server.url) as agent:
+            run = agent.stream("stream 100000 tokens")
+            with pytest.raises(ModelFailed, match="STEADY_LONGEST_ANSWER_CHARACTERS"):
+                await read(run)
+            again = agent.stream("And now?", thread_id=run.thread_id)
+            assert await again.text() == "You said: And now?"
+
+
 async def test_a_tool_has_a_time_limit(model: ModelServer, tmp_path: Path) -> None:
     """A tool that takes too long is given up; the model is told, and the run goes on."""
     call = ToolCall("get_weather", {"city": "Oslo"})

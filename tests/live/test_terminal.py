@@ -105,6 +105,13 @@ def test_the_answer_alone_is_on_stdout(server: LocalServer) -> None:
         assert shown in done.stderr
 
 
+def test_an_answer_that_was_cut_says_so(server: LocalServer, model: ModelServer) -> None:
+    """An answer that ended at the model's limit is said to be cut."""
+    model.on("too long", Reply("It goes on and", finish_reason="length"))
+    done = piped("run", "too long", "--url", server.url)
+    assert b"cut at the model's limit" in done.stderr
+
+
 @pytest.mark.parametrize("words", [("-",), ()])
 def test_a_pipe_is_the_question(server: LocalServer, words: tuple[str, ...]) -> None:
     """`-`, or no QUESTION and a pipe: stdin is asked, with all of its lines."""
