@@ -83,6 +83,7 @@ class AnswerReader:
         if self._whole is not None:
             self._whole += data
             if len(self._whole) > LONGEST_EVENT_BYTES:
+                self._whole.clear()  # as in Blocks.feed
                 raise unreadable()
             start = self._whole.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
             if not start or start in b"{[<":

@@ -31,6 +31,7 @@ class Blocks:
         if not _has_blank_line(rest, unseen):
             if len(rest) > LONGEST_EVENT_BYTES:
                 size = LONGEST_EVENT_BYTES // (1024 * 1024)
+                rest.clear()  # the error's traceback holds this frame until a garbage collection
                 raise UnusableAnswer(f"sent one event of more than {size} MB.")
             return []
         if b"\r" in rest:

@@ -1,8 +1,11 @@
 """A model in trouble: tried again, then another one, and the thread holds what stands."""
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from client import AgentClient, ModelFailed, Retry, Run, RunFailed, Token, ToolResult
@@ -239,6 +242,37 @@ async def test_a_page_is_no_model_and_is_asked_once(
     with pytest.raises(ModelFailed, match="OPENAI_BASE_URL"):
         await read(asking.stream("Is this a model?"))
     assert sum("Is this a model?" in str(request) for request in model.requests) == 1
+
+
+MB = b"x" * 1_000_000
+HUGE = {
+    "one event": Reply(raw=[b'data: {"choices": [{"delta": {"content": "', *[MB] * 100]),
+    "a compressed one": Reply(
+        raw=[gzip.compress(b"data: " + MB * 200)], raw_headers={"content-encoding": "gzip"}
+    ),
+    "a body that is no stream": Reply(
+        raw=[b'{"choices": [{"message": {"content": "', *[MB] * 100], raw_type="application/json"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+async def test_what_is_huge_is_a_failure_and_takes_no_memory(
+    patient: LocalServer, asking: AgentClient, model: ModelServer, what: str
+) -> None:
+    """100 MB or more at once end the run with one line; the server does not hold them."""
+    assert patient.process
+    server = psutil.Process(patient.process.pid)
+    question = f"How large is {what}?"
+    model.on(question, HUGE[what])
+    before, most = server.memory_info().rss, 0
+    failing = asyncio.create_task(read(asking.stream(question)))
+    while not failing.done():
+        most = max(most, server.memory_info().rss)
+        await asyncio.wait([failing], timeout=0.02)
+    with pytest.raises(ModelFailed, match=r"16 MB|cannot be read"):
+        await failing
+    assert most - before < 100_000_000
 
 
 async def test_an_answer_without_end_is_cut_off(model: ModelServer, tmp_path: Path) -> None:
