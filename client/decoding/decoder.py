@@ -70,14 +70,17 @@ class Decoder:
             for part_name, part_data in self._protocol.parts(data):
                 yield from self.decode(part_name, part_data)
             return
-        match name.partition("|")[0]:
+        kind, _, path = name.partition("|")
+        match kind:
             case "metadata":
                 yield from self._started(data)
             case "messages":
                 yield from self._message(*data)
+            case "updates" | "values" if path:
+                pass  # an inner graph's state is no part of this one's
             case "updates":
                 yield from self._updates(data)
-            case "values" if data.keys() != {"__interrupt__"}:
+            case "values" if not _is_interrupt_only(data):
                 self.answer.read_state(data)
                 yield Values(data)
             case "events":
@@ -160,6 +163,11 @@ class Decoder:
             self.answer.read_message(message)
         else:
             yield from self.answer.whole_message(message, node)
+
+
+def _is_interrupt_only(data: Any) -> bool:
+    """Whether `values` tell of an interrupt alone. A graph's state may be no object at all."""
+    return isinstance(data, dict) and data.keys() == {"__interrupt__"}
 
 
 def _is_retry(data: Any) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from langgraph_sdk import get_client
 
-from client import AgentClient, Event, Mode, Token, ToolCall, ToolCallDelta
+from client import AgentClient, Event, Mode, Token, ToolCall, ToolCallDelta, Update, Values
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
@@ -106,3 +107,34 @@ async def test_a_summary_is_no_answer(asking: AgentClient, model: ModelServer) -
         assert await run.text() == "You said: Second."
     assert len(model.requests) == asked + 2
     assert "".join(e.content for e in events if isinstance(e, Token)) == "You said: Second."
+
+
+async def test_a_run_begun_with_subgraphs_is_joined_without_their_words(
+    graphs: LocalServer, asking: AgentClient
+) -> None:
+    """Who joins a run that somebody streams with its inner graphs reads its own state alone."""
+    stock = get_client(url=graphs.url)
+    thread = await stock.threads.create()
+    run = await stock.runs.create(
+        thread["thread_id"],
+        "subgraph",
+        input={"messages": [{"role": "user", "content": "Hello?"}]},
+        stream_mode=["values", "updates"],
+        stream_subgraphs=True,
+        stream_resumable=True,
+    )
+    async with asking.runs.join(thread["thread_id"], run["run_id"]) as joined:
+        events = [event async for event in joined]
+    assert await joined.text() == "You said: Hello?"
+    told = [event for event in events if isinstance(event, Update | Values)]
+    assert told
+    assert SECRET not in str(told)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_state_may_be_anything(asking: AgentClient, mode: Mode) -> None:
+    """A graph whose state is a number streams it, and ends like any other."""
+    async with asking.stream("How many?", assistant_id="counting", modes=[mode]) as run:
+        events = [event async for event in run]
+    assert await run.final_state() == 1
+    assert mode != "values" or Values(1) in events

@@ -235,6 +235,19 @@ def test_a_subgraphs_parts_are_decoded_alike() -> None:
     assert decoded(decoder, ("messages|tools:1|x:2", chunk("Hi"))) == [Token("Hi", "m1", "model")]
 
 
+def test_an_inner_graphs_state_is_no_part_of_the_graphs_own() -> None:
+    """`values` and `updates` with a path behind the bar are passed over, and their words too."""
+    decoder, inner = Decoder(), {"messages": [{"type": "ai", "id": "m9", "content": "A draft."}]}
+    assert decoded(decoder, ("values|draft:1", inner), ("updates|draft:1", {"model": inner})) == []
+    assert decoder.answer.text == ""
+
+
+@pytest.mark.parametrize("state", [1, "text", ["a", "b"], None])
+def test_a_state_that_is_no_object_is_told(state: Any) -> None:
+    """The state of a graph may be anything that JSON has."""
+    assert decoded(Decoder(), ("values", state)) == [Values(state)]
+
+
 @pytest.mark.parametrize("name", ["end", "debug", "tasks", "checkpoints", "something-new"])
 def test_unknown_parts_are_no_events(name: str) -> None:
     """What a newer server adds is passed over."""

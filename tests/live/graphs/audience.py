@@ -6,6 +6,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
+from langgraph.func import entrypoint
 from langgraph.graph import MessagesState, StateGraph
 from pydantic import BaseModel
 
@@ -79,3 +80,8 @@ subgraph = (
     .add_edge("drafting", "answer")
     .compile(name="subgraph")
 )
+
+
+@entrypoint()
+async def counting(given: dict[str, Any]) -> int:
+    return len(given["messages"])
