@@ -18,7 +18,7 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: test-3.12 test-3.13 help install demo dev test test-fast check bench faults faults-compare kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
+.PHONY: test-3.12 test-3.13 pythons help install demo dev test test-fast check bench faults faults-compare kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -72,8 +72,10 @@ test-lowest: .venv-lowest/.ready
 test-3.12: $(if $(call pyenv,3.12),.venv-3.12/.ready)
 test-3.13: $(if $(call pyenv,3.13),.venv-3.13/.ready)
 
+pythons: $(foreach v,3.12 3.13,$(if $(call pyenv,$(v)),.venv-$(v)/.ready))
+
 test-latest test-lowest test-3.12 test-3.13:
-	@if [ -d .venv-$(@:test-%=%) ]; then .venv-$(@:test-%=%)/bin/python -m pytest $(TESTS); \
+	@if [ -d .venv-$(@:test-%=%) ]; then .venv-$(@:test-%=%)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(TESTS); \
 		else echo "There is no Python $(@:test-%=%) here: its tests are left out."; fi
 
 .venv-latest/.ready .venv-lowest/.ready: .venv-%/.ready: pyproject.toml $(READY)
