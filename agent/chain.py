@@ -5,7 +5,7 @@
     chain.astream_events({"question": "Why?"}, version="v2")                 # what happens inside
 
 The pieces are LangChain's AIMessageChunk; `.text` is their text. A model that fails raises
-`agent.model.chat_model.ModelError`, whose message is one line for the person.
+`agent.model.errors.ModelError`, whose message is one line for the person.
 """
 
 import argparse

@@ -39,12 +39,15 @@ TOOL_MIDDLEWARE: list[AgentMiddleware[Any, Any]] = [
 
 
 def _graph(
-    name: str, tools: Sequence[BaseTool], middleware: Sequence[AgentMiddleware[Any, Any]]
+    name: str,
+    tools: Sequence[BaseTool],
+    middleware: Sequence[AgentMiddleware[Any, Any]],
+    prompt: str = SYSTEM_PROMPT,
 ) -> StoppableGraph:
     compiled = create_agent(
         chat_model(),
         tools,
-        system_prompt=SYSTEM_PROMPT,
+        system_prompt=prompt,
         middleware=middleware,
         state_schema=ThreadState,
         context_schema=Context,

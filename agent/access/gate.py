@@ -96,7 +96,7 @@ class AccessMiddleware:
 
 
 def refusal(error: HTTPException, scope: Scope) -> JSONResponse:
-    """As the LangGraph server words it; on the chat routes also as they do."""
+    """The refusal in the LangGraph server's form; chat routes also get `error` and `code`."""
     body = {"detail": error.detail}
     if scope["path"].startswith(_CHAT):
         body |= {"error": error.detail, "code": _CODES.get(error.status_code, "error")}
@@ -153,7 +153,7 @@ def _is_local(scope: Scope, headers: Headers) -> bool:
 
 
 def _parts(url: str) -> SplitResult:
-    """Of what is no URL, those of an empty one."""
+    """The parts of a URL; empty ones where it cannot be parsed."""
     try:
         return urlsplit(url)
     except ValueError:

@@ -85,7 +85,7 @@ async def own_thread(ctx: Auth.types.AuthContext, value: Any) -> Any:
 
 @auth.on.crons
 async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
-    """As threads; a user may have so many."""
+    """Like threads, with a limit for each user."""
     if ctx.action == "create":
         crons = await _rows("crons") or ()
         allow_one_more_cron(sum(it["metadata"].get("owner") == _user(ctx) for it in crons))

@@ -167,7 +167,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 @app.exception_handler(httpx.HTTPStatusError)
 async def _own_api_error(request: Request, error: httpx.HTTPStatusError) -> Response:
-    """A route that asks the server's own API, such as MCP, passes on what it answered."""
+    """Passes on the answer of the server's own API to a route that asked it, such as MCP."""
     answer = error.response
     headers = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
     return Response(answer.content, answer.status_code, headers, "application/json")

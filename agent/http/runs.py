@@ -89,7 +89,7 @@ class Chat:
 
 
 def _is_worth_waiting_for(error: SteadyError) -> bool:
-    """What a user has too much of is the user's to wait for; a server that stops does not wait."""
+    """Transient errors, but not a user's rate limit, and none while the server is stopped."""
     is_to_wait = not isinstance(error, RateLimited) and not is_shutting_down.is_set()
     return is_transient(error) and is_to_wait
 
@@ -122,8 +122,7 @@ async def run_events(run: Run) -> Events:
 
 
 def _event_id(run: Run) -> str | None:
-    """Of the event just read. An end is no event of the server's: it has that of the one before,
-    and so has a failure, which whoever asks again is told again."""
+    """The id of the event just read; `error` and `done` have that of the event before them."""
     return f"{run.thread_id}/{run.run_id}/{run.last_event_id}" if run.last_event_id else None
 
 

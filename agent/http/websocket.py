@@ -185,7 +185,7 @@ class Conversation:
             self._gives_way = self._is_undone = False
 
     async def _send_of_turn(self, event_id: str | None, event: JSON) -> None:
-        """A run that is undone is no more at the server: to its reader it was stopped."""
+        """Sends an event of the turn's run; one that was rolled back is reported as stopped."""
         if event["type"] == "done":
             self._run = None  # whoever reads this has nothing left to stop
             if self._is_undone and event["status"] == "error":

@@ -66,7 +66,7 @@ class PlainForm:
 
 
 def _as_text(content: str) -> list[str]:
-    """Text that looks like one of the lines that are none is sent in two."""
+    """Splits text that begins like a control line, such as `[DONE]`."""
     return [content[:1], content[1:]] if content.startswith((DONE, ERROR, RETRY)) else [content]
 
 

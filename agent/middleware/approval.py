@@ -61,7 +61,7 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
     async def aafter_model(
         self, state: AgentState[Any], runtime: Runtime[Any]
     ) -> dict[str, Any] | None:
-        """Also records which calls are approved, as edited: the tools are carried out by that."""
+        """Also records the approved calls, as edited; tools run from that record alone."""
         update = await super().aafter_model(state, runtime)
         message, *answers = (update or {}).get("messages") or [None]
         if isinstance(message, AIMessage):

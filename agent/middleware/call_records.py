@@ -78,7 +78,7 @@ class CallRecord:
         return cast(ToolMessage | None, await self._read(_RESULT))
 
     async def _write(self, channel: str, value: Any) -> None:
-        """The writes of a checkpointer belong to a checkpoint: here to an empty one."""
+        """Stores a value under an empty checkpoint, because each write needs one."""
         configurable = self.config["configurable"]
         stub = {**empty_checkpoint(), "id": configurable["checkpoint_id"]}
         parent = {k: v for k, v in configurable.items() if k != "checkpoint_id"}

@@ -59,7 +59,7 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
         calls: list[PartialAnswer],
     ) -> ModelResponse[Any]:
-        """One try. An answer that is read rightly from the second time on costs no other."""
+        """One try. An answer that taught how this model's answers are read is asked for once more."""
         try:
             return await handler(request)
         except ModelError as error:

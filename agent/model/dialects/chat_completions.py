@@ -64,7 +64,7 @@ class ChatCompletions:
         return self._chunks(event, choice, self._delta_of(choice))
 
     def passes(self, chunk: JSON) -> Callable[[str], bool] | None:
-        """For a regular chunk of text: whether other texts at its place go by as they are.
+        """For a regular chunk: a check for the texts that may take its place without being parsed.
 
         None where each chunk like it has to be looked at.
         """

@@ -79,7 +79,7 @@ class ThinkTags:
 
     @property
     def is_past(self) -> bool:
-        """Whether all text that comes from here on is said."""
+        """Whether all further text is the answer, and none of it reasoning."""
         return not (self._is_at_start or self._closing or self._is_after)
 
     def add(self, text: str) -> tuple[str, str]:
