@@ -91,7 +91,7 @@ class Tokens:
         raise Unauthorized(reason)
 
     def _keys_for(self, token: str) -> list[_Key]:
-        """The keys with the token's `kid`, and those without one; all where the token names none."""
+        """The keys with the token's `kid` and those without one; all, where it names none."""
         try:
             kid = jwt.get_unverified_header(token).get("kid")
         except (jwt.PyJWTError, ValueError):

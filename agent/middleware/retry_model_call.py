@@ -59,7 +59,7 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
         calls: list[PartialAnswer],
     ) -> ModelResponse[Any]:
-        """One try. An answer that taught how this model's answers are read is asked for once more."""
+        """One try. A model whose way of answering was learned by it is asked once more."""
         try:
             return await handler(request)
         except ModelError as error:
