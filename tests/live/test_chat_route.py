@@ -140,13 +140,12 @@ async def test_a_model_that_breaks_off_is_told_in_band(
     assert "broke off" in events[-1]["error"]
 
 
-async def test_an_answer_that_cannot_be_sent(server: LocalServer, model: ModelServer) -> None:
-    """Half of a surrogate pair cannot be written: the stream ends with an error, and says so."""
+async def test_half_a_surrogate_pair_is_replaced(server: LocalServer, model: ModelServer) -> None:
+    """Half of a surrogate pair, which nobody can write, is the replacement character."""
     model.on("Half.", Reply(("a " * 30, "\ud83d", "b"), tokens_per_second=10.0))
     events = await ask(server.url, CHAT, {"question": "Half."})
-    assert events[0]["token"].startswith("a")
-    assert events[-1]["code"] == "run_failed"
-    assert "cannot be sent" in events[-1]["error"]
+    assert "".join(event["token"] for event in events[:-1]) == "a " * 30 + "\ufffdb"
+    assert events[-1] == {"done": True}
 
 
 async def test_a_model_that_stalls_is_told_in_band(strict: LocalServer) -> None:

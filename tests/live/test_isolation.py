@@ -11,6 +11,7 @@ import httpx
 import pytest
 from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 
 from client import AgentClient, NotFound
 from client.cli.local_server import LocalServer
@@ -124,7 +125,7 @@ async def test_what_is_asked_of_many(
         with suppress(UnprocessableEntityError):  # some are no namespace at all
             assert MARK not in json.dumps(await eve.sdk.store.search_items(namespace))
             listed = await eve.sdk.store.list_namespaces(prefix=namespace)
-            assert {where[0] for where in listed["namespaces"]} <= {"eve"}
+            assert not [at for at in listed["namespaces"] if {"ada", "deep"} & {*at}]
     deep = await eve.sdk.store.list_namespaces(suffix=["deep"])
     assert deep["namespaces"] == []
     assert MARK in json.dumps(await ada.sdk.store.search_items(["memories"]))
@@ -201,10 +202,12 @@ async def test_nothing_is_heard_of_anothers_thread(
         async with connect(url, additional_headers=headers, open_timeout=60) as socket:
             params = {"channels": channels}
             frame = {"id": 1, "method": "subscription.subscribe", "params": params}
-            await socket.send(json.dumps(frame))
-            await socket.send(json.dumps({"id": 2, "method": "agent.getTree", "params": {}}))
-            listening[1].set()
-            heard.extend([str(text) async for text in socket])
+            with suppress(ConnectionClosedError):  # who is refused hears nothing, too
+                await socket.send(json.dumps(frame))
+                await socket.send(json.dumps({"id": 2, "method": "agent.getTree", "params": {}}))
+                listening[1].set()
+                heard.extend([str(text) async for text in socket])
+        listening[1].set()
 
     async with httpx.AsyncClient() as http:
         tasks = [asyncio.create_task(over_sse(http)), asyncio.create_task(over_socket())]

@@ -8,7 +8,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import UnprocessableEntityError
 
-from client import AgentClient, RejectedInput
+from client import AgentClient, InvalidRequest
 from client.cli.local_server import LocalServer
 from tests.live.test_websocket import say, talking, turn
 from tests.model_server import ModelServer
@@ -29,7 +29,7 @@ async def test_an_unknown_field_is_named_by_the_client_and_the_sdk(
     """The run is refused before it is made, for a graph and for an assistant of one's own."""
     before = len(model.requests)
     own = await sdk.assistants.create("chat", name="own")
-    with pytest.raises(RejectedInput, match=r"temprature.*temperature"):
+    with pytest.raises(InvalidRequest, match=r"temprature.*temperature"):
         await agent.stream("Hello?", context=TYPO).text()
     for assistant in ("agent", "chat", own["assistant_id"]):
         thread = await sdk.threads.create()
