@@ -15,6 +15,8 @@ _TAGS = {
     "[THINK]": "[/THINK]",
 }
 _CLOSING = tuple(_TAGS.values())
+_LONGEST_TAG_CHARACTERS = max(map(len, _CLOSING))
+_LONGEST_LINE_CHARACTERS = 1000
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 _LISTS = ("reasoning_details", "thinking_blocks")
 THINKING_FIELDS = (*_FIELDS, *_LISTS)
@@ -167,11 +169,19 @@ class LoneClosingTag:
             found = self._look(self._line)
         if not any(mark in self._line for mark in "<◁[`"):
             self._line = ""
+        elif len(self._line) > _LONGEST_LINE_CHARACTERS:  # each piece looks at all of it again
+            self._look_for_fence(self._line)
+            self._line = self._line[-_LONGEST_TAG_CHARACTERS - 1 :]
         return found
 
+    def _look_for_fence(self, line: str) -> bool:
+        """Whether the line begins or ends a code block."""
+        is_fence = line.lstrip().startswith("```")
+        self._is_in_code ^= is_fence
+        return is_fence
+
     def _look(self, line: str) -> bool:
-        if line.lstrip().startswith("```"):
-            self._is_in_code = not self._is_in_code
+        if self._look_for_fence(line):
             return False
         if any(tag in line for tag in _TAGS):
             self.is_over = True
