@@ -55,7 +55,7 @@ async def test_an_unknown_field_is_named_on_the_routes(
     assert response.status_code == 422
     assert "temprature" in response.text
     async with talking(server) as socket:
-        await say(socket, type="message", content="Hello?", context=TYPO)
+        await say(socket, type="message", message="Hello?", context=TYPO)
         events = await turn(socket)
     assert "temprature" in next(e["message"] for e in events if e["type"] == "error")
     assert len(model.requests) == before
