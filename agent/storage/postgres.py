@@ -1,18 +1,17 @@
 """Threads and the store in PostgreSQL, by LangGraph's own classes, in place of the SQLite file."""
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.store.base import NOT_PROVIDED, NotProvided
 from langgraph.store.postgres.aio import AsyncPostgresStore
 from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from agent.storage.quota import Quota
+from agent.storage.quota import LimitedStore
 from agent.storage.serializer import serializer
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
@@ -113,25 +112,12 @@ class ThreadDatabase(AsyncPostgresSaver):
             yield cursor
 
 
-class StoreDatabase(AsyncPostgresStore):
+class StoreDatabase(LimitedStore, AsyncPostgresStore):
     """LangGraph's PostgreSQL store, with quotas."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self._pool = pool
-        self._quota = Quota()
-
-    async def aput(
-        self,
-        namespace: tuple[str, ...],
-        key: str,
-        value: Mapping[str, Any],
-        index: Literal[False] | list[str] | None = None,
-        *,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
-    ) -> None:
-        async with self._quota.room_for(self, namespace, key, value):
-            await super().aput(namespace, key, value, index, ttl=ttl)
 
     async def usage_without(self, namespace: tuple[str, ...], key: str) -> tuple[int, int]:
         """Items and bytes under the namespace's first part, this item aside."""

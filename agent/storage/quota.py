@@ -2,21 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
+from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided
 from starlette.exceptions import HTTPException
 
 from agent.settings import settings
-
-
-class Measured(Protocol):
-    """A store that can tell how full a user's part is."""
-
-    async def usage_without(self, namespace: tuple[str, ...], key: str) -> tuple[int, int]:
-        """Items and bytes under the namespace's first part, this item aside."""
 
 
 class StoreFull(HTTPException):
@@ -26,15 +20,32 @@ class StoreFull(HTTPException):
         super().__init__(422, f"Your part of the store holds at most {limit}: delete some items.")
 
 
-class Quota:
+class LimitedStore(BaseStore):
     """Holds each user to a number of items and bytes, also for writes that arrive together."""
 
-    def __init__(self) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
 
+    async def usage_without(self, namespace: tuple[str, ...], key: str) -> tuple[int, int]:
+        """Items and bytes under the namespace's first part, this item aside."""
+        raise NotImplementedError
+
+    async def aput(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None = None,
+        *,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> None:
+        async with self._room_for(namespace, key, value):
+            await super().aput(namespace, key, value, index, ttl=ttl)
+
     @asynccontextmanager
-    async def room_for(
-        self, store: Measured, namespace: tuple[str, ...], key: str, value: Any
+    async def _room_for(
+        self, namespace: tuple[str, ...], key: str, value: Any
     ) -> AsyncIterator[None]:
         """A context to write an item in. Raises StoreFull."""
         config = settings()
@@ -43,7 +54,7 @@ class Quota:
             return
         turn = self._turns.setdefault(namespace[0], asyncio.Lock())
         async with turn:
-            items, size_bytes = await store.usage_without(namespace, key)
+            items, size_bytes = await self.usage_without(namespace, key)
             if items + 1 > config.steady_store_items_per_user:
                 raise StoreFull(f"{config.steady_store_items_per_user} items")
             size_bytes += len(json.dumps(value, ensure_ascii=False, default=str).encode())

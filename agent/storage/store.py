@@ -7,19 +7,19 @@ seconds: what it still holds is carried over when the server starts.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import aiosqlite
 import structlog
-from langgraph.store.base import NOT_PROVIDED, BaseStore, NotProvided, PutOp, SearchItem
+from langgraph.store.base import BaseStore, PutOp, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from agent.settings import settings
 from agent.storage.checkpointer import PRAGMAS
-from agent.storage.quota import Quota
+from agent.storage.quota import LimitedStore
 
 if TYPE_CHECKING:
     from agent.storage.postgres import StoreDatabase
@@ -29,24 +29,8 @@ log = structlog.stdlib.get_logger(__name__)
 _PAGE = 500
 
 
-class FileStore(AsyncSqliteStore):
+class FileStore(LimitedStore, AsyncSqliteStore):
     """LangGraph's SQLite store, with quotas."""
-
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        super().__init__(connection)
-        self._quota = Quota()
-
-    async def aput(
-        self,
-        namespace: tuple[str, ...],
-        key: str,
-        value: Mapping[str, Any],
-        index: Literal[False] | list[str] | None = None,
-        *,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
-    ) -> None:
-        async with self._quota.room_for(self, namespace, key, value):
-            await super().aput(namespace, key, value, index, ttl=ttl)
 
     async def usage_without(self, namespace: tuple[str, ...], key: str) -> tuple[int, int]:
         """Items and bytes under the namespace's first part, this item aside."""
