@@ -33,7 +33,9 @@ def test_mcp(server: LocalServer, model: ModelServer) -> None:
 def test_a2a(server: LocalServer) -> None:
     """The card is read, and a question is answered."""
     needs(PYTHON)
-    assistants = get_sync_client(url=server.url, api_key=None).assistants.search(graph_id="agent")
+    assistants = get_sync_client(url=server.url, api_key=None).assistants.search(
+        graph_id="agent", metadata={"created_by": "system"}
+    )
     name, events = run(
         str(PYTHON),
         "scripts/a2a_client.py",

@@ -102,7 +102,7 @@ async def test_both_graphs_are_listed_with_their_descriptions(sdk: LangGraphClie
 @pytest.mark.parametrize("graph", ["agent", "chat"])
 async def test_the_context_schema_describes_each_choice(sdk: LangGraphClient, graph: str) -> None:
     """Studio can draw a form: each context field has a type, a bound and a description."""
-    (assistant,) = await sdk.assistants.search(graph_id=graph)
+    (assistant,) = await sdk.assistants.search(graph_id=graph, metadata={"created_by": "system"})
     schemas = await sdk.assistants.get_schemas(assistant["assistant_id"])
     fields = schemas["context_schema"]["properties"]
     assert fields.keys() == {"model", "temperature", "system_prompt"}
@@ -113,7 +113,7 @@ async def test_the_context_schema_describes_each_choice(sdk: LangGraphClient, gr
 
 async def test_the_graph_is_drawn(sdk: LangGraphClient) -> None:
     """The drawing has the model, the tools and the edges between them, with and without xray."""
-    (assistant,) = await sdk.assistants.search(graph_id="agent")
+    (assistant,) = await sdk.assistants.search(graph_id="agent", metadata={"created_by": "system"})
     for xray in (False, True):
         drawing = await sdk.assistants.get_graph(assistant["assistant_id"], xray=xray)
         assert {node["id"] for node in drawing["nodes"]} >= {"model", "tools"}

@@ -9,8 +9,9 @@ let text = "";
 const reading = (async () => {
   for await (const message of thread.messages) text = await message.text;
 })();
+const state = thread.output; // subscribed before the run: a projection opened later may miss its end
 await thread.submitRun({ input: { messages: [{ type: "human", content: question }] } });
-const output = await thread.output;
+const output = await state;
 await thread.close();
 await Promise.race([reading, new Promise((resolve) => setTimeout(resolve, 1000))]);
 const kept = output.messages.at(-1).content;
