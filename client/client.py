@@ -141,6 +141,7 @@ class AgentClient:
         checkpoint_id: str | None = None,
         replaces: str | None = None,
         restart_lost_run: bool = False,
+        history: Sequence[JSON] = (),
         **options: Unpack[RunOptions],
     ) -> Run:
         """Runs the agent on a message of the user, and streams the run.
@@ -164,6 +165,8 @@ class AgentClient:
                 False, the default: the stream raises RunLost. True: it continues from the thread's
                 last checkpoint, as another run in the same stream, with a `Retry` for each
                 unfinished message.
+            history: messages that come before this one and that the thread does not have, oldest
+                first, as `{"role": "user", "content": ...}`. Default: none.
             options: see RunOptions.
 
         Raises:
@@ -173,9 +176,10 @@ class AgentClient:
         if not message.strip():
             raise InvalidRequest("The message is empty: say something.")
         question_id = str(uuid.uuid4())
+        question = {"role": "user", "content": message, "id": question_id}
         ends_others = multitask_strategy in ("interrupt", "rollback")
         body: JSON = {
-            "input": {"messages": [{"role": "user", "content": message, "id": question_id}]},
+            "input": {"messages": [*history, question]},
             "multitask_strategy": "enqueue" if ends_others else multitask_strategy,
             "if_not_exists": "reject" if thread_id else "create",
         }
