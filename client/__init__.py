@@ -1,10 +1,18 @@
 """The thin client: `AgentClient`, the events it streams and the errors it raises.
 
 Names are imported when they are first used: `steady --help` need not wait for the SDK.
+
+Attributes:
+    __version__: this version, such as `0.1.0`.
+    JSON: a JSON object, as Python has it: `dict[str, Any]`.
+    Mode: one of the four stream modes, as a text.
+    AgentEvent: the union of all events.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .client import AgentClient, RunOptions
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from .events import (
+        JSON,
         AgentEvent,
         Done,
         Error,
@@ -47,25 +56,28 @@ if TYPE_CHECKING:
         Update,
         Usage,
         Values,
+        from_json,
         to_json,
     )
     from .limits import Limits
-    from .memories import Memory
+    from .memories import Memories, Memory
     from .reconnect import Reconnect
     from .run import Run
+    from .runs import Runs
+    from .threads import Threads
 
 __all__ = [
-    "AgentClient", "AgentEvent", "CannotConnect", "Conflict", "ConnectionLost", "Done", "Error",
-    "Event", "FirstEventTimedOut", "IdleTimedOut", "Interrupt", "InvalidRequest", "Limits",
-    "Memory", "Mode", "ModelFailed", "NotFound", "Progress", "RateLimited", "Reasoning",
-    "Reconnect", "Retry", "Run", "RunError", "RunFailed", "RunLost", "RunOptions", "RunStarted",
-    "RunTimedOut", "ServerError", "SteadyError", "StreamLost", "Token", "ToolCall",
-    "ToolCallDelta", "ToolFailed", "ToolResult", "Unauthorized", "Unavailable", "Update",
-    "Usage", "Values", "to_json",
+    "JSON", "AgentClient", "AgentEvent", "CannotConnect", "Conflict", "ConnectionLost", "Done",
+    "Error", "Event", "FirstEventTimedOut", "IdleTimedOut", "Interrupt", "InvalidRequest",
+    "Limits", "Memories", "Memory", "Mode", "ModelFailed", "NotFound", "Progress", "RateLimited",
+    "Reasoning", "Reconnect", "Retry", "Run", "RunError", "RunFailed", "RunLost", "RunOptions",
+    "RunStarted", "RunTimedOut", "Runs", "ServerError", "SteadyError", "StreamLost", "Threads",
+    "Token", "ToolCall", "ToolCallDelta", "ToolFailed", "ToolResult", "Unauthorized",
+    "Unavailable", "Update", "Usage", "Values", "from_json", "to_json",
 ]  # fmt: skip
 
 # The light ones first.
-_HOMES = ("events", "errors", "limits", "reconnect", "run", "memories", "client")
+_HOMES = ("events", "errors", "limits", "reconnect", "run", "threads", "runs", "memories", "client")
 
 
 def __getattr__(name: str) -> Any:
@@ -75,3 +87,7 @@ def __getattr__(name: str) -> Any:
             if hasattr(module, name):
                 return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return ["__version__", *__all__]

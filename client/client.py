@@ -19,7 +19,7 @@ from uuid import UUID
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.schema import DisconnectMode, MultitaskStrategy
+from langgraph_sdk.schema import Assistant, DisconnectMode, MultitaskStrategy
 
 from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.delivery import Delivery
@@ -32,7 +32,7 @@ from .limits import Limits
 from .memories import Memories
 from .proxies import proxy_for, proxy_trouble
 from .reconnect import Reconnect
-from .run import Run
+from .run import Run, listed
 from .runs import Runs
 from .state.branches import (
     History,
@@ -44,6 +44,7 @@ from .state.branches import (
     last_message_id,
 )
 from .threads import Threads, checked_id
+from .version import __version__
 
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 HISTORY_DEPTHS = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
@@ -54,16 +55,17 @@ class RunOptions(TypedDict, total=False):
     """What each method that starts a run takes, beside its own parameters.
 
     Args:
-        modes: any set of `values`, `updates`, `messages` and `events`. Default: `messages`. Others
-            raise InvalidRequest.
+        modes: one of `values`, `updates`, `messages` and `events`, or any set of them. Default:
+            `messages`. Others raise InvalidRequest.
         assistant_id: a graph's name or an assistant's id. Default: `agent`.
-        context: the run's context. None, the default: the assistant's own.
+        context: the run's context, as the graph's context schema has it. None, the default: the
+            assistant's own.
         idempotency_key: a UUID of yours that makes it safe to ask again, even from another process:
             a run that was started with it is streamed from its beginning, and no second one is
             started. None, the default: each call starts a run.
     """
 
-    modes: Iterable[Mode]
+    modes: Mode | Iterable[Mode]
     assistant_id: str
     context: JSON | None
     idempotency_key: str | None
@@ -75,19 +77,31 @@ class AgentClient:
     Args:
         url: the server. None, the default: `LANGGRAPH_URL`, or else where `langgraph dev` listens.
         token: sent as a bearer token; an empty one is not sent. None, the default: `STEADY_TOKEN`.
-        limits: how long to wait. Default: `Limits()`.
-        reconnect: what is tried again, and when. Default: `Reconnect()`.
+        limits: how long to wait. None, the default: `Limits()`.
+        reconnect: what is tried again, and when. None, the default: `Reconnect()`.
         transport: httpx's, for all requests; whoever made it closes it. None, the default: httpx's
             own.
 
     Attributes:
+        url: the server.
+        limits: how long to wait.
         threads: the server's conversations.
         runs: their runs: list, join and cancel them.
         memories: what the agent remembers of the user.
         sdk: the client of langgraph-sdk, for everything else.
 
-    Every method raises the types of `client.errors`: ServerError where nothing else is named. A run
-    starts when its stream is first read; reading then raises the server's answer to the request.
+    Every method raises the types of the tree of errors: a ServerError where nothing else is named.
+    A run starts when its stream is first read; reading then raises the server's answer to the
+    request.
+
+    Raises:
+        InvalidRequest: the URL or the token cannot be used.
+        CannotConnect: the environment names a proxy that cannot be used.
+
+    Example::
+
+        async with AgentClient("http://127.0.0.1:2024") as agent:
+            print(await agent.stream("What is 6 x 7?").text())
     """
 
     def __init__(
@@ -116,7 +130,10 @@ class AgentClient:
                 timeout=timeout,
                 transport=transport or _transport_for(self.url),
                 trust_env=False,
-                headers={"Authorization": f"Bearer {token}"} if token else {},
+                headers={
+                    "User-Agent": f"steadystream/{__version__}",
+                    **({"Authorization": f"Bearer {token}"} if token else {}),
+                },
             )
         self.sdk = LangGraphClient(self._http)
         self._wire = Wire(self.sdk, self.url, self.limits, reconnect or Reconnect())
@@ -149,8 +166,8 @@ class AgentClient:
         Args:
             message: the text.
             thread_id: the thread that it continues. None, the default: a new thread.
-            nodes: the only nodes of the graph whose tokens and tool calls are streamed. None, the
-                default: all but tools and middleware.
+            nodes: one node of the graph, or several: the only ones whose tokens and tool calls are
+                streamed. None, the default: all but tools and middleware.
             multitask_strategy: what happens on a thread that is busy with another run. `reject`,
                 the default: the stream raises Conflict. `enqueue` waits for that run's end,
                 `interrupt` stops it and keeps its partial answer, `rollback` undoes it
@@ -168,6 +185,9 @@ class AgentClient:
             history: messages that come before this one and that the thread does not have, oldest
                 first, as `{"role": "user", "content": ...}`. Default: none.
             options: see RunOptions.
+
+        Returns:
+            The run, which starts when it is first read.
 
         Raises:
             InvalidRequest: the message is empty, a mode is unknown, an id is not a UUID, or what is
@@ -213,7 +233,7 @@ class AgentClient:
         self,
         thread_id: str,
         interrupt_id: str,
-        decisions: Sequence[JSON],
+        decisions: JSON | Sequence[JSON],
         **options: Unpack[RunOptions],
     ) -> Run:
         """Continues a run that waits for a person's decision, and streams the rest of it.
@@ -221,12 +241,20 @@ class AgentClient:
         Args:
             thread_id: the thread.
             interrupt_id: the `Interrupt` that is decided.
-            decisions: one for each of its requests, in their order, as LangChain's
-                human-in-the-loop middleware takes them: `{"type": "approve"}`,
-                `{"type": "edit", "edited_action": {"name": ..., "args": {...}}}`,
-                `{"type": "reject", "message": ...}` or `{"type": "respond", "message": ...}`.
+            decisions: one for each of its requests, in their order; where there is one request, it
+                need not be in a list. As LangChain's human-in-the-loop middleware takes them:
+                `{"type": "approve"}`, `{"type": "reject", "message": ...}`, `{"type": "edit",
+                "edited_action": {"name": ..., "args": {...}}}` or `{"type": "respond", "message":
+                ...}`.
             options: see RunOptions. The server keeps no `context` for the rest of the run: give it
                 again; `Run.decide` does.
+
+        Returns:
+            The rest of the run, which starts when it is first read.
+
+        Raises:
+            InvalidRequest: a mode is unknown, an id is not a UUID, or what is asked for cannot be
+                written as JSON.
 
         The server checks the decisions where it makes the run, and what does not fit changes
         nothing: the stream raises NotFound if nothing waits under this id, and InvalidRequest for a
@@ -235,7 +263,7 @@ class AgentClient:
         run with RunFailed, or runs the tool with what it was given.
         """
         body: JSON = {
-            "command": {"resume": {interrupt_id: {"decisions": list(decisions)}}},
+            "command": {"resume": {interrupt_id: {"decisions": listed(decisions)}}},
             "multitask_strategy": "reject",
         }
         return self._run(body, thread_id, prepare=self._last_message_id, **options)
@@ -244,8 +272,17 @@ class AgentClient:
         """Continues, from the thread's last checkpoint, a run that its server left unfinished.
 
         Steps that had ended are not done again; the one that had not is, and its tokens come anew.
-        For `options` see RunOptions. The stream raises InvalidRequest if the last run had ended, or
-        waits for a person.
+
+        Args:
+            thread_id: the thread.
+            options: see RunOptions.
+
+        Returns:
+            The rest of the run. Reading it raises InvalidRequest if the thread's last run had
+            ended, or waits for a person.
+
+        Raises:
+            InvalidRequest: see `decide`.
         """
         body: JSON = {"input": None, "multitask_strategy": "reject"}
 
@@ -259,7 +296,15 @@ class AgentClient:
     def regenerate(self, thread_id: str, **options: Unpack[RunOptions]) -> Run:
         """Answers the thread's last question again, on another branch; the old stays readable.
 
-        For `options` see RunOptions. The stream raises InvalidRequest if there is no answer.
+        Args:
+            thread_id: the thread.
+            options: see RunOptions.
+
+        Returns:
+            The run. Reading it raises InvalidRequest if the thread has no answer.
+
+        Raises:
+            InvalidRequest: see `decide`.
         """
         body: JSON = {"input": None, "multitask_strategy": "reject"}
 
@@ -285,7 +330,7 @@ class AgentClient:
         body: JSON,
         thread_id: str | None,
         *,
-        modes: Iterable[Mode] = DEFAULT_MODES,
+        modes: Mode | Iterable[Mode] = DEFAULT_MODES,
         assistant_id: str = "agent",
         context: JSON | None = None,
         idempotency_key: str | None = None,
@@ -329,16 +374,19 @@ class AgentClient:
         with translated(self.url):
             return dict(await self.sdk.http.get("/info"))
 
-    async def assistants(self) -> list[JSON]:
-        """The server's assistants: `assistant_id`, `graph_id`, `name`, `description`..."""
+    async def assistants(self) -> list[Assistant]:
+        """The server's assistants, 100 at most: `assistant_id`, `graph_id`, `name`..."""
         with translated(self.url):
-            return [dict(each) for each in await self.sdk.assistants.search(limit=100)]
+            return await self.sdk.assistants.search(limit=100)
 
     async def graph(self, assistant_id: str = "agent") -> JSON:
         """The drawing of an assistant's graph: `nodes` and `edges`.
 
         Args:
             assistant_id: a graph's name or an assistant's id. Default: `agent`.
+
+        Raises:
+            NotFound: the server has no such assistant.
         """
         with translated(self.url):
             assistants = await self.sdk.assistants.search(graph_id=assistant_id, limit=1)
@@ -369,8 +417,8 @@ def _new_thread_id(idempotency_key: str | None) -> str:
     return str(uuid.uuid5(UUID(idempotency_key), "thread") if idempotency_key else uuid.uuid4())
 
 
-def _checked_modes(modes: Iterable[Mode]) -> list[Mode]:
-    chosen = list(dict.fromkeys(modes))
+def _checked_modes(modes: Mode | Iterable[Mode]) -> list[Mode]:
+    chosen: list[Mode] = list(dict.fromkeys(listed(modes)))
     unknown = [mode for mode in chosen if mode not in WIRE_MODES]
     if unknown or not chosen:
         raise InvalidRequest(

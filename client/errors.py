@@ -28,7 +28,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self, TypedDict, Unpack
 
 import httpx
 from langgraph_sdk import errors as sdk
@@ -36,17 +36,28 @@ from langgraph_sdk import errors as sdk
 RUN_CONTINUES = "The run may still be running at the server: join it by its run_id, or cancel it."
 
 
+class ErrorFields(TypedDict, total=False):
+    """What a SteadyError carries beside its message."""
+
+    run_id: str | None
+    thread_id: str | None
+    last_event_id: str | None
+    text: str
+
+
 class SteadyError(Exception):
-    """Base of all.
+    """The base of all errors of the client.
+
+    Args:
+        message: what happened and what to do next, for a person.
+        run_id: the run. None, the default: not known.
+        thread_id: the thread. None, the default: not known.
+        last_event_id: the last event that was read. None, the default: there is none.
+        text: the answer so far. Default: empty.
 
     Attributes:
         code: its stable name, the same on every surface.
         retryable: whether trying again may help.
-        message: what happened and what to do next, for a person.
-        run_id: the run; None where it is not known.
-        thread_id: the thread; None where it is not known.
-        last_event_id: the last event that was read; None where there is none.
-        text: the answer so far.
         retry_after_seconds: how long the server says to wait; 0 where it does not.
     """
 
@@ -72,94 +83,138 @@ class SteadyError(Exception):
 
 
 class ServerError(SteadyError):
+    """The LangGraph server gave no usable answer."""
+
     code = "server"
 
 
 class CannotConnect(ServerError):
+    """Nothing listens at the URL, the network is down, or the proxy cannot be used."""
+
     code = "cannot_connect"
     retryable = True
 
 
 class Unavailable(ServerError):
+    """The server answered that it will not serve this now (502, 503, 504)."""
+
     code = "unavailable"
     retryable = True
 
 
 class RateLimited(Unavailable):
+    """You ask for more than the server gives one user (429): see `retry_after_seconds`."""
+
     code = "rate_limited"
 
 
 class Unauthorized(ServerError):
+    """The token is missing or wrong (401), or does not allow this (403)."""
+
     code = "unauthorized"
 
 
 class NotFound(ServerError):
+    """The server has no such thread, run, assistant, message or interrupt (404)."""
+
     code = "not_found"
 
 
 class Conflict(ServerError):
+    """The thread is busy with another run (409)."""
+
     code = "conflict"
     retryable = True
 
 
 class InvalidRequest(ServerError):
+    """The request does not fit (400, 413, 422), or was not sent because it cannot."""
+
     code = "invalid_request"
 
 
 class ConnectionLost(ServerError):
+    """The connection, or the server, failed in the middle of something."""
+
     code = "connection_lost"
     retryable = True
 
 
 class RunError(SteadyError):
+    """The server took the run, and it did not end well."""
+
     code = "run"
 
 
 class ModelFailed(RunError):
+    """The model endpoint failed, after all tries."""
+
     code = "model_failed"
     retryable = True
 
 
 class ToolFailed(RunError):
+    """A tool ended the run."""
+
     code = "tool_failed"
 
 
 class RunTimedOut(RunError):
+    """A time limit passed: the server's, or `Limits.run_seconds`."""
+
     code = "timeout"
     retryable = True
     _template: ClassVar[str] = "The run took longer than its limit of {0:g} s."
 
     @classmethod
     def after(cls, seconds: float) -> Self:
-        """The error of a limit of the client's, in seconds, that passed."""
+        """The error of a limit of the client's that passed.
+
+        Args:
+            seconds: the limit.
+        """
         return cls(f"{cls._template.format(seconds)} {RUN_CONTINUES}")
 
 
 class FirstEventTimedOut(RunTimedOut):
+    """The run did not begin within `Limits.first_event_seconds`."""
+
     code = "first_event_timeout"
     _template = "The run did not begin within {0:g} s: the server may have no free job."
 
 
 class IdleTimedOut(RunTimedOut):
+    """The run sent no event for `Limits.idle_timeout_seconds`."""
+
     code = "idle_timeout"
     _template = "The run sent no event for {0:g} s."
 
 
 class RunFailed(RunError):
+    """Anything else that the graph raised."""
+
     code = "run_failed"
 
 
 class StreamLost(RunError):
+    """The stream ended, and the rest of it cannot be had: the thread has the messages."""
+
     code = "stream_lost"
     retryable = True
 
 
 class RunLost(StreamLost):
+    """The server restarted, or the thread was deleted: it no longer knows the run."""
+
     code = "run_lost"
 
     @classmethod
-    def now(cls, **fields: Any) -> Self:
-        """The error for a run that a server had not saved when it died and came back."""
+    def now(cls, **fields: Unpack[ErrorFields]) -> Self:
+        """The error for a run that a server had not saved when it died and came back.
+
+        Args:
+            fields: see SteadyError.
+        """
         return cls(
             "The server no longer knows the run: it restarted, or the thread was deleted. What had "
             "arrived is in `text`; `continue_run` continues from the thread's last checkpoint.",
@@ -168,8 +223,16 @@ class RunLost(StreamLost):
 
 
 @contextmanager
-def translated(url: str, **fields: Any) -> Iterator[None]:
-    """Raises what the SDK or httpx raise as this tree's types; `fields` are SteadyError's."""
+def translated(url: str, **fields: Unpack[ErrorFields]) -> Iterator[None]:
+    """Raises what the SDK or httpx raise as this tree's types.
+
+    Args:
+        url: the server.
+        fields: see SteadyError.
+
+    Raises:
+        ServerError: the SDK or httpx raised an error of theirs.
+    """
     try:
         yield
     except sdk.APIStatusError as error:
@@ -208,14 +271,16 @@ _BY_STATUS: dict[int, tuple[type[ServerError], str]] = {
 }
 
 
-def from_status(status: int, body: str, retry_after: str | None, **fields: Any) -> ServerError:
+def from_status(
+    status: int, body: str, retry_after: str | None, **fields: Unpack[ErrorFields]
+) -> ServerError:
     """The error of an HTTP status.
 
     Args:
         status: the status, 400 or more.
         body: the response's, JSON or any text.
         retry_after: the header of that name; None where there is none.
-        fields: SteadyError's.
+        fields: see SteadyError.
     """
     text = " ".join(_message_in(body).split())[:300] or f"status {status}"
     other = (
@@ -249,8 +314,14 @@ _BY_NAME: dict[str, type[RunError]] = {
 }
 
 
-def from_run(name: str, message: str, **fields: Any) -> SteadyError:
-    """The error of a server's `error` event; `name` is the exception's class at the server."""
+def from_run(name: str, message: str, **fields: Unpack[ErrorFields]) -> SteadyError:
+    """The error of a server's `error` event.
+
+    Args:
+        name: the name of the exception's class at the server.
+        message: its message.
+        fields: see SteadyError.
+    """
     text = " ".join(str(message).split())[:500]
     if name == "ValidationError" and "for Context" in text:
         return InvalidRequest(f"The run's context does not fit: {text}", **fields)
@@ -262,8 +333,13 @@ def from_run(name: str, message: str, **fields: Any) -> SteadyError:
     return kind(text, **fields)
 
 
-def from_state(error: str, **fields: Any) -> SteadyError:
-    """The error that a thread's state keeps of a failed task, such as `ModelError('It broke.')`."""
+def from_state(error: str, **fields: Unpack[ErrorFields]) -> SteadyError:
+    """The error that a thread's state keeps of a failed task.
+
+    Args:
+        error: it as text, such as `ModelError('It broke.')`.
+        fields: see SteadyError.
+    """
     match = re.fullmatch(r"(\w+)\((.*?),?\)", error.strip(), re.DOTALL)
     if match is None:
         return RunFailed(f"The run failed in the graph: {error[:500] or 'see the log'}", **fields)

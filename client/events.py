@@ -17,7 +17,13 @@ Status = Literal["success", "interrupted", "stopped", "timeout", "error"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The server accepted the run."""
+    """The server accepted the run.
+
+    Attributes:
+        run_id: the run's id, for `AgentClient.runs`.
+        thread_id: the thread's id; None where the server has not named it.
+        attempt: 1, and one more each time the server runs it again, or a lost run is restarted.
+    """
 
     run_id: str
     thread_id: str | None
@@ -26,7 +32,13 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Text of the answer meant for the person; one or more model tokens."""
+    """Text of the answer meant for the person; one or more model tokens.
+
+    Attributes:
+        content: the text, which follows that of the message's tokens before it.
+        message_id: the message that it is part of.
+        node: the graph's node that the model was called in.
+    """
 
     content: str
     message_id: str
@@ -35,7 +47,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """The model's reasoning, where it gives it."""
+    """The model's reasoning, where it gives it.
+
+    Attributes:
+        content: the text, which follows that of the message's reasoning before it.
+        message_id: the message that it belongs to.
+        node: the graph's node that the model was called in.
+    """
 
     content: str
     message_id: str
@@ -44,7 +62,13 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of a tool call's arguments, as they are written."""
+    """A piece of a tool call's arguments, as they are written.
+
+    Attributes:
+        id: the call's id.
+        tool: the tool's name.
+        args_text: a piece of the arguments' JSON text.
+    """
 
     id: str
     tool: str
@@ -53,7 +77,14 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A complete tool call."""
+    """A complete tool call.
+
+    Attributes:
+        id: the call's id; its `ToolResult` has the same.
+        tool: the tool's name.
+        args: the arguments.
+        node: the graph's node that the model was called in.
+    """
 
     id: str
     tool: str
@@ -63,7 +94,14 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the tool answered."""
+    """What the tool answered.
+
+    Attributes:
+        id: the call's id.
+        tool: the tool's name.
+        status: `ok` or `error`.
+        content: the result, or the error's message, as the model reads it.
+    """
 
     id: str
     tool: str
@@ -73,14 +111,23 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Custom data that a tool or node wrote."""
+    """Custom data that a tool or node wrote.
+
+    Attributes:
+        data: any JSON value.
+    """
 
     data: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """`updates` mode: what one node changed."""
+    """`updates` mode: what one node changed.
+
+    Attributes:
+        node: the node's name.
+        delta: what it returned: any JSON value, mostly an object of the state's changed keys.
+    """
 
     node: str
     delta: Any
@@ -88,14 +135,26 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """`values` mode: the full state after a step."""
+    """`values` mode: the full state after a step.
+
+    Attributes:
+        state: the state's values by their keys.
+    """
 
     state: JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`events` mode: one LangChain event; `name` is its kind, `run_name` what it happened in."""
+    """`events` mode: one LangChain event.
+
+    Attributes:
+        name: its kind, such as `on_tool_end`.
+        run_name: the name of the model, tool, node or graph that it happened in.
+        data: its data: `input`, `output` or `chunk`.
+        tags: the tags of what it happened in. Default: none.
+        metadata: the metadata of what it happened in. Default: none.
+    """
 
     name: str
     run_name: str
@@ -106,7 +165,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """The run waits for a person's decision."""
+    """The run waits for a person's decision.
+
+    Attributes:
+        id: the interrupt's id, for `AgentClient.decide`.
+        requests: what is asked: any JSON value. From LangChain's human-in-the-loop middleware, an
+            object with `action_requests` and `review_configs`.
+    """
 
     id: str
     requests: Any
@@ -116,7 +181,10 @@ class Interrupt:
 class Retry:
     """The model is tried again: discard that message's partial text.
 
-    `message_id` is empty where nothing of it had gone out.
+    Attributes:
+        attempt: the number of the try that follows; the first is 1.
+        message_id: the message whose text is discarded; empty where nothing of it had gone out.
+        reason: why, for a person.
     """
 
     attempt: int
@@ -126,7 +194,12 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one model call, where the model reports them."""
+    """Token counts of one model call, where the model reports them.
+
+    Attributes:
+        input_tokens: how many tokens it read.
+        output_tokens: how many tokens it wrote.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -134,7 +207,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """In-band failure; always followed by `Done`. `code` is one of `client.errors`' codes."""
+    """A failure told in the stream; always followed by `Done`.
+
+    The client raises failures as SteadyError; the chat routes and `Run.failure` give them as this.
+
+    Attributes:
+        code: the `code` of a type in the tree of errors.
+        message: what happened and what to do next, for a person.
+        retryable: whether trying again may help.
+    """
 
     code: str
     message: str
@@ -143,10 +224,16 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Last event of every stream. Times are in milliseconds from the request's start.
+    """The last event of every stream.
 
-    `finish_reason` is why the model ended its last message: stop, length (cut at the model's
-    limit), content_filter, refusal or tool_calls. None: it did not say, or did not end.
+    Attributes:
+        status: `success`, `interrupted` (it waits for a person), `stopped`, `timeout` or `error`.
+        run_id: the run; None where none was started.
+        ttft_ms: milliseconds from the request to the first text; None where there was no text.
+        duration_ms: milliseconds from the request to this event.
+        finish_reason: why the model ended its last message: stop, length (cut at the model's
+            limit), content_filter, refusal or tool_calls. None, the default: it did not say, or did
+            not end.
     """
 
     status: Status
@@ -171,10 +258,44 @@ _FORMS: dict[type, tuple[str, tuple[str, ...]]] = {
 }
 
 
+_KINDS = {type_name: kind for kind, (type_name, _) in _FORMS.items()}
+
+
 def to_json(event: AgentEvent) -> JSON:
     """The event's wire form: its fields and `type`, its class's name in snake_case.
 
-    The fields are the event's own, not copies: a state of many messages is as cheap as a token.
+    Args:
+        event: the event. Its fields are handed on, not copied: a state of many messages is as cheap
+            as a token.
+
+    Returns:
+        An object that `json.dumps` takes, and that `from_json` reads.
     """
     kind, names = _FORMS[type(event)]
     return {"type": kind, **{name: getattr(event, name) for name in names}}
+
+
+def from_json(data: JSON) -> AgentEvent | None:
+    """The event of a wire form, such as the chat routes and `steady run --json` write.
+
+    Args:
+        data: an object with `type` and the event's fields. Fields that the event does not have are
+            left out, so that what a newer server adds does no harm.
+
+    Returns:
+        The event; None where its type is none of this version's.
+
+    Raises:
+        ValueError: it is no object with a `type`, or a field is missing.
+    """
+    type_name = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(type_name, str):
+        raise ValueError("This is no event: an event is a JSON object with a text as its `type`.")
+    if (kind := _KINDS.get(type_name)) is None:
+        return None
+    given = {name: data[name] for name in _FORMS[kind][1] if name in data}
+    try:
+        event: AgentEvent = kind(**given)
+    except TypeError as error:
+        raise ValueError(f"The event {type_name!r} is not whole: {error}.") from error
+    return event

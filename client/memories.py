@@ -26,7 +26,14 @@ class Memory:
 
 
 class Memories:
-    """The user's memories, which the agent's tools `remember` and `recall` share."""
+    """The user's memories, which the agent's tools `remember` and `recall` share.
+
+    Every method raises a ServerError where the server does not answer as it should.
+
+    Args:
+        sdk: the client of langgraph-sdk.
+        url: the server, as messages of errors name it.
+    """
 
     def __init__(self, sdk: LangGraphClient, url: str) -> None:
         self._sdk = sdk
@@ -41,14 +48,25 @@ class Memories:
         return sorted(memories, key=lambda memory: memory.at, reverse=True)
 
     async def forget(self, memory_id: str) -> None:
-        """Deletes one. Raises NotFound where there is none of this id."""
+        """Deletes one.
+
+        Args:
+            memory_id: its id, which `list` tells.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
         if memory_id not in {memory.id for memory in await self.list()}:
             raise NotFound(f"There is no memory {memory_id!r}: `list` tells their ids.")
         with translated(self._url):
             await self._sdk.store.delete_item(_NAMESPACE, memory_id)
 
     async def forget_all(self) -> int:
-        """Deletes all of them. Returns how many there were."""
+        """Deletes all of them.
+
+        Returns:
+            How many there were.
+        """
         memories = await self.list()
         for memory in memories:
             with translated(self._url):

@@ -20,21 +20,26 @@ LONGEST_DELAY_SECONDS = 4.0
 
 
 def is_transient(error: SteadyError) -> bool:
-    """Whether the same request may succeed in a moment: the default of `Reconnect`."""
+    """Whether the same request may succeed in a moment: the default of `Reconnect`.
+
+    Args:
+        error: what went wrong.
+    """
     return isinstance(error, CannotConnect | ConnectionLost | Unavailable)
 
 
-def delays(limit_seconds: float) -> Iterator[float]:
+def delays(limit_seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[float]:
     """Exponential backoff with jitter: the default of `Reconnect`.
 
     Args:
         limit_seconds: how long there may be new tries, from now on.
+        clock: the time in seconds. Default: `time.monotonic`.
 
     Returns:
         Seconds to wait before each new try. It ends when the limit has passed.
     """
-    end, delay = time.monotonic() + limit_seconds, FIRST_DELAY_SECONDS
-    while (left := end - time.monotonic()) > 0:
+    end, delay = clock() + limit_seconds, FIRST_DELAY_SECONDS
+    while (left := end - clock()) > 0:
         yield min(delay * random.uniform(0.5, 1.0), left)  # noqa: S311 - spreads load, no secret
         delay = min(2 * delay, LONGEST_DELAY_SECONDS)
 
@@ -46,7 +51,8 @@ class Reconnect:
     Args:
         is_transient: whether a failure is worth another try. Default: a server that cannot be
             reached, that broke off, or that says it is busy.
-        delays: from a limit in seconds to the seconds to wait before each new try.
+        delays: from a limit in seconds to the seconds to wait before each new try. Default:
+            exponential, from 0.05 to 4 seconds, with jitter.
 
     Example::
 

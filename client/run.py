@@ -2,10 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from langgraph_sdk.schema import CancelAction, DisconnectMode
 
@@ -27,8 +35,22 @@ class Run:
     """The stream of one run's events, which ends with one `Done` or raises one SteadyError.
 
     An async context manager and an async iterator; `AgentClient` and `AgentClient.runs` make it.
-    Leaving it early closes the connection and lets the run continue at the server, unless
-    `on_disconnect` is `cancel`; `stop()` ends the run.
+    Its events are read once: a loop that was left can be continued by another one, and a loop after
+    the end raises InvalidRequest. Leaving the context early closes the connection and lets the run
+    continue at the server, unless `on_disconnect` is `cancel`; `stop()` ends the run.
+
+    Args:
+        delivery: the parts of the run's stream.
+        limits: how long to wait.
+        nodes: one node of the graph, or several: the only ones whose tokens and tool calls are
+            streamed. None, the default: all but tools and middleware.
+        on_disconnect: `cancel` ends the run when its reader leaves. Default: `continue`.
+        after: the `last_event_id` of a reader that left. None, the default: no event was read.
+        decide: what continues the run after an interrupt. None, the default: nothing can.
+
+    Raises (while it is iterated):
+        ServerError: the server did not take the run, or went away.
+        RunError: the run did not end well, or the rest of its stream cannot be had.
 
     Example::
 
@@ -50,11 +72,13 @@ class Run:
         nodes: Iterable[str] | None = None,
         on_disconnect: DisconnectMode = "continue",
         after: str | None = None,
-        decide: Callable[[str, str, Sequence[JSON]], "Run"] | None = None,
+        decide: Callable[[str, str, JSON | Sequence[JSON]], "Run"] | None = None,
     ) -> None:
         self._delivery = delivery
         self._deadlines = Deadlines(limits)
-        self._decoder = Decoder(delivery.thread_id, frozenset(nodes) if nodes is not None else None)
+        self._decoder = Decoder(
+            delivery.thread_id, None if nodes is None else frozenset(listed(nodes))
+        )
         self._on_disconnect = on_disconnect
         self._decide = decide
         self._after = self._cursor = Cursor.parse(after) if after else None
@@ -110,6 +134,11 @@ class Run:
             await self.stop()
 
     def __aiter__(self) -> AsyncIterator[AgentEvent]:
+        if self.done is not None:
+            raise InvalidRequest(
+                "The events of this run have been read to their end: keep them in a list, or join "
+                f"the run once more: runs.join({self.thread_id!r}, {self.run_id!r})."
+            )
         return self
 
     async def __anext__(self) -> AgentEvent:
@@ -137,7 +166,11 @@ class Run:
         return self._decoder.answer.text
 
     async def final_state(self) -> JSON:
-        """The values of the thread's state at the run's end. Raises what `text` raises."""
+        """The values of the thread's state at the run's end.
+
+        Raises:
+            SteadyError: see `text`.
+        """
         await self._read_to_end()
         values: JSON = self._delivery.end.state["values"] if self._delivery.end else {}
         return values
@@ -155,12 +188,15 @@ class Run:
         """
         await self._delivery.stop(action)
 
-    def decide(self, decisions: Sequence[JSON], interrupt_id: str | None = None) -> "Run":
+    def decide(self, decisions: JSON | Sequence[JSON], interrupt_id: str | None = None) -> "Run":
         """The rest of the run, which ended `interrupted`.
 
         Args:
             decisions: one for each request of the interrupt: see `AgentClient.decide`.
             interrupt_id: which of `interrupts`. None, the default: the only one.
+
+        Returns:
+            The rest of the run, with the same assistant, modes and context.
 
         Raises:
             InvalidRequest: there is none, or more than one and no `interrupt_id`.
@@ -173,7 +209,11 @@ class Run:
         return self._decide(self.thread_id, ids[0], decisions)
 
     def failure(self, error: SteadyError) -> tuple[Error, Done]:
-        """What the stream raised, as the two events that end a stream in band."""
+        """What the stream raised, as the two events that end a stream in band.
+
+        Args:
+            error: what it raised.
+        """
         status: Status = "timeout" if isinstance(error, RunTimedOut) else "error"
         done = Done(status, error.run_id or self.run_id, self._ttft_ms, self.elapsed_ms)
         return Error(error.code, error.message, error.retryable), done
@@ -261,3 +301,8 @@ class Run:
         error.last_event_id = error.last_event_id or self.last_event_id
         error.text = error.text or self._decoder.answer.text
         return error
+
+
+def listed(one_or_more: Any) -> list[Any]:
+    """A list of what may be given alone: a text is one text, and an object one object."""
+    return [one_or_more] if isinstance(one_or_more, str | Mapping) else list(one_or_more)

@@ -1,7 +1,9 @@
 """The runs of a server's threads: list them, join their streams, cancel them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import cast
+
+from langgraph_sdk.schema import Run as ServerRun
 
 from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.delivery import Delivery
@@ -12,21 +14,26 @@ from .events import JSON
 from .run import Run
 from .threads import checked_id
 
-List = list[Any]
+RunList = list[ServerRun]  # in the class, `list` is its method
 
 
 class Runs:
     """The runs of a server's threads: `AgentClient.runs`.
 
     Every method raises NotFound for an unknown thread or run, InvalidRequest for an id that is not
-    a UUID, and another ServerError where the server does not answer.
+    a UUID, and another ServerError where the server does not answer as it should: see the tree of
+    errors.
+
+    Args:
+        wire: the server.
+        decide: `AgentClient.decide`.
     """
 
     def __init__(self, wire: Wire, decide: Callable[..., Run]) -> None:
         self._wire = wire
         self._decide = decide
 
-    async def list(self, thread_id: str, limit: int = 20) -> List:
+    async def list(self, thread_id: str, limit: int = 20) -> RunList:
         """The thread's runs, newest first: `run_id`, `status`, `created_at`, `metadata`...
 
         Args:
@@ -36,16 +43,30 @@ class Runs:
         with translated(self._wire.url, thread_id=thread_id):
             return await self._wire.sdk.runs.list(checked_id(thread_id), limit=limit)
 
-    async def get(self, thread_id: str, run_id: str) -> JSON:
-        """The run; its `status` is pending, running, success, error, timeout or interrupted."""
-        return await self._wire.run(checked_id(thread_id), checked_id(run_id, "run id"))
+    async def get(self, thread_id: str, run_id: str) -> ServerRun:
+        """The run; its `status` is pending, running, success, error, timeout or interrupted.
+
+        Args:
+            thread_id: the thread.
+            run_id: the run.
+        """
+        run = await self._wire.run(checked_id(thread_id), checked_id(run_id, "run id"))
+        return cast(ServerRun, run)
 
     async def cancel(self, thread_id: str, run_id: str) -> None:
-        """Ends the run at the server; one that has ended stays as it is."""
+        """Ends the run at the server; one that has ended stays as it is.
+
+        Args:
+            thread_id: the thread.
+            run_id: the run.
+        """
         await self._wire.cancel(checked_id(thread_id), checked_id(run_id, "run id"))
 
     async def stop(self, thread_id: str) -> int:
         """Stops the thread's run and those that wait for it; their partial answers are kept.
+
+        Args:
+            thread_id: the thread.
 
         Returns:
             How many runs were stopped, when all of them have ended.
@@ -72,7 +93,11 @@ class Runs:
             run_id: the run.
             last_event_id: the event after which the stream begins: a `Run.last_event_id`, or an
                 event id of the server's. None, the default: from the run's beginning.
-            nodes: see `AgentClient.stream`.
+            nodes: one node of the graph, or several: the only ones whose tokens and tool calls are
+                streamed. None, the default: all but tools and middleware.
+
+        Raises:
+            InvalidRequest: an id is not a UUID. What else a run can raise comes when it is read.
         """
         delivery = Delivery(
             self._wire,
@@ -82,7 +107,7 @@ class Runs:
             was_read=last_event_id is not None,
         )
 
-        def decide(thread_id: str, interrupt_id: str, decisions: Sequence[JSON]) -> Run:
+        def decide(thread_id: str, interrupt_id: str, decisions: JSON | Sequence[JSON]) -> Run:
             kwargs = delivery.run.get("kwargs") or {}
             names = Expectation.of_run(delivery.run).modes
             return self._decide(

@@ -1,16 +1,18 @@
 """The conversations of a server."""
 
-from typing import Any
 from uuid import UUID
 
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.schema import Thread, ThreadState
 
 from .errors import InvalidRequest, translated
 from .events import JSON, Interrupt
 from .state.branches import messages_of
 from .state.decisions import waiting
 
-List = list[Any]
+# In the class, `list` is its method.
+ThreadList = list[Thread]
+ThreadStates = list[ThreadState]
 Messages = list[JSON]
 Interrupts = list[Interrupt]
 
@@ -19,7 +21,11 @@ class Threads:
     """The conversations of a server: `AgentClient.threads`.
 
     Every method raises NotFound for an unknown thread, InvalidRequest for an id that is not a UUID,
-    and another ServerError where the server does not answer.
+    and another ServerError where the server does not answer as it should: see the tree of errors.
+
+    Args:
+        sdk: the client of langgraph-sdk.
+        url: the server, as messages of errors name it.
     """
 
     def __init__(self, sdk: LangGraphClient, url: str) -> None:
@@ -27,15 +33,18 @@ class Threads:
         self._url = url
 
     async def create(self, metadata: JSON | None = None) -> str:
-        """A new thread's id.
+        """Creates a thread.
 
         Args:
             metadata: kept with the thread. None, the default: none.
+
+        Returns:
+            The thread's id, a UUID.
         """
         with translated(self._url):
             return (await self._sdk.threads.create(metadata=metadata))["thread_id"]
 
-    async def list(self, limit: int = 20) -> List:
+    async def list(self, limit: int = 20) -> ThreadList:
         """The threads, those that were changed last first.
 
         Args:
@@ -46,8 +55,12 @@ class Threads:
                 limit=limit, sort_by="updated_at", sort_order="desc"
             )
 
-    async def get(self, thread_id: str) -> Any:
-        """The thread: its status, metadata, values and pending interrupts."""
+    async def get(self, thread_id: str) -> Thread:
+        """The thread: its status, metadata, values and pending interrupts.
+
+        Args:
+            thread_id: the thread.
+        """
         with translated(self._url, thread_id=thread_id):
             return await self._sdk.threads.get(checked_id(thread_id))
 
@@ -58,22 +71,26 @@ class Threads:
             thread_id: the thread.
             checkpoint_id: the conversation as it was at this checkpoint, of any branch. None, the
                 default: as it is now.
+
+        Returns:
+            The messages, oldest first, in LangChain's JSON form: `type`, `content`, `id`...
         """
         return messages_of(await self._state(thread_id, checkpoint_id))
 
     async def interrupts(self, thread_id: str) -> Interrupts:
-        """What waits for a person's decision; `AgentClient.decide` decides it."""
+        """What waits for a person's decision; `AgentClient.decide` decides it.
+
+        Args:
+            thread_id: the thread.
+        """
         return waiting(await self._state(thread_id))
 
     async def _state(self, thread_id: str, checkpoint_id: str | None = None) -> JSON:
         with translated(self._url, thread_id=thread_id):
-            return dict(
-                await self._sdk.threads.get_state(
-                    checked_id(thread_id), checkpoint_id=checkpoint_id
-                )
-            )
+            thread_id = checked_id(thread_id)
+            return dict(await self._sdk.threads.get_state(thread_id, checkpoint_id=checkpoint_id))
 
-    async def history(self, thread_id: str, limit: int = 20) -> List:
+    async def history(self, thread_id: str, limit: int = 20) -> ThreadStates:
         """The thread's checkpoints, newest first.
 
         Args:
@@ -85,7 +102,11 @@ class Threads:
             return await self._sdk.threads.get_history(thread_id, limit=limit)
 
     async def delete(self, thread_id: str) -> None:
-        """Deletes the thread and all its checkpoints."""
+        """Deletes the thread and all its checkpoints.
+
+        Args:
+            thread_id: the thread.
+        """
         with translated(self._url, thread_id=thread_id):
             await self._sdk.threads.delete(checked_id(thread_id))
 
@@ -93,8 +114,12 @@ class Threads:
 def checked_id(text: str, kind: str = "thread id") -> str:
     """The id, which goes into a path: one like `../assistants` would reach something else.
 
+    Args:
+        text: the id.
+        kind: what it is the id of, for the error's message. Default: `thread id`.
+
     Raises:
-        InvalidRequest: it is not a UUID; the message calls it by its `kind`.
+        InvalidRequest: it is not a UUID.
     """
     try:
         return str(UUID(text))

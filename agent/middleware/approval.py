@@ -30,6 +30,9 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
 
     The request also holds the tool's argument schema, so that an edit that does not fit can be
     refused where its run is made (`agent.access.decisions`).
+
+    Args:
+        tools: those with side effects.
     """
 
     def __init__(self, tools: Iterable[BaseTool]) -> None:

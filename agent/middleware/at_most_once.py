@@ -28,7 +28,11 @@ UNKNOWN = (
 
 
 class AtMostOnceTools(AgentMiddleware[AgentState[Any], Any]):
-    """Carries out each call of these tools at most once, and only if it is approved."""
+    """Carries out each call of these tools at most once, and only if it is approved.
+
+    Args:
+        tools: those with side effects, as `Approval` has them.
+    """
 
     def __init__(self, tools: Iterable[BaseTool]) -> None:
         super().__init__()

@@ -26,7 +26,12 @@ LONGEST_DELAY_SECONDS = 8.0
 
 
 class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
-    """Retries a model call up to `retries` times, then once with the model named `fallback`."""
+    """Retries a model call that breaks off, then asks another model once.
+
+    Args:
+        retries: the greatest number of new tries.
+        fallback: the other model's name. None, the default: there is none.
+    """
 
     def __init__(self, retries: int, fallback: str | None = None) -> None:
         super().__init__()

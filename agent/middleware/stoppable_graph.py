@@ -45,7 +45,11 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
 
     @classmethod
     def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
-        """The same graph, copied as LangGraph copies its own."""
+        """The same graph, copied as LangGraph copies its own.
+
+        Args:
+            compiled: the graph, as `create_agent` or `StateGraph.compile` makes it.
+        """
         return cls(**vars(compiled))
 
     async def astream(

@@ -13,15 +13,18 @@ from langgraph.types import Command
 
 
 class ToolTimeLimit(AgentMiddleware[AgentState[Any], Any]):
-    """Fails a tool call after a number of seconds.
+    """Fails a tool call that takes too long.
 
     An asynchronous tool is cancelled. A synchronous one cannot be: it goes on in its thread, and
     its result is dropped.
+
+    Args:
+        limit_seconds: how long a call may take.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, limit_seconds: float) -> None:
         super().__init__()
-        self._seconds = seconds
+        self._limit_seconds = limit_seconds
 
     async def awrap_tool_call(
         self,
@@ -29,10 +32,10 @@ class ToolTimeLimit(AgentMiddleware[AgentState[Any], Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._limit_seconds):
                 return await handler(request)
         except TimeoutError as error:
             name = request.tool_call["name"]
             raise ToolException(
-                f"The tool {name} took longer than {self._seconds:g} s and was given up."
+                f"The tool {name} took longer than {self._limit_seconds:g} s and was given up."
             ) from error

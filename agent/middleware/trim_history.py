@@ -12,11 +12,14 @@ from agent.model.token_count import Count, count_message, estimate_tokens
 
 
 class TrimHistory(AgentMiddleware[AgentState[Any], Any]):
-    """Sends the model at most about `tokens` of the conversation: its latest turns, each whole.
+    """Sends the model the conversation's latest turns, each whole.
 
     The oldest go in blocks of half of `tokens`, so that from turn to turn the model is sent the
     same beginning, which endpoints keep in their prompt caches. The present turn is always sent.
-    `count` says how many tokens a text has.
+
+    Args:
+        tokens: about how many tokens are sent, at most.
+        count: says how many tokens a text has. Default: an estimate by its script.
     """
 
     def __init__(self, tokens: int, count: Count = estimate_tokens) -> None:

@@ -8,6 +8,7 @@ from io import TextIOWrapper
 import click
 
 from ..events import Done, Error, to_json
+from ..version import __version__
 from . import exit_codes
 from .options import WholeHelp
 from .run_commands import chat, continue_run, decide, join, regenerate, run, stop
@@ -27,7 +28,7 @@ class _HelpFormatter(click.HelpFormatter):
 
 
 @click.group(cls=WholeHelp, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="steadystream", prog_name="steady")
+@click.version_option(__version__, prog_name="steady")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
     """Ask a LangGraph agent, and watch it stream: every token once, or a clear error.

@@ -4,7 +4,18 @@ import itertools
 
 import pytest
 
-from client import AgentClient, Done, Event, Mode, Token, ToolCall, ToolResult, Update, Values
+from client import (
+    AgentClient,
+    Done,
+    Event,
+    InvalidRequest,
+    Mode,
+    Token,
+    ToolCall,
+    ToolResult,
+    Update,
+    Values,
+)
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
 
@@ -78,3 +89,31 @@ async def test_tokens_joined_are_the_message_in_the_state(agent: AgentClient) ->
                 texts[event.message_id] = texts.get(event.message_id, "") + event.content
         state = await run.final_state()
     assert texts == {m["id"]: m["content"] for m in state["messages"] if m["type"] == "ai"}
+
+
+async def test_one_mode_and_one_node_need_no_list(agent: AgentClient) -> None:
+    """A text is one mode or one node, and is not read letter by letter."""
+    async with agent.stream(QUESTION, modes="updates") as run:
+        nodes = {event.node async for event in run if isinstance(event, Update)}
+    assert nodes >= {"model", "tools"}
+    async with agent.stream(QUESTION, modes="messages", nodes="model") as run:
+        text = "".join([event.content async for event in run if isinstance(event, Token)])
+    assert text == "Let me see.It is 42. \U0001f389\nReally."
+    again = agent.runs.join(str(run.thread_id), str(run.run_id), nodes="model")
+    assert await again.text() == await run.text() == "It is 42. \U0001f389\nReally."
+
+
+async def test_a_run_is_read_once(agent: AgentClient) -> None:
+    """A loop that was left is continued by the next one; after the end, a loop says what to do."""
+    async with agent.stream(QUESTION) as run:
+        events = []
+        async for event in run:
+            events.append(event)
+            if isinstance(event, Token):
+                break
+        events += [event async for event in run]
+        assert [type(event) for event in events].count(Done) == 1
+        with pytest.raises(InvalidRequest, match=r"runs\.join\('.+', '.+'\)"):
+            events += [event async for event in run]
+        assert isinstance(events[-1], Done)
+        assert await run.text() == "It is 42. \U0001f389\nReally."

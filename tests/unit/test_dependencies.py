@@ -101,7 +101,7 @@ def test_the_project_declares_what_it_imports(
 def test_both_projects_agree() -> None:
     """The client has one version and one Python, and its dependencies are the project's too."""
     whole, client = project("."), project("client")
-    for field in ("name", "version", "requires-python", "license"):
+    for field in ("name", "dynamic", "requires-python", "license"):
         assert whole[field] == client[field]
     optional = client["optional-dependencies"]["cli"]
     assert {*client["dependencies"], *optional} <= set(whole["dependencies"])

@@ -1,5 +1,7 @@
 """The error tree: what httpx, the SDK and the server say, as the client's types."""
 
+import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from client import (
     Unavailable,
 )
 from client.errors import from_run, translated
+from client.version import __version__
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,8 @@ def refusing() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status = int(self.path.split("/")[1])
-            body = b'{"detail": "The server\\n  says no."}'
+            text = f"The server\n  says no. ({self.headers['User-Agent']})"
+            body = json.dumps({"detail": text}).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -85,6 +89,13 @@ async def test_each_http_status_has_its_type(
     assert type(caught.value) is kind
     assert "The server says no." in caught.value.message
     assert caught.value.__cause__ is not None
+
+
+async def test_requests_say_whose_they_are(refusing: str) -> None:
+    """A server's log has the client's name and version."""
+    async with AgentClient(f"{refusing}/404") as agent:
+        with pytest.raises(NotFound, match=rf"\(steadystream/{re.escape(__version__)}\)"):
+            await agent.info()
 
 
 def subtypes(kind: type[SteadyError]) -> Iterator[type[SteadyError]]:

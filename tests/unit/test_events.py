@@ -1,11 +1,14 @@
 """The event vocabulary: DESIGN.md's table, in Python and as JSON."""
 
 import dataclasses
+import json
 import re
 import typing
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from client import events
 from client.events import (
@@ -17,6 +20,7 @@ from client.events import (
     Token,
     ToolResult,
     Values,
+    from_json,
     to_json,
 )
 
@@ -120,3 +124,64 @@ def test_an_event_is_not_copied_to_become_json() -> None:
     """A state of many messages costs no more than a token: what it holds is handed on as it is."""
     state = {"messages": [{"content": [{"text": "x"}]} for _ in range(800)]}
     assert to_json(Values(state))["state"] is state
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=3)
+
+
+def field_values(hint: object) -> st.SearchStrategy[object]:
+    if hint is typing.Any:
+        return VALUES
+    if hint == events.JSON:
+        return OBJECTS
+    return TEXTS if hint is str else st.from_type(hint)
+
+
+@st.composite
+def any_event(draw: st.DrawFn) -> AgentEvent:
+    """An event of any kind, each field of its own type."""
+    kind = draw(st.sampled_from(list(KINDS.values())))
+    hints = typing.get_type_hints(kind)
+    event: AgentEvent = kind(**{name: draw(field_values(hint)) for name, hint in hints.items()})
+    return event
+
+
+@given(any_event())
+def test_an_event_survives_its_wire(event: AgentEvent) -> None:
+    """Written as JSON text and read again, it is the same event."""
+    assert from_json(json.loads(json.dumps(to_json(event)))) == event
+
+
+@given(any_event(), st.dictionaries(TEXTS, VALUES, min_size=1, max_size=3))
+def test_what_a_newer_server_adds_does_no_harm(event: AgentEvent, more: dict[str, object]) -> None:
+    """Fields that an event does not have are left out, and an unknown type is no event."""
+    data = to_json(event)
+    assert from_json({**more, **data}) == event
+    assert from_json({**data, "type": "an_event_of_tomorrow"}) is None
+
+
+@pytest.mark.parametrize("data", [None, [], "token", 1, {}, {"type": None}, {"type": 5, "data": 1}])
+def test_what_is_no_event_is_refused(data: typing.Any) -> None:
+    """Another form than an object with a type has a clear error."""
+    with pytest.raises(ValueError, match="This is no event"):
+        from_json(data)
+
+
+@given(any_event(), st.data())
+def test_an_event_that_is_not_whole_is_refused(event: AgentEvent, data: st.DataObject) -> None:
+    """A missing field is named, unless it has a default."""
+    whole = to_json(event)
+    left_out = data.draw(st.sampled_from(dataclasses.fields(event)))
+    del whole[left_out.name]
+    if (left_out.default, left_out.default_factory) == (dataclasses.MISSING, dataclasses.MISSING):
+        with pytest.raises(ValueError, match=left_out.name):
+            from_json(whole)
+    else:
+        assert isinstance(from_json(whole), type(event))

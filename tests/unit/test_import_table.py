@@ -34,6 +34,7 @@ CLIENT = {
     "errors": ["events"],
     "limits": ["events", "errors"],
     "proxies": [],
+    "version": [],
     "reconnect": ["events", "errors", "limits"],
     "decoding": _FOUNDATION,
     "state": _FOUNDATION,
@@ -42,7 +43,7 @@ CLIENT = {
     "threads": _LIBRARY,
     "runs": [*_LIBRARY, "threads"],
     "memories": _LIBRARY,
-    "client": [*_LIBRARY, "threads", "runs", "memories", "proxies"],
+    "client": [*_LIBRARY, "threads", "runs", "memories", "proxies", "version"],
     "sync": [*_LIBRARY, "threads", "runs", "memories", "client"],
     "cli": ["*"],
 }

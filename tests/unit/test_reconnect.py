@@ -1,8 +1,9 @@
 """Where a cut stream goes on, and how long the client waits: the pure half of the resume."""
 
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import islice
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,12 @@ from client.errors import (
     Unauthorized,
     Unavailable,
 )
-from client.reconnect import delays, is_transient
+from client.reconnect import (
+    FIRST_DELAY_SECONDS,
+    LONGEST_DELAY_SECONDS,
+    delays,
+    is_transient,
+)
 
 STORED = frozenset({"messages"})
 
@@ -111,12 +117,23 @@ def test_ids_may_go_backwards_before_any_cut() -> None:
     assert all(position.take(Part("messages", b"x", f"{at}-0")) for at in (5, 4, 6))
 
 
-@given(st.floats(0.01, 5.0))
+@given(st.floats(0.01, 120.0))
 def test_delays_grow_and_end(limit_seconds: float) -> None:
-    """Delays double up to a cap, none is longer than what is left, and they end with the limit."""
-    waits = list(islice(delays(limit_seconds), 10))
-    assert all(0 < delay <= limit_seconds for delay in waits)
-    assert all(later <= 4 * earlier for earlier, later in pairwise(waits))
+    """Delays double up to a cap, each less a part at random, and fill the limit to its end."""
+    waits: list[float] = []
+    for delay in delays(limit_seconds, lambda: sum(waits)):
+        waits.append(delay)
+    assert sum(waits) == pytest.approx(limit_seconds)
+    *whole, last = waits  # the last is cut to what is left
+    steps = [min(FIRST_DELAY_SECONDS * 2**n, LONGEST_DELAY_SECONDS) for n in range(len(waits))]
+    assert all(step / 2 <= delay <= step for delay, step in zip(whole, steps, strict=False))
+    assert 0 < last <= steps[-1]
+
+
+def test_delays_differ() -> None:
+    """Clients that a server dropped together do not come back together."""
+    clock = iter(range(1000))
+    assert len({next(delays(1000.0, lambda: next(clock))) for _ in range(50)}) > 40
 
 
 def test_no_time_no_delay() -> None:
