@@ -48,12 +48,16 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 
 
 async def _mend_lists() -> None:
-    try:
-        await forget_threads()
-        await restore_threads()
-        await carry_over_items()
-    except Exception as error:
-        await log.aerror(f"What a killed server left in its lists could not be mended: {error}")
+    """Each for itself: one that fails keeps neither the others nor the server from what they do."""
+    for mend, loss in (
+        (forget_threads, "threads that were deleted just before may be listed again"),
+        (restore_threads, "threads that the server's list has lost stay out of it"),
+        (carry_over_items, "items of an earlier version's store are not found"),
+    ):
+        try:
+            await mend()
+        except Exception as error:
+            await log.aerror(f"What an earlier server left is not mended ({error}): {loss}.")
 
 
 async def _warm_embedded() -> None:

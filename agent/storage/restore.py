@@ -5,13 +5,12 @@ made after the last time is in our file of threads all the same, and gets its pl
 that was deleted after it is in the list still, with its last words, and goes before a run begins.
 """
 
-import asyncio
-import sys
 from typing import Any
 
 import structlog
 from langgraph_sdk import get_client
 
+from agent.storage import inmem_server
 from agent.storage.checkpointer import checkpointer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -22,10 +21,12 @@ _PAGE = 500
 
 
 async def forget_threads() -> int:
-    """Takes the threads that were deleted off the server's lists; returns how many were there."""
-    lists: Any = sys.modules["langgraph_runtime_inmem.database"].GLOBAL_STORE
-    beginning_a_run: asyncio.Lock = sys.modules["langgraph_runtime_inmem.ops"].RUN_LOCK
-    async with beginning_a_run, checkpointer() as kept:
+    """Takes the threads that were deleted off the server's lists; returns how many were there.
+
+    Raises OtherServer.
+    """
+    lists = inmem_server.lists()
+    async with inmem_server.run_lock(), checkpointer() as kept:
         deleted = await kept.deleted_threads()
         made_again = {
             str(row["thread_id"])

@@ -6,7 +6,6 @@ seconds: what it still holds is carried over when the server starts.
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import aiosqlite
 import structlog
-from langgraph.store.base import BaseStore, PutOp, SearchItem
+from langgraph.store.base import PutOp, SearchItem
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from agent.settings import settings
+from agent.storage import inmem_server
 from agent.storage.checkpointer import PRAGMAS
 from agent.storage.quota import LimitedStore
 
@@ -66,12 +66,10 @@ async def store() -> AsyncIterator["FileStore | StoreDatabase"]:
 async def carry_over_items() -> int:
     """Moves what the in-memory server's own store holds into ours; returns how many items.
 
-    To be called before the server serves: until then nothing can have been deleted here.
+    To be called before the server serves: until then nothing can have been deleted here. Raises
+    OtherServer.
     """
-    module = sys.modules.get("langgraph_runtime_inmem.store")
-    own: BaseStore | None = getattr(module, "STORE", None)
-    if own is None:
-        return 0
+    own, file = inmem_server.own_store()
     items: list[SearchItem] = []
     while page := own.search((), limit=_PAGE, offset=len(items)):
         items += page
@@ -84,9 +82,7 @@ async def carry_over_items() -> int:
             await ours.abatch([PutOp(item.namespace, item.key, item.value) for item in part])
     for item in items:
         own.delete(item.namespace, item.key)
-    if filename := getattr(module, "_STORE_FILE", None):
-        file = Path(filename)
-        await asyncio.to_thread(_rename, file)
+    await asyncio.to_thread(_rename, file)
     await log.ainfo(f"{len(items)} items of the server's old store were carried over.")
     return len(items)
 
