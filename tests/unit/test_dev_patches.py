@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import itertools
 import logging
 import sys
 import time
@@ -10,11 +11,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, TypedDict
 from uuid import UUID, uuid4
 
+import aiosqlite
 import pytest
+from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.memory import PersistentDict
+from langgraph.graph import START, StateGraph
 from starlette.exceptions import HTTPException
 
 from agent import settings as settings_module
@@ -31,6 +35,7 @@ from agent.dev_server.threads import (
     ONE_RUN_AT_A_TIME,
     RUNS_END_BEFORE_THEIR_THREAD,
 )
+from agent.storage.checkpointer import ThreadFile
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -177,15 +182,50 @@ def test_all_are_off_where_a_setting_says_so(
 # each is still needed, and does what it says
 
 
-def test_the_adapter_still_lacks_the_query() -> None:
-    """Unpatched, the adapter inherits a method that reads checkpoint by checkpoint."""
+class Turns(TypedDict):
+    messages: Annotated[
+        list[str], DeltaChannel(lambda value, writes: [*value, *itertools.chain(*writes)])
+    ]
+
+
+async def reads_of_history(adapter: Any, saver: ThreadFile) -> tuple[Any, int]:
+    """The history of a thread of ten turns through the adapter, and the checkpoints read for it."""
+    builder = StateGraph(Turns)
+    builder.add_node("answer", lambda state: {"messages": [f"answer {len(state['messages'])}"]})
+    builder.add_edge(START, "answer")
+    graph = builder.compile(checkpointer=saver)
+    config: Any = {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": ""}}
+    for n in range(10):
+        await graph.ainvoke({"messages": [f"question {n}"]}, config)
+    reads, read = 0, saver.aget_tuple
+
+    async def count(*args: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(*args)
+
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(saver, "aget_tuple", count)
+        history = await adapter.aget_delta_channel_history(config=config, channels=["messages"])
+    return [value for _, _, value in history["messages"]["writes"]], reads
+
+
+async def test_the_adapter_still_reads_checkpoint_by_checkpoint(tmp_path: Path) -> None:
+    """Unpatched, a history costs a read a checkpoint; patched one query, and it is the same."""
     from langgraph_api._checkpointer import _adapter
 
-    adapter = _adapter._CustomCheckpointerAdapter
-    assert "aget_delta_channel_history" not in vars(adapter)
-    module = SimpleNamespace(_CustomCheckpointerAdapter=type("Copy", (adapter,), {}))
-    assert CHECKPOINT_HISTORY.apply_once(module) is None
-    assert "aget_delta_channel_history" in vars(module._CustomCheckpointerAdapter)
+    original = _adapter._CustomCheckpointerAdapter
+    copy = type("Copy", (original,), {})
+    assert CHECKPOINT_HISTORY.apply_once(SimpleNamespace(_CustomCheckpointerAdapter=copy)) is None
+    able = _adapter.CheckpointerCapabilities.from_type(ThreadFile)
+    async with aiosqlite.connect(tmp_path / "threads.sqlite") as connection:
+        saver = ThreadFile(connection)
+        slow, reads = await reads_of_history(original(saver, able), saver)
+        fast, patched_reads = await reads_of_history(copy(saver, able), saver)
+    assert len(slow) >= 10
+    assert slow == fast
+    assert reads > 10
+    assert patched_reads == 1
 
 
 class Lists:
@@ -392,26 +432,38 @@ async def test_runs_of_a_thread_still_overlap() -> None:
 
 async def created_within_limit(module: Any, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many of ten requests for a run pass a limit of one, when they arrive together."""
-    created: list[int] = []
+    from langgraph_runtime_inmem import ops as original
 
-    async def ask_and_create(*args: Any, user_id: str | None = None, **kwargs: Any) -> None:
-        count = len(created)
+    lists, assistant = Lists([]), {"assistant_id": uuid4(), "graph_id": "agent"}
+    lists.store["assistants"] = [
+        {**assistant, "metadata": {"created_by": "system"}, "config": {}, "context": {}}
+    ]
+
+    async def authorize(*args: Any) -> None:
+        count = len(lists.store["runs"])
         await asyncio.sleep(0.001)
-        if count < 1:
-            created.append(1)
+        if count >= 1:
+            raise HTTPException(429)
 
-    monkeypatch.setattr(module.Runs, "put", staticmethod(ask_and_create))
-    if module.Runs.__name__ == "patched":
-        RUN_LIMIT.apply(module)
-    await asyncio.gather(*(module.Runs.put(user_id="ada") for _ in range(10)))
-    return len(created)
+    monkeypatch.setattr(original.Runs, "handle_event", authorize)
+    asked = {"metadata": {}, "prevent_insert_if_inflight": False, "if_not_exists": "create"}
+    await asyncio.gather(
+        *(
+            module.Runs.put(
+                lists, assistant["assistant_id"], {}, run_id=uuid4(), user_id="ada", **asked
+            )
+            for _ in range(10)
+        ),
+        return_exceptions=True,
+    )
+    return len(lists.store["runs"])
 
 
 async def test_a_limit_of_runs_still_can_be_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without turns, requests that arrive together are all counted first; with them, one passes."""
     module = ops()
     assert await created_within_limit(module, monkeypatch) == 10
-    module.Runs = type("patched", (module.Runs,), {})
+    assert RUN_LIMIT.apply_once(module) is None
     assert await created_within_limit(module, monkeypatch) == 1
 
 
