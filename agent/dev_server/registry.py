@@ -15,6 +15,7 @@ from agent.dev_server.queue import QUEUE
 from agent.dev_server.request_limits import REQUEST_LIMITS
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
+from agent.dev_server.thread_stream import THREAD_STREAM
 from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
     ONE_RUN_AT_A_TIME,
@@ -33,6 +34,7 @@ PATCHES: tuple[Patch, ...] = (
     RUNS_END_BEFORE_THEIR_THREAD,
     RUN_LIMIT,
     DROP_OLD_EVENTS,
+    THREAD_STREAM,
     NULL_ESCAPES,
     CRONS,
     TIME_ZONES,

@@ -29,9 +29,9 @@ class Protocol:
     def __init__(self, url: str) -> None:
         self._sdk = get_client(url=url, api_key=None)
 
-    async def start(self, question: str) -> tuple[str, str]:
-        """The thread and the run that answers a question."""
-        thread_id = str((await self._sdk.threads.create())["thread_id"])
+    async def start(self, question: str, thread_id: str = "") -> tuple[str, str]:
+        """The thread, a new one unless it is given, and the run that answers a question."""
+        thread_id = thread_id or str((await self._sdk.threads.create())["thread_id"])
         message = {"role": "user", "content": question}
         params = {"assistant_id": "agent", "input": {"messages": [message]}}
         command: Any = {"id": 1, "method": "run.start", "params": params}
@@ -95,6 +95,35 @@ async def test_a_reader_goes_on(agent: AgentClient, protocol: Protocol) -> None:
     expected = " ".join(f"word{number}" for number in range(200))
     assert "".join(texts) == expected
     assert await second.text() == expected
+
+
+async def test_a_late_reader_of_the_protocol(
+    server: LocalServer, agent: AgentClient, protocol: Protocol
+) -> None:
+    """Who opens a thread's stream in the middle of an answer, after other turns, misses nothing."""
+    thread_id = ""
+    for _ in range(5):
+        thread_id, run_id = await protocol.start("stream 5 tokens", thread_id)
+        await agent.runs.join(thread_id, run_id).text()
+    _, run_id = await protocol.start("stream 150 tokens at 100 per second", thread_id)
+    async for event in agent.runs.join(thread_id, run_id):
+        if isinstance(event, Token):
+            break
+    text, state = "", None
+    body = {"channels": ["messages", "values"]}
+    async with opened(server.url, f"/threads/{thread_id}/stream/events", body) as stream:
+        async for event in stream:
+            data = event["params"]["data"]
+            match event["method"], data.get("event"):
+                case "messages", "message-start":
+                    text = ""
+                case "messages", "content-block-delta":
+                    text += data["delta"]["text"]
+                case "values", _ if len(data["messages"]) == 12:
+                    state = data
+                    break
+    assert text == " ".join(f"word{number}" for number in range(150))
+    assert state["messages"][-1]["content"][0]["text"] == text
 
 
 async def test_the_route(server: LocalServer, protocol: Protocol) -> None:

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from agent.dev_server.patch import Patch
 from agent.dev_server.queue import QUEUE
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
+from agent.dev_server.thread_stream import THREAD_STREAM
 from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
     ONE_RUN_AT_A_TIME,
@@ -490,6 +491,58 @@ async def test_events_are_still_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -
     module = ops(get_stream_manager=inmem_stream.get_stream_manager)
     assert DROP_OLD_EVENTS.apply_once(module) is None
     assert await runs_with_events(module.Runs, inmem_stream) == 0
+
+
+async def joined_thread(ops: Any, streams: Any) -> list[bytes]:
+    """What a reader is given of a thread with one ended run and one that goes on meanwhile."""
+    from langgraph_api.utils.stream_codec import STREAM_CODEC
+
+    thread, ended, going, later = (uuid4() for _ in range(4))
+    lists = Lists([thread], [{"thread_id": thread, "run_id": run} for run in (ended, going)])
+    manager = streams.get_stream_manager()
+
+    async def put(run: UUID, text: bytes) -> None:
+        data = STREAM_CODEC.encode("values", text)
+        message = streams.Message(topic=f"run:{run}:stream".encode(), data=data)
+        await manager.put(run, thread, message, resumable=True)
+
+    async def admit(*_: Any) -> None:
+        pass
+
+    ops.connect, ops.Threads.Stream.check_thread_stream_auth = lists.connect, staticmethod(admit)
+    await put(ended, b"1")
+    await put(going, b"2")
+    read = list[bytes]()
+    joined = ops.Threads.Stream.join_event_streaming(
+        thread, last_event_id="-", stream_modes=["run_modes"]
+    )
+    async with asyncio.timeout(10), aclosing(joined):
+        async for _, data, _, _ in joined:
+            read.append(data)
+            if data == b"1":  # written while earlier events are replayed
+                await put(going, b"3")
+            elif data == b"2":
+                lists.store["runs"].append({"thread_id": thread, "run_id": later})
+                await put(later, b"4")  # a new run, before the server has looked for it
+                asyncio.get_running_loop().call_later(0.1, asyncio.create_task, put(later, b"5"))
+            elif data == b"5":
+                break
+    return read
+
+
+async def test_a_thread_stream_still_has_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpatched, a reader misses what is written during the replay; patched, nothing."""
+    from langgraph_runtime_inmem import inmem_stream
+    from langgraph_runtime_inmem import ops as original
+
+    await inmem_stream.start_stream()
+    monkeypatch.setattr(original, "connect", original.connect)
+    threads = type("Threads", (original.Threads,), {"__module__": original.__name__})
+    monkeypatch.setattr(original, "Threads", threads)
+    threads.Stream = type("Stream", (threads.Stream,), {})  # type: ignore[misc]
+    assert await joined_thread(original, inmem_stream) == [b"1", b"2", b"5"]
+    THREAD_STREAM.apply(original)
+    assert await joined_thread(original, inmem_stream) == [b"1", b"2", b"3", b"4", b"5"]
 
 
 def cron(**changed: Any) -> dict[str, Any]:
