@@ -1,6 +1,10 @@
 // Requests to the server. Every header is made here.
 
-import { askForToken, token } from "/page/token.js";
+import { askForToken, token } from "./token.js";
+
+// Where the server is: the page may be served under a path.
+const BASE = new URL("..", import.meta.url);
+export const urlOf = (path) => new URL(`.${path}`, BASE);
 
 export class RequestError extends Error {
   // `body` is the server's answer, as far as it is JSON: { error or detail, code }.
@@ -20,7 +24,7 @@ export function headers(more = {}) {
 
 // The response; throws RequestError.
 export async function request(path, { method = "GET", body, more = {}, signal } = {}) {
-  const response = await fetch(path, {
+  const response = await fetch(urlOf(path), {
     method,
     signal,
     headers: headers(body === undefined ? more : { "Content-Type": "application/json", ...more }),
@@ -38,24 +42,37 @@ async function requestJson(path, options) {
   return response.status === 204 ? null : response.json();
 }
 
-export const threads = () =>
-  requestJson("/threads/search", {
-    method: "POST",
-    body: {
-      limit: 50,
+const MOST_IN_ONE_ANSWER = 1000; // threads
+
+// The threads that were changed last, at most `count` of them.
+export async function threads(count) {
+  const found = [];
+  while (found.length < count) {
+    const limit = Math.min(count - found.length, MOST_IN_ONE_ANSWER);
+    const body = {
+      limit,
+      offset: found.length,
       sort_by: "updated_at",
       sort_order: "desc",
-      select: ["thread_id", "updated_at", "status"],
+      select: ["thread_id", "updated_at", "status", "metadata", "interrupts"],
       extract: { title: "values.messages[0].content" },
-    },
-  });
-
-// A text that changes when the thread does, and is small however long the thread is.
-export async function version(threadId) {
-  const body = { ids: [threadId], limit: 1, select: ["updated_at", "status"] };
-  const [thread] = await requestJson("/threads/search", { method: "POST", body });
-  return `${thread?.updated_at} ${thread?.status}`;
+    };
+    const page = await requestJson("/threads/search", { method: "POST", body });
+    found.push(...page);
+    if (page.length < limit) break;
+  }
+  return found;
 }
+
+// A thread without its state: small, however long it is.
+export async function thread(threadId) {
+  const body = { ids: [threadId], limit: 1, select: ["updated_at", "status", "metadata"] };
+  const [found] = await requestJson("/threads/search", { method: "POST", body });
+  return found ?? {};
+}
+
+export const setMetadata = (threadId, metadata) =>
+  requestJson(`/threads/${threadId}`, { method: "PATCH", body: { metadata } });
 
 export const state = (threadId) => requestJson(`/threads/${threadId}/state`);
 

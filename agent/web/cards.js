@@ -1,6 +1,6 @@
 // Cards in an answer: a tool call that fills as it is written, and a decision that a person makes.
 
-import { element, json } from "/page/dom.js";
+import { element, json } from "./dom.js";
 
 export class ToolCard {
   constructor(id, tool) {
@@ -33,7 +33,7 @@ export class ToolCard {
   answer(status, content) {
     this.result.textContent = content;
     this.result.hidden = false;
-    this.#show(status, status === "ok" ? "done" : "failed");
+    this.#show(...outcome(status, content));
   }
 
   wait() {
@@ -49,10 +49,29 @@ export class ToolCard {
     if (["writing", "running"].includes(this.root.dataset.status)) this.#show("stopped", "stopped");
   }
 
+  // The person went on without deciding.
+  passOver() {
+    if (this.root.dataset.status === "waiting") this.#show("stopped", "not carried out");
+  }
+
   #show(status, words) {
     this.root.dataset.status = status;
     this.status.textContent = words;
   }
+}
+
+// How the result of a call that was not carried out begins: LangChain's words for a rejection, and
+// those of agent/middleware/open_calls.py.
+const NOT_CARRIED_OUT = [
+  ["User rejected the tool call", "rejected", "rejected"],
+  ["Stopped before there was a result.", "stopped", "stopped"],
+  ["There is no result: the person went on", "stopped", "not carried out"],
+];
+
+function outcome(status, content) {
+  if (status === "ok") return ["ok", "done"];
+  const [, ...words] = NOT_CARRIED_OUT.find(([start]) => content.startsWith(start)) ?? [];
+  return words.length ? words : ["error", "failed"];
 }
 
 // LangChain's human-in-the-loop request: each action is decided, then all go as one. `onDecide`
@@ -82,6 +101,13 @@ export class DecisionCard {
     for (const box of this.root.querySelectorAll("fieldset")) decided(box, null);
     this.root.querySelector(".fault").textContent = fault;
     this.root.querySelector("button").focus();
+  }
+
+  // The person went on without deciding.
+  passOver() {
+    if (this.root.hasAttribute("data-decided")) return;
+    this.#mark(true);
+    for (const box of this.root.querySelectorAll("fieldset")) decided(box, { type: "none" });
   }
 
   #mark(isDecided) {
@@ -143,7 +169,7 @@ function decided(box, decision) {
 }
 
 function inWords({ type, message }) {
-  const verb = { approve: "Approved", edit: "Approved as edited", respond: "Answered", reject: "Rejected" }[type];
+  const verb = { approve: "Approved", edit: "Approved as edited", respond: "Answered", reject: "Rejected", none: "Not decided" }[type];
   return message ? `${verb}: ${message}` : `${verb}.`;
 }
 

@@ -1,6 +1,8 @@
 // What the person writes: the message, what the next one is said instead of, and what has to wait.
 
-import { byId, element, isLost } from "/page/dom.js";
+import { byId, element, isLost } from "./dom.js";
+
+const IME_KEY = 229; // Safari's Enter that ends a composition comes after the composition's end
 
 export class Composer {
   // `onSend` gets the text; `onCancel` is called when it is to go on from the thread's present after all.
@@ -12,7 +14,8 @@ export class Composer {
     this.notice();
     this.message.addEventListener("input", () => this.#grow());
     this.message.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      const isComposing = event.isComposing || event.keyCode === IME_KEY;
+      if (event.key !== "Enter" || event.shiftKey || isComposing) return;
       event.preventDefault();
       this.root.requestSubmit();
     });
@@ -64,8 +67,26 @@ export class Composer {
 
   // What waited goes back to where it was written.
   putBack() {
-    if (this.waiting.length) this.write([...this.waiting, this.message.value].filter(Boolean).join("\n"));
+    this.#insert(this.waiting);
     this.#await([]);
+  }
+
+  // A message that was not taken, and what it was to go on from.
+  restore(text, { words, fields, before }) {
+    this.#insert([text]);
+    this.notice(words, fields, before);
+  }
+
+  #insert(texts) {
+    if (texts.length) this.write([...texts, this.message.value].filter(Boolean).join("\n"));
+  }
+
+  get isEmpty() {
+    return !this.message.value.trim();
+  }
+
+  submit() {
+    this.root.requestSubmit();
   }
 
   #await(texts) {
@@ -78,9 +99,8 @@ export class Composer {
 
   // Where that is not the thread's present: an earlier state, or a message that it is said instead of.
   // `before` makes room for it in the log, once it is sent.
-  notice(words = "", base = {}, before = () => {}) {
-    this.base = base;
-    this.before = before;
+  notice(words = "", fields = {}, before = () => {}) {
+    this.base = { words, fields, before };
     const onclick = () => {
       this.onCancel();
       this.focus();
@@ -91,9 +111,13 @@ export class Composer {
   }
 
   takeBase() {
-    const { base, before } = this;
-    before();
+    const { base } = this;
+    base.before();
     this.notice();
     return base;
+  }
+
+  get isElsewhere() {
+    return Object.keys(this.base.fields).length > 0;
   }
 }

@@ -1,10 +1,11 @@
 // What a conversation looks like: its turns, whether they come from the thread's state or a stream.
 
-import { DecisionCard, ToolCard } from "/page/cards.js";
-import { element } from "/page/dom.js";
-import { Markdown } from "/page/markdown.js";
+import { DecisionCard, ToolCard } from "./cards.js";
+import { element } from "./dom.js";
+import { Markdown } from "./markdown.js";
 
 const FINISH_WORDS = {
+  stopped: "Stopped.",
   length: "Cut at the model's limit.",
   content_filter: "Stopped by the model's content filter.",
   refusal: "Refused by the model.",
@@ -22,6 +23,7 @@ export class Answer {
     this.texts = new Map(); // message id -> Markdown
     this.thoughts = new Map();
     this.cards = new Map(cards); // tool call id -> ToolCard
+    this.decisions = [];
     this.isLive = true; // more of it is on its way
     this.discardable = []; // what a retry may take back: [key, map, node], as it came
     this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
@@ -79,13 +81,14 @@ export class Answer {
         break;
       case "interrupt":
         for (const card of this.cards.values()) card.wait();
-        this.#add(new DecisionCard(event, (...decided) => this.onDecide(this, ...decided)).root);
+        this.decisions.push(new DecisionCard(event, (...decided) => this.onDecide(this, ...decided)));
+        this.#add(this.decisions.at(-1).root);
         break;
       case "error":
         this.#fail(event);
         break;
       case "done":
-        this.#end(event.status, event.finish_reason);
+        this.#end(event.status, event.status === "stopped" ? "stopped" : event.finish_reason);
     }
   }
 
@@ -150,10 +153,19 @@ export class Answer {
   #end(status, finishReason) {
     this.settle();
     this.root.dataset.status = status;
+    this.note(finishReason);
+    if (status !== "interrupted") for (const card of this.cards.values()) card.leave();
+  }
+
+  // Why the answer is not whole.
+  note(finishReason) {
     const words = FINISH_WORDS[finishReason];
     if (words) this.root.append(element("p", { class: "note" }, words));
-    if (status === "stopped") this.root.append(element("p", { class: "note" }, "Stopped."));
-    if (status !== "interrupted") for (const card of this.cards.values()) card.leave();
+  }
+
+  // The person goes on without deciding.
+  passOver() {
+    for (const each of [...this.decisions, ...this.cards.values()]) each.passOver();
   }
 }
 

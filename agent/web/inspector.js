@@ -1,7 +1,7 @@
 // Beside the chat: the graph with its active node, the run's steps, raw events, and figures.
 
-import { byId, element, json } from "/page/dom.js";
-import { GraphView } from "/page/graph.js";
+import { byId, element, json } from "./dom.js";
+import { GraphView } from "./graph.js";
 
 const MOST_EVENTS = 1000;
 const CHARACTERS_PER_TOKEN = 4; // for models that report no usage

@@ -1,14 +1,14 @@
 // The page: one conversation at a time, its list, its composer, and the inspector beside it.
 
-import * as api from "/page/api.js";
-import { Composer } from "/page/composer.js";
-import { byId, element } from "/page/dom.js";
-import { Inspector } from "/page/inspector.js";
-import { log, tell } from "/page/log.js";
-import { watchMemories } from "/page/memories.js";
-import { Thread } from "/page/thread.js";
-import { ThreadList } from "/page/threads.js";
-import { watchToken } from "/page/token.js";
+import * as api from "./api.js";
+import { Composer } from "./composer.js";
+import { byId, element } from "./dom.js";
+import { Inspector } from "./inspector.js";
+import { log, tell } from "./log.js";
+import { watchMemories } from "./memories.js";
+import { Thread } from "./thread.js";
+import { ThreadList } from "./threads.js";
+import { watchToken } from "./token.js";
 
 const LOOK_AGAIN_MS = 4000;
 
@@ -63,13 +63,13 @@ function openInspector(isOpen) {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   if (closeThreads()) byId("open-threads").focus();
-  else turns.stop();
+  else turns.stopAll();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address keeps the thread
   composer.focus();
 });
-byId("stop").addEventListener("click", () => turns.stop());
+byId("stop").addEventListener("click", () => turns.stopAll());
 byId("new-thread").addEventListener("click", startNew);
 byId("open-threads").addEventListener("click", () => closeThreads() || openThreads(true));
 byId("thread-list").addEventListener("click", ({ target }) => {
@@ -78,7 +78,8 @@ byId("thread-list").addEventListener("click", ({ target }) => {
 byId("show-history").addEventListener("click", () => thread.showHistory().catch(tell));
 byId("open-inspector").addEventListener("click", () => {
   openInspector(!inspector.isOpen);
-  localStorage.setItem("inspector", inspector.isOpen ? "open" : "");
+  if (inspector.isOpen) localStorage.setItem("inspector", "open");
+  else localStorage.removeItem("inspector");
 });
 byId("transport").value = localStorage.getItem("transport") ?? "sse";
 byId("transport").addEventListener("change", ({ target }) => localStorage.setItem("transport", target.value));

@@ -1,7 +1,7 @@
 // Markdown to DOM nodes. What a model says is hostile: nothing of it is parsed as HTML, links go
 // only to the web and to mail, and nothing is loaded. What is written stays the node that it is.
 
-import { element } from "/page/dom.js";
+import { element } from "./dom.js";
 
 const SAFE = /^(https?:|mailto:)/i;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(\s+|$)/;

@@ -1,7 +1,7 @@
 // What the agent remembers of the person: to read, and to delete.
 
-import { forget, memories } from "/page/api.js";
-import { byId, element } from "/page/dom.js";
+import { forget, memories } from "./api.js";
+import { byId, element } from "./dom.js";
 
 export function watchMemories(onFault) {
   byId("memories").addEventListener("toggle", ({ target }) => {

@@ -1,7 +1,7 @@
 // One run's events until `done`, over SSE or a WebSocket, through as many connections as it takes.
 
-import { RequestError, request } from "/page/api.js";
-import { token } from "/page/token.js";
+import { RequestError, request, urlOf } from "./api.js";
+import { token } from "./token.js";
 
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 8000;
@@ -122,8 +122,9 @@ export function overSocket(threadId, frame) {
       query.set("thread_id", last.split("/")[0]);
     } else if (threadId) query.set("thread_id", threadId);
     const protocols = token() ? ["steady.v1", `bearer.${token()}`] : ["steady.v1"];
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/ws/chat?${query}`, protocols);
+    const url = urlOf(`/ws/chat?${query}`);
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = new WebSocket(url, protocols);
     const close = () => socket.close();
     signal.addEventListener("abort", close);
     const messages = messagesOf(socket);

@@ -1,11 +1,11 @@
 // The thread that is shown: from its state, kept up with whoever else goes on with it, and its past.
 
-import * as api from "/page/api.js";
-import { editable, eventsOf, textOf } from "/page/conversation.js";
-import { byId, element } from "/page/dom.js";
-import { log, scrollPosition, scrollTo, show, tell, welcome } from "/page/log.js";
-import { join } from "/page/turn.js";
-import { Turns } from "/page/turns.js";
+import * as api from "./api.js";
+import { editable, eventsOf, textOf } from "./conversation.js";
+import { byId, element } from "./dom.js";
+import { scrollPosition, scrollTo, show, tell, turnList, welcome } from "./log.js";
+import { join } from "./turn.js";
+import { Turns } from "./turns.js";
 
 export class Thread {
   constructor({ composer, inspector, list }) {
@@ -14,6 +14,7 @@ export class Thread {
     this.turns = new Turns(this, composer, inspector);
     this.tabs = new BroadcastChannel("steadystream");
     this.tabs.addEventListener("message", ({ data }) => {
+      if (data.title) this.list.add(data.threadId, data.title);
       this.list.refresh();
       if (data.threadId === this.id) this.lookAgain();
     });
@@ -26,7 +27,7 @@ export class Thread {
     this.checkpoint = null; // of what is shown; undefined: it is more than the thread holds
     this.version = null; // of the thread, when what is shown was fetched
     this.isWhole = id === null; // all of the thread is shown
-    log.replaceChildren();
+    turnList.replaceChildren();
   }
 
   startNew() {
@@ -53,12 +54,12 @@ export class Thread {
     this.#forget();
     this.list.mark(id);
     try {
-      const [[version, state], active] = await Promise.all([versionAndState(id), api.activeRun(id)]);
+      const [[thread, state], active] = await Promise.all([threadAndState(id), api.activeRun(id)]);
       if (this.id !== id || turns.running) return;
-      const last = this.#render(state, active);
+      const last = this.#render(state, active, thread.status);
       scrollTo(position);
       this.isWhole = true;
-      this.version = version;
+      this.version = versionOf(thread);
       this.checkpoint = checkpointOf(state);
       if (active) await turns.read(join(id, active.run_id), () => this.open(id), last?.cards);
       else if (state.tasks?.length && !state.interrupts?.length) this.#offerToContinue();
@@ -67,25 +68,31 @@ export class Thread {
     }
   }
 
-  #render(state, active) {
-    log.replaceChildren();
+  #render(state, active, status) {
+    turnList.replaceChildren();
     let messages = state.values?.messages ?? [];
     const newMessage = active?.kwargs?.input?.messages?.[0];
     if (active) messages = before(messages, newMessage);
     let answer = null;
+    let finishReason = null;
     for (const each of messages) {
       if (each.type === "human") {
-        answer = null;
+        answer?.note(finishReason);
+        answer = finishReason = null;
         const root = this.turns.question(textOf(each));
         editable(root, each.id);
         show(root);
       } else if (each.type === "ai" || each.type === "tool") {
         answer ??= this.#settled();
         for (const event of eventsOf(each)) answer.take(event);
+        finishReason = each.response_metadata?.finish_reason;
       }
     }
     if (newMessage) show(this.turns.question(textOf(newMessage)));
     if (active) return newMessage ? null : answer; // a run without a message goes on with this answer
+    const isStopped = status === "interrupted" && !state.interrupts?.length;
+    if (isStopped && messages.length) answer ??= this.#settled();
+    answer?.note(isStopped ? "stopped" : finishReason);
     for (const { id, value } of state.interrupts ?? []) {
       (answer ??= this.#settled()).take({ type: "interrupt", id, requests: value });
     }
@@ -114,9 +121,12 @@ export class Thread {
     if (this.id !== id) {
       this.id = id;
       history.replaceState(null, "", `#${id}`);
-    }
-    this.tabs.postMessage({ threadId: id });
+      const title = turnList.querySelector(".question p")?.textContent ?? "";
+      this.list.add(id, title);
+      this.tabs.postMessage({ threadId: id, title });
+    } else this.tabs.postMessage({ threadId: id });
     this.list.mark(id);
+    this.list.refresh();
   }
 
   async ended(answer, isLast) {
@@ -130,12 +140,12 @@ export class Thread {
 
   // What is shown is now what the thread holds: it can be said differently, and answered anew.
   async #settle(answer, isLast) {
-    const [version, state] = await versionAndState(this.id);
+    const [thread, state] = await threadAndState(this.id);
     if (!isLast()) return;
-    this.version = version;
+    this.version = versionOf(thread);
     this.checkpoint = checkpointOf(state);
     const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
-    const shown = [...log.querySelectorAll(".question")];
+    const shown = [...turnList.querySelectorAll(".question")];
     shown.forEach((root, at) => questions[at] && editable(root, questions[at].id));
     if (!state.interrupts?.length) answer.offerAgain();
   }
@@ -148,9 +158,9 @@ export class Thread {
   // Another tab, or another person's program, may have gone on with the thread.
   async lookAgain() {
     const { id, turns } = this;
-    if (!id || turns.running || document.hidden || Object.keys(this.composer.base).length) return;
+    if (!id || turns.running || document.hidden || this.composer.isElsewhere) return;
     try {
-      const version = await api.version(id);
+      const version = versionOf(await api.thread(id));
       if (version === this.version || id !== this.id || turns.running) return;
       const now = checkpointOf(await api.state(id));
       if (id !== this.id || turns.running) return;
@@ -187,11 +197,14 @@ export class Thread {
   }
 }
 
-// The version first: what changes in between is seen at the next look.
-async function versionAndState(id) {
-  const version = await api.version(id);
-  return [version, await api.state(id)];
+// The thread first: what changes in between is seen at the next look.
+async function threadAndState(id) {
+  const thread = await api.thread(id);
+  return [thread, await api.state(id)];
 }
+
+// A text that changes when the thread does.
+const versionOf = (thread) => `${thread.updated_at} ${thread.status}`;
 
 const checkpointOf = (state) => state.checkpoint?.checkpoint_id ?? null;
 

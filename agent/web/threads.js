@@ -1,7 +1,11 @@
 // The list of conversations.
 
-import { deleteThread, threads } from "/page/api.js";
-import { byId, element } from "/page/dom.js";
+import { deleteThread, threads } from "./api.js";
+import { byId, element } from "./dom.js";
+
+const FIRST = 50;
+const MORE = 100;
+const TYPING_MS = 200;
 
 export class ThreadList {
   constructor({ onOpen, onDeleted, onFault }) {
@@ -9,15 +13,43 @@ export class ThreadList {
     this.onDeleted = onDeleted;
     this.onFault = onFault;
     this.root = byId("thread-list");
+    this.search = byId("thread-search");
+    this.more = byId("more-threads");
     this.current = null;
+    this.count = FIRST; // of threads that are asked for
+    this.firstWords = new Map(); // thread id -> title, of threads whose state does not tell it yet
+    this.more.addEventListener("click", () => {
+      this.count += MORE;
+      this.refresh();
+    });
+    let typing = null;
+    this.search.addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => this.refresh(), TYPING_MS);
+    });
   }
 
   async refresh() {
+    const words = this.search.value.trim().toLowerCase();
     try {
-      this.#arrange(await threads());
+      const found = await threads(words ? Infinity : this.count);
+      if (words !== this.search.value.trim().toLowerCase()) return; // a later search is on its way
+      const known = found.map((thread) => ({ ...thread, title: this.#title(thread) }));
+      this.#arrange(known.filter(({ title }) => title.toLowerCase().includes(words)));
+      this.more.hidden = Boolean(words) || found.length < this.count;
     } catch (error) {
       this.onFault(error);
     }
+  }
+
+  // A conversation that has just begun.
+  add(id, title) {
+    this.firstWords.set(id, title);
+  }
+
+  #title({ thread_id: id, metadata, extracted }) {
+    if (extracted?.title) this.firstWords.delete(id);
+    return metadata?.title || titleOf(extracted?.title ?? this.firstWords.get(id));
   }
 
   // Entries stay the same nodes, and whoever is on one stays there.
@@ -50,10 +82,11 @@ export class ThreadList {
     return entry;
   }
 
-  #update(entry, { extracted, status }) {
-    const title = titleOf(extracted?.title);
+  #update(entry, { title, status, interrupts }) {
     const [open, remove] = entry.children;
-    const badge = { interrupted: "waits", busy: "busy" }[status];
+    // a stopped thread is "interrupted", too
+    const isWaiting = status === "interrupted" && Object.keys(interrupts ?? {}).length > 0;
+    const badge = isWaiting ? "waits" : status === "busy" ? "busy" : null;
     open.replaceChildren(element("span", { class: "title" }, title), ...(badge ? [element("span", { class: "badge" }, badge)] : []));
     remove.setAttribute("aria-label", `Delete ${title}`);
     this.#lit(entry);

@@ -1,6 +1,6 @@
 // The person's token, where the server wants one: kept for this tab alone, and never in the address.
 
-import { byId } from "/page/dom.js";
+import { byId } from "./dom.js";
 
 const KEY = "token";
 

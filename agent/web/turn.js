@@ -1,7 +1,7 @@
 // A turn of the conversation, in either of the ways that it can be asked for.
 
-import { byId } from "/page/dom.js";
-import { overSocket, overSse } from "/page/stream.js";
+import { byId } from "./dom.js";
+import { overSocket, overSse } from "./stream.js";
 
 const ROUTES = {
   message: "/agent/stream",

@@ -1,11 +1,13 @@
 // The turns of the thread that is shown: started, read, stopped, and started again.
 
-import * as api from "/page/api.js";
-import { Answer, question } from "/page/conversation.js";
-import { byId, isLost } from "/page/dom.js";
-import { log, removeLastAnswer, show, stayAtEnd, tell } from "/page/log.js";
-import { follow } from "/page/stream.js";
-import { begin } from "/page/turn.js";
+import * as api from "./api.js";
+import { Answer, question } from "./conversation.js";
+import { byId, isLost } from "./dom.js";
+import { goToEnd, removeLastAnswer, removeRefused, show, tell, turnList } from "./log.js";
+import { follow } from "./stream.js";
+import { begin } from "./turn.js";
+
+const STOP_PATIENCE_MS = 500;
 
 export class Turns {
   // `thread` has the `id` of the thread; its `began`, `ended` and `lost` are called for each turn.
@@ -27,8 +29,16 @@ export class Turns {
 
   async ask(text, fields = {}) {
     const base = this.composer.takeBase();
-    show(this.question(text));
-    await this.#run("message", { message: text, ...base, ...fields });
+    this.latest?.passOver();
+    removeRefused();
+    const question = this.question(text);
+    show(question);
+    const message = { message: text, ...base.fields, ...fields };
+    // results of calls that nobody decided come with the next answer
+    const { turn, answer, status } = await this.#run("message", message, this.latest?.cards);
+    if (turn.runId || status !== "error") return;
+    for (const { dataset } of [question, answer.root]) dataset.refused = "";
+    this.composer.restore(text, { ...base, before: removeRefused });
   }
 
   async #sendWhileBusy(text) {
@@ -36,7 +46,7 @@ export class Turns {
     if (multitaskStrategy === "rollback") {
       this.leave();
       removeLastAnswer();
-      log.lastChild?.remove();
+      turnList.lastChild?.remove();
       await this.ask(text, { multitask_strategy: "rollback" });
     } else {
       this.composer.wait(text);
@@ -52,11 +62,22 @@ export class Turns {
     if (!turn.runId && turn.isToStop) turn.controller.abort();
     else if (!turn.runId) turn.attempt?.abort();
     turn.isToStop = true;
+    if (!turn.runId) return;
+    // a browser opens few connections to a server, and tabs may hold them all: this one's is given up
+    const release = setTimeout(() => turn.attempt?.abort(), STOP_PATIENCE_MS);
     try {
-      if (turn.runId) await api.stop(this.thread.id, turn.runId);
+      await api.stop(this.thread.id, turn.runId);
     } catch (error) {
       tell(error);
+    } finally {
+      clearTimeout(release);
     }
+  }
+
+  // Stop is said to all that is to come.
+  stopAll() {
+    this.composer.putBack();
+    return this.stop();
   }
 
   // Stops reading; the run goes on at the server.
@@ -77,7 +98,8 @@ export class Turns {
     const onDecide = (...decision) => this.#decide(...decision);
     const onRegenerate = unlessWriting("regenerate"); // the old answer stays in the thread's history
     const onContinueRun = unlessWriting("continue_run");
-    return new Answer({ onDecide, onRetry, onRegenerate, onContinueRun }, cards);
+    this.latest = new Answer({ onDecide, onRetry, onRegenerate, onContinueRun }, cards);
+    return this.latest;
   }
 
   async #runAgain(type) {
@@ -90,7 +112,7 @@ export class Turns {
     this.composer.write(text);
     this.composer.focus();
     this.composer.notice("You say this message differently.", { replaces: root.dataset.message }, () => {
-      while (log.lastChild !== root) log.lastChild.remove();
+      while (turnList.lastChild !== root) turnList.lastChild.remove();
       root.remove();
     });
   }
@@ -108,9 +130,9 @@ export class Turns {
   async #run(type, fields = {}, cards = undefined) {
     const modes = this.inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
     const open = begin(type, this.thread.id, { modes, ...fields });
-    stayAtEnd(true);
+    goToEnd();
     const reading = this.read(open, () => this.#run(type, fields, cards), cards);
-    if (isLost(document.activeElement)) log.lastChild.focus({ preventScroll: true });
+    if (isLost(document.activeElement)) turnList.lastChild.focus({ preventScroll: true });
     return reading;
   }
 
@@ -131,6 +153,7 @@ export class Turns {
         turn.isOver = true;
       }
       answer.take(event);
+      if (event.type === "interrupt") goToEnd();
     };
     show(answer.root, false);
     try {
@@ -138,7 +161,6 @@ export class Turns {
       for await (const event of follow(open, { signal: turn.controller.signal, onLink: link, onAttempt })) {
         take(event);
         this.inspector.take(event);
-        stayAtEnd();
       }
       if (!turn.isOver && this.running === turn) take({ type: "done", status: "stopped" });
       // a state that cannot be read does not spoil a finished answer: it is read again later
@@ -154,7 +176,7 @@ export class Turns {
         this.#sendNext(status);
       }
     }
-    return { turn, answer, errorMessage };
+    return { turn, answer, status, errorMessage };
   }
 
   #began(turn, event) {
@@ -179,6 +201,7 @@ export class Turns {
   #retry(turn, startAgain) {
     if (this.isWriting) return;
     if (turn.runId) return this.#runAgain("regenerate");
+    if ("refused" in turnList.lastChild.dataset && !this.composer.isEmpty) return this.composer.submit();
     removeLastAnswer();
     startAgain();
   }

@@ -28,9 +28,9 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A server of each file's own: its list has no conversations of other tests."""
+    """A server of the page's tests: its list has no conversations of others."""
     folder = tmp_path_factory.mktemp("page")
     env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
     with LocalServer(find_config(Path(__file__)), env=env, folder=folder) as running:

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.test_page import answers, ask, ended
+from tests.browser.test_page import answers, ask, ended, stream_over
 from tests.model_server import ModelServer, Reply, ToolCall
 
 
@@ -51,7 +51,28 @@ async def test_a_rejection(page: Page, model: ModelServer) -> None:
     await expect(answers(page).last).to_contain_text("Then not.")
     decided = page.get_by_role("region", name="Your decision")
     await expect(decided).to_have_text("save_note Rejected: Too early.", use_inner_text=True)
+    tool = page.get_by_role("group", name="Tool save_note")
+    await expect(tool).to_have_attribute("data-status", "rejected")
+    await page.reload()
+    await expect(tool).to_have_attribute("data-status", "rejected")
     assert "Too early." in model.requests[-1]["messages"][-1]["content"]
+
+
+async def test_going_on_without_a_decision(page: Page, model: ModelServer) -> None:
+    """Whoever sends another message has not decided, and no longer can."""
+    call = ToolCall("save_note", {"title": "left", "text": "No."})
+    model.on("Save what is left.", Reply(tool_calls=[call]))
+    await ask(page, "Save what is left.")
+    await ended(page, "interrupted")
+    await ask(page, "Never mind.")
+    await ended(page)
+    decided = page.get_by_role("region", name="Your decision")
+    await expect(decided).to_have_text("save_note Not decided.", use_inner_text=True)
+    tool = page.get_by_role("group", name="Tool save_note")
+    await expect(tool).to_contain_text("not carried out")
+    await page.reload()
+    await expect(tool).to_contain_text("not carried out")
+    await expect(waiting(page)).to_have_count(0)
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
@@ -59,7 +80,7 @@ async def test_a_decision_that_is_not_taken(page: Page, model: ModelServer, tran
     """What is wrong is told beside the controls, and they can be used again."""
     call = ToolCall("save_note", {"title": "twice", "text": "Decided."})
     model.on(f"Decide over {transport}.", Reply(tool_calls=[call]), Reply("So it is."))
-    await page.get_by_label("Stream over").select_option(transport)
+    await stream_over(page, transport)
     await ask(page, f"Decide over {transport}.")
     await ended(page, "interrupted")
     edited = waiting(page).get_by_role("textbox", name="Arguments of save_note")

@@ -43,3 +43,21 @@ async def test_back_leads_to_a_new_conversation(page: Page) -> None:
     await page.go_back()
     await expect(page.get_by_role("heading", name="Ask something.")).to_be_visible()
     await expect(answers(page)).to_have_count(0)
+
+
+async def test_stop_is_not_send(page: Page) -> None:
+    """What waits for the end of an answer goes back to the composer when the answer is stopped;
+    Enter that ends a composition of letters, also Safari's, sends nothing."""
+    await ask(page, SLOW)
+    await expect(answers(page)).to_contain_text("word1")
+    await ask(page, "And then?")
+    await page.get_by_role("button", name="Stop").click()
+    await ended(page, "stopped")
+    message = page.get_by_role("textbox", name="Message")
+    await expect(message).to_have_value("And then?")
+    await message.evaluate(
+        """(it) => { for (const keyCode of [13, 229]) it.dispatchEvent(new KeyboardEvent("keydown",
+             { key: "Enter", keyCode, isComposing: keyCode === 13, bubbles: true })); }"""
+    )
+    await expect(answers(page)).to_have_count(1)
+    await expect(message).to_have_value("And then?")

@@ -47,6 +47,13 @@ async def ask(page: Page, text: str) -> None:
     await page.get_by_role("button", name="Send").click()
 
 
+async def stream_over(page: Page, transport: str) -> None:
+    inspector = page.get_by_role("button", name="Inspector")
+    await inspector.click()
+    await page.get_by_label("Stream over").select_option(transport)
+    await inspector.click()
+
+
 def answers(page: Page) -> Locator:
     return page.get_by_role("article", name="Answer")
 
@@ -214,7 +221,7 @@ async def test_the_websocket_says_the_same(page: Page) -> None:
     """Over the WebSocket the same questions have the same texts, calls and ends."""
     told = []
     for transport in ("sse", "websocket"):
-        await page.get_by_label("Stream over").select_option(transport)
+        await stream_over(page, transport)
         await page.get_by_role("button", name="New conversation", exact=True).click()
         await ask(page, PRODUCT)
         await ended(page)
@@ -301,7 +308,7 @@ async def test_a_phone(browser: Browser, server: LocalServer) -> None:
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_editing_and_answering_again(page: Page, model: ModelServer, transport: str) -> None:
     """A message is said differently, an answer is given anew, and the old branch is still there."""
-    await page.get_by_label("Stream over").select_option(transport)
+    await stream_over(page, transport)
     model.on(f"Vary on {transport}.", Reply("Answer one."))
     await ask(page, "Hello.")
     await ended(page)
@@ -378,7 +385,7 @@ async def test_a_message_while_an_answer_is_written(
     page: Page, transport: str, way: str, first: str
 ) -> None:
     """It goes after the answer, or stops it and keeps what was said, or undoes the turn."""
-    await page.get_by_label("Stream over").select_option(transport)
+    await stream_over(page, transport)
     await ask(page, SLOW)
     await expect(answers(page).last).to_contain_text("word3")
     options = page.get_by_label("While an answer is written, send")
@@ -408,7 +415,7 @@ async def test_a_server_that_wants_a_token(
     await page.get_by_label("Your token").fill(token_of("ada"))
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    await page.get_by_label("Stream over").select_option(transport)
+    await stream_over(page, transport)
     await ask(page, "Hello, as Ada.")
     await ended(page)
     await page.reload()

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from client.cli.local_server import LocalServer, find_config
-from tests.browser.test_page import SLOW, TEXT, answers, ask, ended
+from tests.browser.test_page import SLOW, TEXT, answers, ask, ended, questions
 from tests.conftest import server_env
 from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, token_of
@@ -56,5 +56,13 @@ async def test_a_refusal_is_told_in_the_servers_words(
     told = answers(ben).last.get_by_role("alert")
     await expect(told).to_contain_text("More than 1 messages in a minute. Try again in")
     await expect(told.get_by_role("button", name="Try again")).to_be_visible()
+    await expect(ben.get_by_role("textbox", name="Message")).to_have_value("Hello again.")
+    await ask(ben, "Hello once more.")  # it takes the place of the one that is not in the thread
+    await ended(ben, "error")
+    await expect(questions(ben)).to_have_text(["Hello.", "Hello once more."])
+    await ben.get_by_role("button", name="Try again").click()
+    await ended(ben, "error")
+    await expect(questions(ben)).to_have_text(["Hello.", "Hello once more."])
+    await expect(ben.get_by_role("textbox", name="Message")).to_have_value("Hello once more.")
     for page in (ada, ben):
         await page.context.close()

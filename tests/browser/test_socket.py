@@ -6,7 +6,7 @@ from playwright.async_api import BrowserContext, WebSocketRoute, expect
 
 from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open
-from tests.browser.test_page import SLOW, TEXT, answers, ask, ended
+from tests.browser.test_page import SLOW, TEXT, answers, ask, ended, stream_over
 from tests.users import token_of
 
 PING = '{"type":"ping"}'
@@ -41,7 +41,7 @@ async def test_a_silent_socket_is_given_up(context: BrowserContext, open_page: O
     await context.clock.install()
     await context.route_web_socket("**/ws/chat*", proxied)
     page = await open_page()
-    await page.get_by_label("Stream over").select_option("websocket")
+    await stream_over(page, "websocket")
     await ask(page, SLOW)
     await expect(answers(page)).to_contain_text("word9")
     for _ in range(4):
@@ -59,7 +59,7 @@ async def test_a_token_that_ran_out(guarded: LocalServer, context: BrowserContex
     await page.get_by_label("Your token").fill(token_of("ada"))
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    await page.get_by_label("Stream over").select_option("websocket")
+    await stream_over(page, "websocket")
     stale = token_of("ada", exp=int(time.time()) - 3600)
     await page.evaluate("(stale) => sessionStorage.setItem('token', stale)", stale)
     await ask(page, "Hello?")

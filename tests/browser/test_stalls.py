@@ -8,7 +8,7 @@ from playwright.async_api import BrowserContext, Page, Route, WebSocketRoute, ex
 
 from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open
-from tests.browser.test_page import SLOW, TEXT, answers, ask, ended
+from tests.browser.test_page import SLOW, TEXT, answers, ask, ended, stream_over
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy
 from tests.model_server import ModelServer
@@ -113,7 +113,7 @@ async def test_nothing_is_left_of_a_cut_socket(context: BrowserContext, open_pag
 
     await context.route_web_socket("**/ws/chat*", cut)
     page = await open_page()
-    await page.get_by_label("Stream over").select_option("websocket")
+    await stream_over(page, "websocket")
     await ask(page, SLOW)
     await ended(page)
     await expect(answers(page)).to_have_text(TEXT)
