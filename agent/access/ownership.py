@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from langgraph_sdk import Auth, get_client
+from langgraph_sdk.errors import NotFoundError
 from starlette.datastructures import Headers
 
 from agent.access.decisions import answers_by_interrupt, resumes
 from agent.access.quota import allow_one_more_cron, allow_one_more_run, allow_run, check_delay
-from agent.access.run_context import check_run_context
+from agent.access.run_context import check_context, context_of
 from agent.access.tokens import Unauthorized, tokens
 from agent.storage.namespaces import store_name
 
@@ -97,8 +98,9 @@ async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """A run is made for its user, within the user's limits, and with decisions that fit."""
     user, kwargs = _user(ctx), value.setdefault("kwargs", {})
     check_delay(value.get("after_seconds") or 0)
-    await check_run_context(value["assistant_id"], kwargs)
-    await allow_run(user, kwargs, await _steps_of(value["assistant_id"]))
+    assistant = await _assistant(value["assistant_id"])
+    await check_context(context_of(kwargs), assistant.get("graph_id"))
+    await allow_run(user, kwargs, (assistant.get("config") or {}).get("recursion_limit"))
     if tokens().are_configured:
         allow_one_more_run(await _active_runs(user))
     if resumes(command := kwargs.get("command")):
@@ -112,6 +114,11 @@ async def own_run(ctx: Auth.types.AuthContext, value: Any) -> Any:
 async def own_assistant(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """The assistants that come with the server are everybody's to use."""
     own = _own(ctx, value)
+    if ctx.action in ("create", "update") and value.get("context"):
+        graph_id = value.get("graph_id") or (await _assistant(value["assistant_id"])).get(
+            "graph_id"
+        )
+        await check_context(value["context"], graph_id)
     if ctx.action in ("read", "search"):
         return {"$or": [own, {"created_by": "system"}]}
     if metadata := value.get("metadata"):
@@ -148,12 +155,15 @@ async def unfinished_runs() -> int:
     )
 
 
-async def _steps_of(assistant_id: Any) -> Any:
-    """The limit of steps that an assistant brings; None if it brings none."""
-    for assistant in await _rows("assistants") or ():
-        if assistant["assistant_id"] == assistant_id:
-            return (assistant["config"] or {}).get("recursion_limit")
-    return None
+async def _assistant(assistant_id: Any) -> Mapping[str, Any]:
+    """The assistant; empty where there is none, which the server tells in its own words."""
+    rows = await _rows("assistants")
+    if rows is not None:
+        return next((row for row in rows if row["assistant_id"] == assistant_id), {})
+    try:
+        return dict(await get_client(url=None).assistants.get(str(assistant_id)))
+    except NotFoundError:
+        return {}
 
 
 async def _state(user: str, thread_id: Any, configurable: Mapping[str, Any]) -> Any:

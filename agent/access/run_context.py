@@ -1,11 +1,10 @@
-"""A run's `context` has only fields that its assistant's graph knows; the server drops others."""
+"""A context has only fields that its graph knows; the server would drop others in silence."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from langgraph_sdk import get_client
-from langgraph_sdk.errors import NotFoundError
 from starlette.exceptions import HTTPException
 
 _GIVEN = "__context_provided__"  # how langgraph-api marks it; else `context` repeats `configurable`
@@ -13,27 +12,30 @@ _GIVEN = "__context_provided__"  # how langgraph-api marks it; else `context` re
 _schemas: dict[str, Mapping[str, Any] | None] = {}  # by graph
 
 
-async def check_run_context(assistant_id: Any, run: Mapping[str, Any]) -> None:
-    """Checks the `context` of a run that is asked for on the LangGraph server.
+def context_of(run: Mapping[str, Any]) -> Any:
+    """The `context` that a run of the LangGraph server is asked with; None where it has none."""
+    configurable = (run.get("config") or {}).get("configurable") or {}
+    return run.get("context") if _GIVEN in configurable else None
+
+
+async def check_context(context: Any, graph_id: str | None) -> None:
+    """Checks a run's or an assistant's context for what the graph knows; without one, nothing.
 
     Raises HTTPException 422, which names the field.
     """
-    context = run.get("context")
-    configurable = (run.get("config") or {}).get("configurable") or {}
-    if context and _GIVEN in configurable:
-        refuse_unknown_fields(context, await _schema_of(str(assistant_id)))
+    if context and graph_id:
+        refuse_unknown_fields(context, await _schema_of(graph_id))
 
 
-async def _schema_of(assistant_id: str) -> Mapping[str, Any] | None:
-    """The JSON schema of the context of an assistant's graph; None where it has none."""
-    assistants = get_client(url=None).assistants
-    try:
-        graph_id = (await assistants.get(assistant_id))["graph_id"]
-        if graph_id not in _schemas:
-            schemas: Mapping[str, Any] = await assistants.get_schemas(assistant_id)
-            _schemas[graph_id] = schemas.get("context_schema")
-    except NotFoundError:  # the server tells of it in its own words
-        return None
+async def _schema_of(graph_id: str) -> Mapping[str, Any] | None:
+    """The JSON schema of the context of a graph; None where it has none."""
+    if graph_id not in _schemas:
+        assistants = get_client(url=None).assistants
+        found: list[Any] = await assistants.search(graph_id=graph_id, limit=1)
+        if not found:
+            return None  # the server tells in its own words that it has no such graph
+        schemas: Mapping[str, Any] = await assistants.get_schemas(found[0]["assistant_id"])
+        _schemas[graph_id] = schemas.get("context_schema")
     return _schemas[graph_id]
 
 

@@ -44,6 +44,20 @@ async def test_an_unknown_field_is_named_by_the_client_and_the_sdk(
     assert len(model.requests) == before
 
 
+async def test_an_assistant_is_not_stored_with_an_unknown_field(sdk: LangGraphClient) -> None:
+    """Creating and changing one are refused, by its own graph's fields; known ones are stored."""
+    for graph in ("agent", "chat"):
+        with pytest.raises(UnprocessableEntityError, match=r"temprature.*temperature"):
+            await sdk.assistants.create(graph, name="typo", context=TYPO)
+        own = await sdk.assistants.create(graph, name="own", context={"temperature": 0.5})
+        for graph_id in (None, graph):
+            with pytest.raises(UnprocessableEntityError, match="temprature"):
+                await sdk.assistants.update(own["assistant_id"], graph_id=graph_id, context=TYPO)
+        stored = await sdk.assistants.get(own["assistant_id"])
+        assert stored["context"] == {"temperature": 0.5}
+    assert await sdk.assistants.search(name="typo") == []
+
+
 async def test_an_unknown_field_is_named_on_the_routes(
     server: LocalServer, model: ModelServer
 ) -> None:
