@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 OPENAI_URL = "https://api.openai.com/v1"
+LONGEST_ANSWER_CHARACTERS = 1_000_000
+LONGEST_CALL_SECONDS = 900.0
 _SHORTEST_SECRET_BYTES = 32  # of an HMAC with SHA-256
 
 
@@ -37,10 +39,14 @@ class Settings(BaseSettings):
     steady_model_first_token_seconds: float = Field(300.0, gt=0)
     steady_model_idle_seconds: float = Field(60.0, gt=0)
     steady_model_call_seconds: float = Field(
-        900.0, gt=0, description="One answer of the model, from its first byte to its last"
+        LONGEST_CALL_SECONDS,
+        gt=0,
+        description="One answer of the model, from its first byte to its last",
     )
     steady_longest_answer_characters: int = Field(
-        1_000_000, gt=0, description="Of one answer, with its reasoning and calls' arguments"
+        LONGEST_ANSWER_CHARACTERS,
+        gt=0,
+        description="Of one answer, with its reasoning and calls' arguments",
     )
     steady_model_retries: int = Field(2, ge=0, le=10)
     steady_fallback_model: str | None = None

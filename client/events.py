@@ -243,6 +243,13 @@ class Done:
     finish_reason: str | None = None
 
 
+# of a `finish_reason` that tells of an answer that is not whole
+FINISH_WORDS = {
+    "length": "cut at the model's limit",
+    "content_filter": "stopped by the model's content filter",
+    "refusal": "refused by the model",
+}
+
 AgentEvent = (
     RunStarted | Token | Reasoning | ToolCallDelta | ToolCall | ToolResult | Progress | Update
     | Values | Event | Interrupt | Retry | Usage | Error | Done

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from agent.http.runs import check_utf8, encoded
 from agent.http.schemas import FRAME, JSON, AnyFrame, first_error
 from client import InvalidRequest
+from client.events import FINISH_WORDS
 
 PROTOCOL = "steady.v1"
-DONE, ERROR, RETRY = "[DONE]", "[ERROR]", "[RETRY]"
+DONE, ERROR, RETRY, NOTE = _CONTROLS = "[DONE]", "[ERROR]", "[RETRY]", "[NOTE]"
 
 
 class Form(Protocol):
@@ -32,6 +33,8 @@ class Form(Protocol):
 
 class PlainForm:
     """Text in, tokens out, `[DONE]` after each turn; failures as `[ERROR] ...`.
+
+    `[NOTE] ...` before `[DONE]` says why an answer is not whole.
 
     When the model is tried again, `[RETRY] ...` is sent, and then what still holds of the turn's
     text: whoever forgets the text at that line has it right in the end.
@@ -61,13 +64,14 @@ class PlainForm:
                 return [f"{ERROR} A person has to decide before this goes on: use {PROTOCOL}."]
             case {"type": "done"}:
                 self._texts.clear()
-                return [DONE]
+                words = FINISH_WORDS.get(event.get("finish_reason") or "")
+                return [*([f"{NOTE} The answer was {words}."] if words else ()), DONE]
         return []
 
 
 def _as_text(content: str) -> list[str]:
     """Splits text that begins like a control line, such as `[DONE]`."""
-    return [content[:1], content[1:]] if content.startswith((DONE, ERROR, RETRY)) else [content]
+    return [content[:1], content[1:]] if content.startswith(_CONTROLS) else [content]
 
 
 class JsonForm:

@@ -17,9 +17,9 @@ from agent.model.dialects.halves import loads
 from agent.model.dialects.tool_calls import offer_of
 from agent.model.event_blocks import LONGEST_EVENT_BYTES, Blocks, fields_of
 from agent.model.framer import Framer, TextShape, text_shape
+from agent.settings import LONGEST_ANSWER_CHARACTERS
 
 JSON = dict[str, Any]
-LONGEST_ANSWER_CHARACTERS = 1_000_000
 
 
 class Dialect(Protocol):

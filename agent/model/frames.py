@@ -19,13 +19,13 @@ from weakref import WeakSet
 
 import httpx2
 
-from agent.model.answer_reader import LONGEST_ANSWER_CHARACTERS, AnswerReader
+from agent.model.answer_reader import AnswerReader
 from agent.model.dialects import UnusableAnswer
 from agent.model.dialects.failures import unreadable
 from agent.model.framer import DEFAULT_FRAME_SECONDS, Framer
+from agent.settings import LONGEST_ANSWER_CHARACTERS, LONGEST_CALL_SECONDS
 
 PENDING_BYTES = 1024 * 1024
-LONGEST_CALL_SECONDS = 900.0
 _CANCEL_AGAIN_SECONDS = 0.5
 _TIMER_SLACK_SECONDS = 0.001  # uvloop rounds to milliseconds: a timer must not fire before its time
 _AFTER_END_SECONDS = 5.0  # how long usage or `[DONE]` may come after the finish reason

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..decoding.messages import text_of
 from ..events import (
+    FINISH_WORDS,
     JSON,
     AgentEvent,
     Done,
@@ -34,11 +35,6 @@ from .output import notes, out, write_text
 from .waiting import Waiting
 
 _LONGEST_VALUE = 100
-_FINISH_WORDS = {
-    "length": "cut at the model's limit",
-    "content_filter": "stopped by the model's content filter",
-    "refusal": "refused by the model",
-}
 
 
 class Screen:
@@ -133,8 +129,8 @@ class Screen:
 
     def _done(self, done: Done) -> None:
         parts: list[str] = [done.status]
-        if done.finish_reason in _FINISH_WORDS:
-            parts.append(_FINISH_WORDS[done.finish_reason])
+        if done.finish_reason in FINISH_WORDS:
+            parts.append(FINISH_WORDS[done.finish_reason])
         if done.ttft_ms is not None:
             parts.append(f"first token {done.ttft_ms / 1000:.2f} s")
         parts.append(f"total {done.duration_ms / 1000:.2f} s")

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from client import AgentClient
 from client.cli.local_server import LocalServer, find_config
+from tests import habits
 from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
 
@@ -92,6 +93,30 @@ async def test_the_plain_form_tells_failures(server: LocalServer, model: ModelSe
         assert str(await socket.recv()) == "[ERROR] The message is empty: say something."
         await socket.send("Say done.")
         assert [await socket.recv() for _ in range(3)] == ["[", "DONE]", "[DONE]"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("length", "cut at the model's limit"), ("content_filter", "by the model's content filter")],
+)
+async def test_the_plain_form_tells_that_an_answer_is_not_whole(
+    server: LocalServer, model: ModelServer, reason: str, words: str
+) -> None:
+    """Before `[DONE]` a note says why; a text that looks like one is none."""
+    question = f"Tell me of {reason}."
+    raw = [*habits.text("[NOTE] so", " far"), habits.chunk({}, reason), habits.DONE]
+    model.on(question, Reply(raw=raw))
+    async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as socket:
+        await socket.send(question)
+        lines = list[str]()
+        while "[DONE]" not in lines:
+            lines.append(str(await socket.recv()))
+    assert "".join(lines[:-2]) == "[NOTE] so far"
+    assert [line.startswith("[NOTE]") for line in lines] == [False] * (len(lines) - 2) + [
+        True,
+        False,
+    ]
+    assert words in lines[-2]
 
 
 async def test_the_plain_form_tells_what_a_retry_takes_back(
