@@ -138,10 +138,10 @@ class Values:
     """`values` mode: the full state after a step.
 
     Attributes:
-        state: the state's values by their keys.
+        state: the state's values by their keys; another JSON value where a graph's state is one.
     """
 
-    state: JSON
+    state: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ _FORMS: dict[type, tuple[str, tuple[str, ...]]] = {
 }
 
 
-_KINDS = {type_name: kind for kind, (type_name, _) in _FORMS.items()}
+EVENT_TYPES = {type_name: kind for kind, (type_name, _) in _FORMS.items()}
 
 
 def to_json(event: AgentEvent) -> JSON:
@@ -298,7 +298,7 @@ def from_json(data: JSON) -> AgentEvent | None:
     type_name = data.get("type") if isinstance(data, dict) else None
     if not isinstance(type_name, str):
         raise ValueError("This is no event: an event is a JSON object with a text as its `type`.")
-    if (kind := _KINDS.get(type_name)) is None:
+    if (kind := EVENT_TYPES.get(type_name)) is None:
         return None
     given = {name: data[name] for name in _FORMS[kind][1] if name in data}
     try:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
-from fastapi import Depends, FastAPI, Header, Query, Request, Response, WebSocket
+from fastapi import Depends, Header, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -25,6 +25,7 @@ from agent.access.quota import allow_message
 from agent.access.store_namespaces import StoreNamespaces
 from agent.access.text_length import TextLengthLimit
 from agent.dev_server.folder import BeforeStart
+from agent.http.description import DescribedApp, agent_stream, chat_stream, run_failures
 from agent.http.lifespan import lifespan
 from agent.http.plain_chat import answer_events, chat_error_events
 from agent.http.runs import Chat, error_body, error_events, start_events
@@ -46,13 +47,11 @@ from agent.http.websocket import serve_conversation
 from agent.prompt import EXAMPLES, INTRODUCTION, NAME
 from agent.settings import settings
 from client import InvalidRequest, Run, SteadyError
+from client.version import __version__
 
 WEB = Path(__file__).parents[1] / "web"
 EventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=300)]
-_STREAM: dict[str, Any] = {
-    "response_class": Response,
-    "responses": {200: {"content": {"text/event-stream": {}}}},
-}
+_STREAM = agent_stream()
 _STATUS = {
     "invalid_request": 422,
     "unauthorized": 401,
@@ -68,8 +67,9 @@ _STATUS = {
     "timeout": 504,
 }
 
-app = FastAPI(
+app = DescribedApp(
     title="steadystream",
+    version=__version__,
     lifespan=lifespan,
     docs_url=None,  # the server has its own, with these routes among the others
     redoc_url=None,
@@ -188,7 +188,7 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     return JSONResponse(error_body(InvalidRequest(message)), 422 if is_json else 400)
 
 
-@app.post("/chat/stream", tags=["Chat"], dependencies=[Depends(count_message)], **_STREAM)
+@app.post("/chat/stream", tags=["Chat"], dependencies=[Depends(count_message)], **chat_stream())
 async def stream_chat(question: ChatQuestion) -> Response:
     """Plain chat: `{"token": ...}` events, then `{"done": true}`, or `{"error", "code"}`."""
     config = settings()
@@ -208,7 +208,7 @@ async def join_agent(ref: Annotated[RunRef, Depends()], request: AsRun) -> Respo
     return await request.join(ref)
 
 
-@app.post("/agent/stop", tags=["Agent"], status_code=202)
+@app.post("/agent/stop", tags=["Agent"], status_code=202, responses=run_failures())
 async def stop_agent(ref: RunRef, chat: AsUser) -> dict[str, str]:
     """Stops a run; its stream ends with status `stopped`."""
     await chat.stop(ref)

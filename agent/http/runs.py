@@ -36,6 +36,9 @@ from client.reconnect import is_transient
 
 HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is told in the stream
 
+# They end no line of server-sent events, but they do for readers that use `str.splitlines`.
+_LINE_ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
+
 T = TypeVar("T")
 IdAndEvent = tuple[str | None, JSON]
 Events = AsyncGenerator[IdAndEvent]
@@ -136,11 +139,14 @@ def error_events(error: SteadyError, run: Run | None = None) -> list[IdAndEvent]
 
 
 def encoded(event: JSON | list[str]) -> str:
-    """The event as JSON. Raises RunFailed where it holds what JSON text cannot."""
+    """The event as one line of JSON. Raises RunFailed where it holds what JSON text cannot."""
     try:
-        return orjson.dumps(event).decode()
+        text = orjson.dumps(event).decode()
     except TypeError as error:  # half of a surrogate pair, or a number of more than 64 bits
         raise _cannot_be_sent(error) from error
+    for mark, escaped in _LINE_ENDS.items():
+        text = text.replace(mark, escaped)
+    return text
 
 
 def check_utf8(text: str) -> None:

@@ -15,6 +15,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 from websockets.asyncio.client import ClientConnection, connect
 
 from client.cli.local_server import LocalServer, find_config
@@ -23,7 +28,7 @@ from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, NO_LIMITS, bearer, socket_url, token_of
 
 FRAMES = int(os.environ.get("STEADY_FUZZ_FRAMES", "5000"))
-EXAMPLES = int(os.environ.get("STEADY_FUZZ_REQUESTS", "25"))
+EXAMPLES = int(os.environ.get("STEADY_FUZZ_REQUESTS", "10"))
 MOST_GROWTH_BYTES = 60_000_000
 ANSWER_SECONDS = 60
 TALKERS = 8
@@ -49,6 +54,10 @@ ODD: list[Any] = [
     {"": {}},
     "x" * 10_000,
 ]
+CHECKS = [
+    *(not_a_server_error, status_code_conformance),
+    *(content_type_conformance, response_schema_conformance),
+]
 JSON = dict[str, Any]
 
 
@@ -64,7 +73,7 @@ def sturdy(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_generated_requests(sturdy: LocalServer, mode: schemathesis.GenerationMode) -> None:
-    """Whether it fits a route's description or does not, no answer is a failure of the server's."""
+    """Whether it fits a route's description or does not, the answer fits, and is no failure."""
     headers = bearer(token_of("ada"))
     document = httpx.get(f"{sturdy.url}/openapi.json", headers=headers).json()
     schema = schemathesis.openapi.from_dict(document).include(path_regex=OURS)
@@ -83,7 +92,7 @@ def test_generated_requests(sturdy: LocalServer, mode: schemathesis.GenerationMo
             answer = case.call_and_validate(
                 base_url=sturdy.url,
                 headers=headers,
-                checks=[not_a_server_error],
+                checks=CHECKS,
                 timeout=60,
             )
             answered[case.path, answer.status_code] += 1
