@@ -33,15 +33,11 @@ _DIRECTIVE = re.compile(
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A tool call; `args` is a mapping, or the exact argument text, which may be broken JSON.
-
-    `extra` are fields of the call that are the endpoint's own.
-    """
+    """A tool call; `args` is a mapping, or the exact argument text, which may be broken JSON."""
 
     name: str
     args: Mapping[str, Any] | str = field(default_factory=dict)
     id: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def args_text(self) -> str:

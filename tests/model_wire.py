@@ -71,8 +71,7 @@ def _chat_base(request: JSON, number: int, kind: str) -> JSON:
 
 def _chat_call(call: ToolCall, number: int, index: int, arguments: str) -> JSON:
     function = {"name": call.name, "arguments": arguments}
-    made = {"id": call.id or f"call_{number}_{index}", "type": "function", "function": function}
-    return {**made, **call.extra}
+    return {"id": call.id or f"call_{number}_{index}", "type": "function", "function": function}
 
 
 def _sse(data: JSON) -> bytes:

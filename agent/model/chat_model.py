@@ -15,6 +15,7 @@ from pydantic import PrivateAttr, SecretStr
 
 from agent import embedded
 from agent.model import endpoint
+from agent.model.dialects.tool_calls import CALL_ID
 from agent.model.errors import ModelError, explain
 from agent.model.partial import PartialAnswer, record
 from agent.model.refused_settings import (
@@ -181,8 +182,9 @@ def make_chat_model(config: Settings) -> ChatModel:
 
 def _extras_of_calls(delta: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for call in delta.get("tool_calls") or ():
-        if call.get("id") and call.get(EXTRAS):
-            yield call["id"], {EXTRAS: call[EXTRAS]}
+        call_id = call.get("id") or call.get(CALL_ID)
+        if call_id and call.get(EXTRAS):
+            yield call_id, {EXTRAS: call[EXTRAS]}
 
 
 def _without_text(message: BaseMessage) -> BaseMessage:

@@ -10,6 +10,7 @@ import pytest
 from client import AgentClient, ModelFailed
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
+from tests.habits import CALLED, call, calls
 from tests.model_server import Fault, ModelServer, RecordedRequest, Reply, ToolCall
 
 JSON = dict[str, Any]
@@ -256,23 +257,30 @@ async def test_reasoning_is_given_to_every_message_where_it_must_be(
     assert await again.text() == "You said: Second."
 
 
-async def test_a_calls_signature_comes_back(asking: AgentClient, strict: ModelServer) -> None:
-    """Gemini refuses a call without the thought signature that it sent with it."""
+@pytest.mark.parametrize("place", ["first", "later", "each"])
+async def test_a_calls_signature_comes_back(
+    asking: AgentClient, strict: ModelServer, place: str
+) -> None:
+    """Gemini refuses a call without the thought signature that it sent with a piece of it."""
     extras = {"extra_content": {"google": {"thought_signature": "c2lnbmVk"}}}
 
     def judge(request: RecordedRequest) -> tuple[int, JSON] | None:
-        calls = [c for m in request["messages"] for c in m.get("tool_calls") or ()]
-        signed = [c for c in calls if c.get("extra_content") == extras["extra_content"]]
-        has_first = not calls or calls[0] in signed
+        made = [c for m in request["messages"] for c in m.get("tool_calls") or ()]
+        signed = [c for c in made if c.get("extra_content") == extras["extra_content"]]
+        has_first = not made or made[0] in signed
         return None if has_first else refusal("Function call is missing a thought_signature")
 
     strict.judge = judge
-    calls = [
-        ToolCall("calculate", {"expression": "6 * 7"}, id="signed", extra=extras),
-        ToolCall("calculate", {"expression": "7 * 7"}, id="plain"),
+    more = ({}, extras)
+    raw = [
+        *calls(call('{"expression": ', id="signed", **more[place in ("first", "each")])),
+        *calls(call('"6 * 7"}', None, id=..., **more[place in ("later", "each")])),
+        *calls(call('{"expression": "7 * 7"}', id="plain", index=1)),
+        *CALLED,
     ]
-    strict.on("Sign.", Reply(tool_calls=calls), Reply("42 and 49."))
-    run = asking.stream("Sign.")
+    question = f"Sign the {place}."
+    strict.on(question, Reply(raw=raw), Reply("42 and 49."))
+    run = asking.stream(question)
     assert await run.text() == "42 and 49."
     assert await asking.stream("And now?", thread_id=run.thread_id).text() == "You said: And now?"
     calls_sent = strict.requests[-1]["messages"][2]["tool_calls"]

@@ -17,7 +17,11 @@ from agent.model.dialects.halves import Halves, dumps, escaped_halves, without_h
 
 JSON = dict[str, Any]
 
+CALL_ID = "call_id"  # of a fragment whose call was told before; LangChain joins those of `id`
 _NO_ARGUMENTS = ("", "null", "None")
+_FRAGMENT_FIELDS = frozenset(
+    {"index", "id", "type", "function", "name", "arguments", "parameters", "input"}
+)
 _HALF_ESCAPE = re.compile(r"\\u[dD]|\\u?$")  # or what may become one with the next fragment
 
 
@@ -39,6 +43,7 @@ class _Call:
     id: str
     name: str = ""
     fields: JSON = field(default_factory=dict)
+    told_fields: set[str] = field(default_factory=set)
     is_open: bool = False
     text: str = ""
     sent: int = 0
@@ -73,6 +78,12 @@ class _Call:
             return ""
         ready, self.sent = self.text[self.sent :], len(self.text)
         return ready
+
+    def untold_fields(self) -> JSON:
+        """Fields of the endpoint's own, each to be passed on once."""
+        fields, self.fields = self.fields, {}
+        self.told_fields |= fields.keys()
+        return fields
 
     def is_complete(self) -> bool:
         """Whether the arguments are a whole object: nothing can be added to it."""
@@ -147,8 +158,8 @@ class ToolCalls:
             call = self._new(index, raw_id)
         elif text and text == call.text and name in ("", call.name) and call.is_complete():
             text = ""  # told once more, whole
-        known = ("index", "id", "type", "function", "name", "arguments", "parameters", "input")
-        call.fields |= {key: value for key, value in fragment.items() if key not in known}
+        known = _FRAGMENT_FIELDS | call.told_fields
+        call.fields |= {key: value for key, value in fragment.items() if key not in known and value}
         if name and name != call.name:
             call.name += name
         if text:
@@ -206,7 +217,7 @@ class ToolCalls:
             return []
         ready = call.ready()
         if call.is_open:
-            return [_more(call, ready)] if ready else []
+            return [_more(call, ready)] if ready or call.fields else []
         call.is_open = True
         return [_opening(call, ready)]
 
@@ -239,7 +250,7 @@ class ToolCalls:
 def _opening(call: _Call, text: str) -> JSON:
     function = {"name": call.name, "arguments": text}
     return {
-        **call.fields,
+        **call.untold_fields(),
         "index": call.position,
         "id": call.id,
         "type": "function",
@@ -248,7 +259,10 @@ def _opening(call: _Call, text: str) -> JSON:
 
 
 def _more(call: _Call, text: str) -> JSON:
-    return {"index": call.position, "function": {"arguments": text}}
+    """More arguments; with fields that come late, such as Gemini's signature, whose they are."""
+    fields = call.untold_fields()
+    whose = {CALL_ID: call.id} if fields else {}
+    return {**fields, **whose, "index": call.position, "function": {"arguments": text}}
 
 
 def _index(value: Any) -> int | None:
