@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     steady_shutdown_seconds: float = Field(
         8.0, ge=0, description="How long running runs may take to end after SIGTERM"
     )
+    steady_metrics_token: SecretStr | None = Field(
+        default=None, description="What Prometheus brings to read /metrics, where there are users"
+    )
     steady_server_url: str | None = None
     steady_jwt_secret: SecretStr | None = None
     steady_jwt_keys_file: Path | None = None

@@ -9,7 +9,12 @@ from client.cli.local_server import LocalServer
 
 SECRET = "a secret that only the tests know, long enough"
 AUDIENCE = "steadystream-tests"
-KNOWS_TOKENS = {"STEADY_JWT_SECRET": SECRET, "STEADY_JWT_AUDIENCE": AUDIENCE}
+METRICS_TOKEN = "what only Prometheus knows"
+KNOWS_TOKENS = {
+    "STEADY_JWT_SECRET": SECRET,
+    "STEADY_JWT_AUDIENCE": AUDIENCE,
+    "STEADY_METRICS_TOKEN": METRICS_TOKEN,
+}
 NO_LIMITS = {
     "STEADY_MESSAGES_PER_MINUTE": "100000",
     "STEADY_RUNS_PER_USER": "1000",

@@ -22,10 +22,11 @@ from agent.access.origins import (
     log_refused_page,
     origin_error,
 )
-from agent.access.ownership import PUBLIC, authenticated_user, set_user
+from agent.access.ownership import PUBLIC, authenticated_user, set_user, token_of
 from agent.access.quota import Streams
 from agent.access.tokens import Unauthorized, tokens
 from agent.settings import settings
+from agent.telemetry.streams import OWN_CALL
 
 HOW_TO_OPEN = (
     "This server knows no tokens, and so serves its own machine only. To serve others, set "
@@ -74,7 +75,7 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         send = _with_headers(scope, send)
-        is_counted = _take_own_key(scope)
+        is_counted = scope[OWN_CALL] = _take_own_key(scope)
         if scope["type"] == "websocket":
             receive = _with_frame_limit(receive, send)
         try:
@@ -119,14 +120,17 @@ def _allowed_user(scope: Scope) -> str:
     limit_bytes = settings().steady_largest_body_bytes
     if int(headers.get("content-length", "0")) > limit_bytes:
         raise HTTPException(413, f"The body has more than {limit_bytes} bytes.")
-    if _is_public(scope):
+    if _is_public(scope) or _reads_metrics(scope, headers):
         return PUBLIC
     if tokens().are_configured and scope["path"].startswith(_DEVELOPER_ONLY):
         raise HTTPException(404, "Not Found")
     try:
-        return authenticated_user(scope)
+        user = authenticated_user(scope)
     except Unauthorized as error:
         raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from None
+    if tokens().are_configured and _is_of_metrics(scope):
+        raise HTTPException(404, "Metrics are read with the token of STEADY_METRICS_TOKEN.")
+    return user
 
 
 def _is_for_another_site(scope: Scope, headers: Headers) -> bool:
@@ -163,6 +167,18 @@ def _parts(url: str) -> SplitResult:
 def _is_public(scope: Scope) -> bool:
     is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
     return is_read and (scope["path"] in ("/", "/ok") or scope["path"].startswith("/page/"))
+
+
+def _reads_metrics(scope: Scope, headers: Headers) -> bool:
+    """Whether it is Prometheus, which is no user: the metrics are about all of them."""
+    token = settings().steady_metrics_token
+    if token is None or not _is_of_metrics(scope):
+        return False
+    return hmac.compare_digest(token_of(headers).encode(), token.get_secret_value().encode())
+
+
+def _is_of_metrics(scope: Scope) -> bool:
+    return str(scope["path"]).rstrip("/") == "/metrics"
 
 
 def _is_stream(scope: Scope) -> bool:

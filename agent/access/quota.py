@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from agent.access.tokens import tokens
 from agent.settings import settings
+from agent.telemetry import metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,6 +61,7 @@ async def allow_message(user: str) -> None:
     raise rate_limited(
         f"More than {config.steady_messages_per_minute} messages in a minute.",
         max(1, math.ceil(window.reset_time - time.time())),
+        "messages",
     )
 
 
@@ -83,7 +85,9 @@ async def allow_run(user: str, run: Any, assistant_steps: Any = None) -> None:
 def allow_one_more_run(active_runs: int) -> None:
     """Raises HTTPException 429 if a user with so many active runs may have no more of them."""
     if tokens().are_configured and active_runs >= settings().steady_runs_per_user:
-        raise rate_limited(f"{active_runs} runs of yours are going on already.", _RUN_RETRY_SECONDS)
+        raise rate_limited(
+            f"{active_runs} runs of yours are going on already.", _RUN_RETRY_SECONDS, "runs"
+        )
 
 
 def check_delay(after_seconds: Any) -> None:
@@ -99,6 +103,7 @@ def allow_one_more_cron(crons: int) -> None:
     """Raises HTTPException 422 if a user has so many crons that another is not allowed."""
     most = settings().steady_crons_per_user
     if tokens().are_configured and crons >= most:
+        metrics.quota_refusals.add(1, {metrics.LIMIT: "crons"})
         raise HTTPException(422, f"You have {most} crons: delete one before you make another.")
 
 
@@ -132,7 +137,9 @@ class Streams:
             )
         if tokens().are_configured and self._open[user] >= config.steady_streams_per_user:
             raise rate_limited(
-                f"You have {config.steady_streams_per_user} streams open.", _STREAM_RETRY_SECONDS
+                f"You have {config.steady_streams_per_user} streams open.",
+                _STREAM_RETRY_SECONDS,
+                "streams",
             )
         self._open[user] += 1
         try:
@@ -142,8 +149,9 @@ class Streams:
             self._open += Counter()  # forgets who has none
 
 
-def rate_limited(reason: str, retry_after_seconds: int) -> HTTPException:
-    """The answer to a user who asks for more than one user may have."""
+def rate_limited(reason: str, retry_after_seconds: int, limit: str) -> HTTPException:
+    """The answer to a user who asks for more than one user may have of what `limit` names."""
+    metrics.quota_refusals.add(1, {metrics.LIMIT: limit})
     message = f"{reason} Try again in {retry_after_seconds} s."
     return HTTPException(429, message, {"Retry-After": str(retry_after_seconds)})
 

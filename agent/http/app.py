@@ -46,6 +46,7 @@ from agent.http.stopped_runs import ReadsAfterStop
 from agent.http.websocket import serve_conversation
 from agent.prompt import EXAMPLES, INTRODUCTION, NAME
 from agent.settings import settings
+from agent.telemetry.streams import StreamTelemetry
 from client import InvalidRequest, Run, SteadyError
 from client.version import __version__
 
@@ -88,6 +89,7 @@ app = DescribedApp(
         ),
         Middleware(BeforeStart),
         Middleware(AccessMiddleware),
+        Middleware(StreamTelemetry),
         Middleware(SocketThreads),
         Middleware(ReadsAfterStop),
         Middleware(StoreNamespaces),

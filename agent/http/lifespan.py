@@ -22,6 +22,7 @@ from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
 from agent.storage.store import carry_over_items
+from agent.telemetry.export import start_metrics, stop_metrics, watched_loop
 from agent.tools import TOOLS
 
 log = structlog.stdlib.get_logger(__name__)
@@ -34,15 +35,18 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     _tell_jobs()
     if model_trouble := endpoint.trouble(settings()):
         log.error(model_trouble)
+    start_metrics()
     _shorten_pauses()
     apply_patches()
     if "langgraph_runtime_inmem" in sys.modules:
         await _mend_lists()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
-        with graceful(settings().steady_shutdown_seconds):
-            yield
+        async with watched_loop():
+            with graceful(settings().steady_shutdown_seconds):
+                yield
     finally:
+        await asyncio.to_thread(stop_metrics)
         if warming is not None:
             warming.cancel()
 

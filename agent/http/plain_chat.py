@@ -13,6 +13,7 @@ from agent.http.runs import HEAD_SECONDS, Events, IdAndEvent, await_first, error
 from agent.http.schemas import ChatQuestion
 from agent.model.chat_model import chat_model
 from agent.model.errors import ModelError
+from agent.telemetry.runs import MeasuredRun
 from client import ModelFailed, RunTimedOut, SteadyError
 
 _WHOLE = (None, "stop")  # what an answer that needs no word about its end ended with
@@ -34,14 +35,16 @@ async def _token_events(question: ChatQuestion, limit_seconds: float) -> Events:
     history = convert_to_messages([message.model_dump() for message in question.history])
     # not the chain's own `astream`, which keeps a copy of all pieces until the last
     prompt = await PROMPT.ainvoke({"question": question.question, "history": history})
-    pieces = cast(AsyncGenerator[AIMessage], chat_model().astream(prompt))
     reason = None
     try:
-        async with aclosing(pieces):  # a reader who leaves ends the model's answer
-            while (piece := await _next(pieces, end)) is not None:
-                reason = piece.response_metadata.get("finish_reason") or reason
-                if piece.text:
-                    yield None, {"token": piece.text}
+        with MeasuredRun("chat_route") as run, run.calls():
+            pieces = chat_model().astream(prompt)
+            async with aclosing(cast(AsyncGenerator[AIMessage], pieces)) as answer:
+                # closed: a reader who leaves ends the model's answer
+                while (piece := await _next(answer, end)) is not None:
+                    reason = piece.response_metadata.get("finish_reason") or reason
+                    if piece.text:
+                        yield None, {"token": piece.text}
     except ModelError as error:
         raise ModelFailed(str(error)) from error
     except TimeoutError as error:

@@ -24,6 +24,7 @@ from langgraph.types import Command
 
 from agent.middleware.open_calls import with_open_calls_closed
 from agent.model.partial import partial_answer
+from agent.telemetry.runs import model_calls_of
 
 MARK = {"finish_reason": "stopped"}
 
@@ -66,8 +67,9 @@ async def _recorded(
     handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     rewrite: Sequence[BaseMessage],
 ) -> ModelResponse[Any]:
-    thread_id = _thread_id(get_config())
-    with partial_answer() as calls:
+    config = get_config()
+    thread_id = _thread_id(config)
+    with model_calls_of(config), partial_answer() as calls:
         _unsaved[thread_id] = lambda: [*rewrite, *_stopped(call.partial for call in calls[-1:])]
         response = await handler(request)
     _unsaved[thread_id] = lambda: [*rewrite, *response.result]

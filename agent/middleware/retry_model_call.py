@@ -18,6 +18,7 @@ from langgraph.config import get_stream_writer
 
 from agent.model.errors import ModelError
 from agent.model.partial import PartialAnswer, partial_answer
+from agent.telemetry import metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -90,6 +91,7 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
         return request.override(model_settings=settings)
 
     async def _announce(self, attempt: int, message_id: str | None, error: ModelError) -> None:
+        metrics.model_retries.add(1)
         await log.awarning(f"The model is tried again ({attempt}): {error}")
         event = {"type": "retry", "attempt": attempt, "message_id": message_id}
         get_stream_writer()({**event, "reason": str(error)})

@@ -26,6 +26,8 @@ from agent.middleware.unfinished_run import (
     latest_checkpoint,
     may_be_unfinished,
 )
+from agent.telemetry import metrics
+from agent.telemetry.runs import MeasuredRun
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,38 +57,43 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **options: Any
     ) -> AsyncIterator[Any]:
-        if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
-            input, config = await self._continue_or_close_unfinished(
-                self.checkpointer, input, config
-            )
-        dropped = DroppedMessages(options)
-        stream = cast(AsyncGenerator[Any], super().astream(input, config, **options))
-        try:
-            async with aclosing(stream) as parts:
-                async for part in parts:
-                    for each in dropped.parts(part):
-                        yield each
-        except (asyncio.CancelledError, GeneratorExit):
-            run_id = str((config or {}).get("configurable", {}).get("run_id"))
-            if config and self.checkpointer is not None and not was_taken_over(run_id):
-                await _uncancelled(self._save_partial_and_close_calls(config))
-            raise
-        finally:
-            forget_unsaved_messages(config or {})
+        with MeasuredRun(self.name, config) as run:
+            if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
+                input, config, is_continued = await self._continue_or_close_unfinished(
+                    self.checkpointer, input, config
+                )
+                run.begin(is_continued=is_continued)
+            dropped = DroppedMessages(options)
+            stream = cast(AsyncGenerator[Any], super().astream(input, config, **options))
+            try:
+                async with aclosing(stream) as parts:
+                    async for part in parts:
+                        for each in dropped.parts(part):
+                            yield each
+            except (asyncio.CancelledError, GeneratorExit):
+                run_id = str((config or {}).get("configurable", {}).get("run_id"))
+                if was_taken_over(run_id):
+                    run.leave()
+                elif config and self.checkpointer is not None:
+                    await _uncancelled(self._save_partial_and_close_calls(config))
+                raise
+            finally:
+                forget_unsaved_messages(config or {})
 
     async def _continue_or_close_unfinished(
         self, saver: BaseCheckpointSaver[Any], input: Any, config: RunnableConfig
-    ) -> tuple[Any, RunnableConfig]:
-        """The input and config to run with, on a thread whose last run may not have ended."""
+    ) -> tuple[Any, RunnableConfig, bool]:
+        """The input and config to run with, on a thread whose last run may not have ended, and
+        whether it is this very run."""
         latest = await latest_checkpoint(saver, config)
         if latest is None:
-            return input, config
+            return input, config, False
         if is_of_this_run(latest, config):
-            return None, from_latest(config)
+            return None, from_latest(config), True
         is_new_turn = isinstance(input, dict) and "checkpoint_id" not in config["configurable"]
         if is_new_turn and may_be_unfinished(latest):
             await self._save_partial_and_close_calls(as_run_of(latest, config))
-        return input, config
+        return input, config, False
 
     async def _save_partial_and_close_calls(self, config: RunnableConfig) -> None:
         """To be called after the run's tasks have ended and its last checkpoint is written."""
@@ -97,6 +104,7 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         await self.aupdate_state(thread, None, as_node="__end__")
         saved_ids = {message.id for message in await self._messages(thread)}
         if unsaved and unsaved[-1].id not in saved_ids:
+            metrics.partials_kept.add(1)
             await self.aupdate_state(thread, {"messages": unsaved}, as_node="model")
         if results := results_for_last_calls(await self._messages(thread)):
             await self.aupdate_state(thread, {"messages": results}, as_node="tools")

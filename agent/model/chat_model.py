@@ -28,6 +28,7 @@ from agent.model.refused_settings import (
 )
 from agent.model.requests import as_endpoints_take_it
 from agent.settings import OPENAI_URL, Settings, settings
+from agent.telemetry.runs import MeasuredCall
 
 DEFAULT_MODEL = "gpt-5-mini"
 CALL_EXTRAS = "tool_call_extras"
@@ -102,7 +103,8 @@ class ChatModel(ChatOpenAI):
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
         """Raises ModelError."""
         answer = record(PartialAnswer(_message_id(kwargs.get("run_manager"))))
-        with self._explained(kwargs):
+        call = MeasuredCall(kwargs.get("model") or self.model_name)
+        with call, self._explained(kwargs):
             while True:
                 made_here = cast(
                     AsyncGenerator[ChatGenerationChunk], super()._astream(*args, **kwargs)
@@ -110,6 +112,7 @@ class ChatModel(ChatOpenAI):
                 try:
                     async with aclosing(made_here) as pieces:
                         async for made in pieces:
+                            call.add(made.message)
                             yield answer.add(made)
                     break
                 except _REFUSALS as error:

@@ -47,7 +47,9 @@ broker.apply()
 from aegra_api.main import app  # noqa: E402
 from fastapi.exception_handlers import request_validation_exception_handler  # noqa: E402
 from fastapi.exceptions import RequestValidationError  # noqa: E402
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: E402
 from sqlalchemy.exc import DBAPIError  # noqa: E402
+from starlette.responses import Response  # noqa: E402
 
 from agent.middleware import stoppable_graph  # noqa: E402
 from agent.scale import aegra, guard, lease, limits  # noqa: E402
@@ -84,6 +86,12 @@ async def _guarded(served: Any) -> AsyncIterator[None]:
 
 
 app.router.lifespan_context = _guarded
+
+
+@app.get("/metrics", include_in_schema=False)
+async def metrics() -> Response:
+    """What this process measures (`agent.telemetry`); the gate says who may read it."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 @app.get("/ok", include_in_schema=False)

@@ -214,7 +214,10 @@ class Delivery:
         else:
             last_event_id = self._position.rejoin()
             run_id = str(self.run_id)
-            async with self._wire.join(self.thread_id, run_id, last_event_id) as parts:
+            join = self._wire.join(
+                self.thread_id, run_id, last_event_id, is_end_check=self._has_ended
+            )
+            async with join as parts:
                 yield parts
 
     async def _check_end(

@@ -22,6 +22,7 @@ MOST_RUNS = 1000
 ACTIVE: tuple[RunStatus, ...] = ("pending", "running")
 REQUEST_KEY = "steady_request"
 LONGEST_PART_BYTES = 64 * 1024 * 1024
+_END_CHECK = "Steady-End-Check"
 _HEADERS = {
     "Accept": "text/event-stream",
     "Accept-Encoding": "identity",
@@ -75,10 +76,17 @@ class Wire:
             yield location.rstrip("/").rpartition("/")[2] or None, parts
 
     @asynccontextmanager
-    async def join(self, thread_id: str, run_id: str, last_event_id: str) -> AsyncIterator[Parts]:
-        """Yields the run's parts after `last_event_id`: those that are stored, then new ones."""
+    async def join(
+        self, thread_id: str, run_id: str, last_event_id: str, *, is_end_check: bool = False
+    ) -> AsyncIterator[Parts]:
+        """Yields the run's parts after `last_event_id`: those that are stored, then new ones.
+
+        `is_end_check`: the run has ended, and this makes sure of the rest. A server that counts
+        the readers who come back after a cut leaves it out.
+        """
         path = f"/threads/{thread_id}/runs/{run_id}/stream"
-        async with self._stream("GET", path, {"Last-Event-ID": last_event_id}) as (_, parts):
+        headers = {"Last-Event-ID": last_event_id, **({_END_CHECK: "1"} if is_end_check else {})}
+        async with self._stream("GET", path, headers) as (_, parts):
             yield parts
 
     async def run(self, thread_id: str, run_id: str) -> JSON:

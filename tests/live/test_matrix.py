@@ -99,7 +99,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("POST", "/mcp"): Row(body=call("tools/list"), headers=RPC),
     ("GET", "/mcp"): Row(ok=405),
     ("DELETE", "/mcp"): Row(ok=404),
-    ("GET", "/metrics"): Row(),
+    ("GET", "/metrics"): Row(ok=404),  # it is no user's
     ("GET", "/ok"): Row(is_public=True),
     ("POST", "/runs"): Row(body=run_of),
     ("POST", "/runs/batch"): Row(body=lambda place: [run_of(place)]),

@@ -17,7 +17,8 @@ from client import AgentClient, InvalidRequest, Limits, RateLimited, Token
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
-from tests.users import KNOWS_TOKENS, bearer, socket_url, token_of
+from tests.prometheus import Scrape
+from tests.users import KNOWS_TOKENS, METRICS_TOKEN, bearer, socket_url, token_of
 
 SLOW = "Speak slowly, please."
 LIMITS = {
@@ -312,3 +313,19 @@ async def test_steps(user: AgentClient) -> None:
         made = await user.sdk.runs.create(thread_id, assistant["assistant_id"], input=said("Hi."))
         assert made["kwargs"]["config"]["recursion_limit"] == min(own, 7)  # type: ignore[typeddict-item]
         await user.sdk.runs.join(thread_id, made["run_id"])
+
+
+async def test_refusals_are_counted(user: AgentClient, limited: LocalServer) -> None:
+    """Each message that is over the limit is in the metrics, under the limit's name."""
+
+    async def ask_for_ever() -> None:
+        while True:
+            await user.stream("Again?").text()
+
+    headers, labels = bearer(METRICS_TOKEN), {"steady_limit": "messages"}
+    before = await Scrape.of(limited.url, headers)
+    with pytest.raises(RateLimited):
+        await ask_for_ever()
+    after = await Scrape.of(limited.url, headers)
+    name = "steady_quota_refusals_total"
+    assert after.value(name, **labels) > before.value(name, **labels)
