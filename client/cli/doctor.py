@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..client import AgentClient
-from ..errors import SteadyError, Unauthorized, translated
+from ..errors import ModelFailed, SteadyError, Unauthorized, translated
 from ..events import Done, Mode, RunStarted, Token
 from ..run import Run
 from .bench import delete_threads
@@ -45,7 +45,10 @@ async def examine(agent: AgentClient, assistant_id: str) -> int:
             findings.append(await check(agent, assistant_id))
         except SteadyError as error:
             name = check.__name__.strip("_").replace("_", " ")
-            findings.append(Finding(name, False, error.message))
+            if isinstance(error, ModelFailed) and check is not _model:
+                findings.append(Finding(name, None, "it needs a model that answers"))
+            else:
+                findings.append(Finding(name, False, error.message))
     _print(agent.url, findings)
     return 1 if any(finding.good is False for finding in findings) else 0
 
@@ -81,6 +84,15 @@ async def _access(agent: AgentClient, assistant_id: str) -> Finding:
 async def _assistants(agent: AgentClient, assistant_id: str) -> Finding:
     names = sorted({str(found["graph_id"]) for found in await agent.assistants()})
     return Finding("assistants", assistant_id in names, ", ".join(names))
+
+
+async def _model(agent: AgentClient, assistant_id: str) -> Finding:
+    """The model's settings hold where it answers; else its failure names the one to change."""
+    async with _run(agent, QUESTION, "messages", assistant_id) as run:
+        answer = await run.text()
+        first_ms = run.done.ttft_ms if run.done else None
+    told = f"it answers, its first text after {first_ms} ms" if answer else "its answer is empty"
+    return Finding("model", bool(answer), told)
 
 
 @asynccontextmanager
@@ -212,6 +224,6 @@ async def _blocking(agent: AgentClient, assistant_id: str) -> Finding:
 
 
 _CHECKS: tuple[Check, ...] = (
-    _access, _assistants, _first_event, _job_slots, _streaming, _resumable, _heartbeats, _storage,
-    _blocking,
+    _access, _assistants, _model, _first_event, _job_slots, _streaming, _resumable, _heartbeats,
+    _storage, _blocking,
 )  # fmt: skip

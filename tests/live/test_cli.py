@@ -133,6 +133,7 @@ def test_the_doctor_examines_a_server(server: LocalServer, model: ModelServer) -
         "reachable",
         "auth",
         "assistants",
+        "it answers, its first text after",
         "job slots",
         "buffering",
         "resumable",

@@ -21,6 +21,7 @@ from agent.model.chat_model import make_chat_model
 from agent.model.errors import ModelError
 from agent.settings import Settings
 from client import AgentClient, ModelFailed
+from client.cli import doctor
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply
@@ -261,8 +262,15 @@ async def test_a_certificate_of_ones_own_names_the_setting(certificate: Path) ->
     assert "OPENAI_BASE_URL" in str(error)
 
 
-async def test_a_server_with_such_settings_starts_and_says_so(tmp_path: Path) -> None:
-    """Threads and Studio work; each run ends with the line."""
+async def test_a_server_with_such_settings_starts_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads and Studio work; each run ends with the line, which `steady doctor` shows once."""
+    monkeypatch.setattr(doctor, "_CHECKS", (doctor._model, doctor._job_slots))
+    shown: dict[str, tuple[bool | None, str]] = {}
+    monkeypatch.setattr(
+        doctor, "_print", lambda url, all_: shown.update({f.name: (f.good, f.told) for f in all_})
+    )
     config = find_config(Path(__file__).parent)
     env = server_env("notaurl")
     with LocalServer(config, env=env, folder=tmp_path) as server:
@@ -270,7 +278,11 @@ async def test_a_server_with_such_settings_starts_and_says_so(tmp_path: Path) ->
             assert await agent.assistants()
             with pytest.raises(ModelFailed, match="OPENAI_BASE_URL"):
                 await agent.stream("Hello?").text()
+            assert await doctor.examine(agent, "agent") == 1
         assert "OPENAI_BASE_URL" in server.log.read_text(errors="replace")
+    assert shown["model"][0] is False
+    assert "OPENAI_BASE_URL" in shown["model"][1]
+    assert shown["job slots"] == (None, "it needs a model that answers")
 
 
 # Keys
