@@ -3,8 +3,9 @@
 An agent's `retry` event says so to those who know it. LangGraph has none for it; what its clients
 act on, as the JS SDK 1.15 does:
 - on a stream of mode `messages-tuple`, a message of the type `remove` with that id;
-- on a stream of the thread protocol (v3), a `values` snapshot that has the message and one that
-  has it no more: what no snapshot ever had, they keep.
+- on a stream of the thread protocol (v3), the message's `error` event, without which who awaits its
+  text waits for ever; then a `values` snapshot that has the message and one that has it no more:
+  what no snapshot ever had, they keep.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,15 +40,18 @@ class DroppedMessages:
         if mode == "values" and isinstance(part, dict) and not part["ns"]:
             self._values = part
         if mode == "custom" and "messages" in self._modes and (dropped_id := _dropped_id(data)):
-            yield from self._removal(part, dropped_id)
+            yield from self._removal(part, dropped_id, data)
 
-    def _removal(self, part: Part, message_id: str) -> Iterator[Part]:
+    def _removal(self, part: Part, message_id: str, retry: Any) -> Iterator[Part]:
         if not isinstance(part, dict):
             # A type that ends so is a piece for the server, which in the mode `messages` adds up
             # all pieces of an id; to the clients it is `remove`: they take its end off.
             removal = {"type": "RemoveMessageChunk", "id": message_id, "content": ""}
             yield (*part[:-2], "messages", (removal, {"langgraph_node": "model"}))
-        elif self._values is not None:
+            return
+        failure = {"event": "error", "id": message_id, "message": str(retry.get("reason"))}
+        yield {**part, "type": "messages", "data": (failure, {"langgraph_node": "model"})}
+        if self._values is not None:
             values = self._values["data"]
             messages = [*(values.get("messages") or ()), AIMessage("", id=message_id)]
             yield {**self._values, "data": {**values, "messages": messages}}

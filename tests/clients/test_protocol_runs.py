@@ -1,5 +1,7 @@
 """Runs that a client of the thread-stream protocol (v3) began, followed by this client."""
 
+import asyncio
+import warnings
 from typing import Any
 from uuid import uuid4
 
@@ -162,3 +164,30 @@ async def test_a_retried_call(model: ModelServer, retrying: LocalServer) -> None
         events = [event async for event in run]
         assert len([event for event in events if isinstance(event, Retry)]) == 1
         assert await run.text() == "one two three four"
+
+
+async def test_a_failed_attempt_ends(model: ModelServer, retrying: LocalServer) -> None:
+    """Who awaits the text of a failed attempt gets its error, and then the next attempt's text."""
+    question = f"Retried {uuid4()}."
+    model.on(question, Reply("one two three four", fails=[Fault("disconnect", after_tokens=2)]))
+    texts = list[str]()
+
+    async def read(message: Any) -> None:
+        try:
+            texts.append("".join([text async for text in message.text]))
+        except RuntimeError as error:
+            texts.append(str(error))
+
+    with warnings.catch_warnings(action="ignore"):
+        sdk = get_client(url=retrying.url, api_key=None)
+        async with (
+            asyncio.timeout(30),
+            sdk.threads.stream(assistant_id="agent") as thread,
+            asyncio.TaskGroup() as group,
+        ):
+            await thread.run.start(input={"messages": [{"role": "user", "content": question}]})
+            async for message in thread.messages:
+                group.create_task(read(message))
+    failure, answer = texts
+    assert "broke off" in failure
+    assert answer == "one two three four"
