@@ -56,8 +56,11 @@ _DEVELOPER_ONLY = ("/deploy", "/internal")  # what `langgraph dev` adds for its 
 _PAGE_POLICY = "; ".join(
     [
         "default-src 'none'",
-        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "connect")),
+        *(f"{kind}-src 'self'" for kind in ("script", "style", "connect")),
+        "img-src 'self' blob: data:",  # a person's own attachments
         *(f"{kind} 'none'" for kind in ("base-uri", "form-action", "frame-ancestors")),
+        "require-trusted-types-for 'script'",  # no text becomes HTML, and
+        "trusted-types 'none'",  # nothing may change that
     ]
 )
 

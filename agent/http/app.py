@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection
 
 from agent.access.gate import AccessMiddleware, own_header, refusal
@@ -270,4 +271,4 @@ async def about() -> dict[str, Any]:
     return {"name": NAME, "introduction": INTRODUCTION, "examples": EXAMPLES}
 
 
-app.mount("/page", _page_files, name="page")
+app.mount("/page", GZipMiddleware(_page_files), name="page")

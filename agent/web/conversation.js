@@ -33,7 +33,7 @@ export class Answer {
   // It comes from the thread's state, or has ended: what is written is shown at once.
   settle() {
     this.isLive = false;
-    for (const text of [...this.texts.values(), ...this.thoughts.values()]) text.show();
+    for (const text of [...this.texts.values(), ...this.thoughts.values()]) text.end();
     this.waiting.remove();
     this.root.setAttribute("aria-busy", "false");
     return this;

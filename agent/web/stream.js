@@ -1,6 +1,7 @@
 // One run's events until `done`, over SSE or a WebSocket, through as many connections as it takes.
 
 import { RequestError, request, urlOf } from "./api.js";
+import { EventDecoder } from "./server-events.js";
 import { token } from "./token.js";
 
 const FIRST_DELAY_MS = 250;
@@ -88,28 +89,18 @@ class Silence {
 }
 
 async function* parsed(texts, silence) {
-  let rest = "";
+  const decoder = new EventDecoder();
   const reader = texts.getReader();
   try {
     for (;;) {
       silence.broken();
       const { value, done } = await reader.read();
       if (done) return;
-      const blocks = (rest + value).split("\n\n");
-      rest = blocks.pop();
-      for (const block of blocks) {
-        const fields = Object.fromEntries(block.split("\n").map(field));
-        if (fields.data) yield [fields.id ?? null, JSON.parse(fields.data)];
-      }
+      yield* decoder.decode(value);
     }
   } finally {
     reader.cancel().catch(() => {});
   }
-}
-
-function field(line) {
-  const at = line.indexOf(":");
-  return [line.slice(0, at), line.slice(at + 1).trimStart()];
 }
 
 // A connection of its own for each turn, which `frame` opens.

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Error, Page, expect
 
 from client.cli.local_server import LocalServer
 from tests.browser.test_page import answers, ask, ended
@@ -59,12 +59,14 @@ PIECES = (
     ),
     *("+ plus\n", "3) three\n", "    indented\n", "> quoted\n", "> - in quote\n", "\\*plain\\*\n"),
     *("```py\n", "code | here\n", "```\n", "a | b\n", "---|---\n", "1 | 2\n", "| lonely\n"),
+    *("$$\n", "$x^2$ or $5\n", "\\[\n", "\\]\n", "- [x] done\n", "js\n"),
     *("**bold** and `code`\n", "with_underscores *em*\n", "~~gone~~ https://x.y/z.\n", "end"),
 )
 
 COMPARE = """
 async ({ whole, cuts }) => {
   const { Markdown, markdown } = await import("/page/markdown.js");
+  await Promise.all([import("/page/vendor/prism.js"), import("/page/vendor/temml.js")]);
   const root = document.createElement("div");
   const streamed = new Markdown(root);
   let at = 0;
@@ -101,6 +103,9 @@ async def test_hostile_markdown_does_nothing(
     links = [href for tag, _, href in found if tag == "a"]
     assert links
     assert all(href.startswith(("https://", "http://", "mailto:")) for href in links)
+    sink = "document.createElement('div').innerHTML = '<b>x</b>'"
+    with pytest.raises(Error, match="TrustedHTML"):  # the browser holds the page to it
+        await page.evaluate(sink)
     assert await page.evaluate("window.owned") is None
     assert all(url.startswith(server.url) for url in asked)
 
@@ -124,24 +129,52 @@ async def test_ordinary_markdown(page: Page, model: ModelServer) -> None:
     source = (
         "# Plan\n\nSome **bold**, *em*, ~~old~~ and `code`.\n\n1. one\n2. two\n   - deep\n\n"
         "| a | b |\n|---|---|\n| 1 | 2 |\n\n```js\nlet x = 1;\n```\n\n> wise\n\n---\n"
-        "snake_case_name"
+        "snake_case_name\n\n- [x] done\n- [ ] due\n\n|l|r|\n|:-|-:|\n|1|2|\n\n"
+        "***both*** $x^2$ and\n\n$$\n\\frac{1}{2}\n$$\n\n![A cat](https://a.example/cat.png)"
     )
     model.on("Format.", Reply(source))
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await ask(page, "Format.")
     await ended(page)
     body = answers(page)
     await expect(body.get_by_role("heading", name="Plan")).to_be_visible()
-    await expect(body.locator("strong")).to_have_text("bold")
-    await expect(body.locator("em")).to_have_text("em")
+    await expect(body.locator("p > strong")).to_have_text("bold")
+    await expect(body.locator("em").first).to_have_text("em")
     await expect(body.locator("del")).to_have_text("old")
     await expect(body.locator("ol > li")).to_have_count(2)
     await expect(body.locator("ol ul li")).to_have_text("deep")
-    await expect(body.get_by_role("cell")).to_have_text(["1", "2"])
+    await expect(body.get_by_role("cell")).to_have_text(["1", "2", "1", "2"])
     await expect(body.locator("pre code")).to_have_text("let x = 1;")
+    await expect(body.locator(".token.keyword")).to_have_text("let")
+    await expect(body.get_by_role("checkbox", name="Done")).to_be_checked()
+    await expect(body.get_by_role("checkbox", name="To do")).not_to_be_checked()
+    await expect(body.get_by_role("cell").last).to_have_css("text-align", "right")
+    await expect(body.locator("em > strong")).to_have_text("both")
+    await expect(body.locator("msup")).to_have_count(1)
+    await expect(body.locator("math[display=block] mfrac")).to_have_count(1)
+    await expect(body.get_by_role("link", name="A cat")).to_be_visible()
+    await body.get_by_role("button", name="Copy code").click()
+    await expect(body.get_by_role("button", name="Copy code")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == "let x = 1;"
     await expect(body.get_by_role("button", name="Copy code")).to_be_visible()
     await expect(body.locator("blockquote")).to_have_text("wise")
     await expect(body.locator("hr")).to_have_count(1)
     await expect(body.get_by_text("snake_case_name")).to_be_visible()
+
+
+async def test_a_link_may_be_defined_after_its_use(page: Page) -> None:
+    """At the end of an answer, all of it counts."""
+    script = """async () => {
+      const { Markdown } = await import("/page/markdown.js");
+      const root = document.createElement("div");
+      const streamed = new Markdown(root);
+      for (const line of ["See [this][1].", "", "More.", "", "[1]: https://a.example/1", ""]) {
+        streamed.append(`${line}\\n`);
+        streamed.show();
+      }
+      streamed.end();
+      return root.querySelector("a").href; }"""
+    assert await page.evaluate(script) == "https://a.example/1"
 
 
 @pytest.mark.parametrize("seed", range(10))
