@@ -46,6 +46,7 @@ from .state.branches import (
 from .threads import Threads, checked_id
 from .version import __version__
 
+ALWAYS = ("messages-tuple", "custom")  # the answer is read from the model's messages
 DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 HISTORY_DEPTHS = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
 DEFAULT_URL = "http://127.0.0.1:2024"
@@ -167,7 +168,8 @@ class AgentClient:
             message: the text.
             thread_id: the thread that it continues. None, the default: a new thread.
             nodes: one node of the graph, or several: the only ones whose tokens and tool calls are
-                streamed. None, the default: all but tools and middleware.
+                streamed, with the graphs within them. A node of an inner graph is named by its path,
+                such as `researcher|model`. None, the default: all but tools and middleware.
             multitask_strategy: what happens on a thread that is busy with another run. `reject`,
                 the default: the stream raises Conflict. `enqueue` waits for that run's end,
                 `interrupt` stops it and keeps its partial answer, `rollback` undoes it
@@ -344,7 +346,8 @@ class AgentClient:
         key = checked_id(idempotency_key, "idempotency key") if idempotency_key else None
         body |= {
             "assistant_id": assistant_id,
-            "stream_mode": [*(WIRE_MODES[mode] for mode in chosen), "custom"],
+            "stream_mode": [*dict.fromkeys([*(WIRE_MODES[mode] for mode in chosen), *ALWAYS])],
+            "stream_subgraphs": True,
             "stream_resumable": True,
             "on_disconnect": "continue",
         }
@@ -353,7 +356,7 @@ class AgentClient:
         _check_json(body)
         request = RunRequest(
             body,
-            Expectation(frozenset(body["stream_mode"]), previous_id),
+            Expectation(frozenset([*(WIRE_MODES[mode] for mode in chosen), "custom"]), previous_id),
             creates_thread=not thread_id,
             idempotency_key=key or str(uuid.uuid4()),
             may_be_repeated=key is not None,
@@ -363,7 +366,7 @@ class AgentClient:
         delivery = Delivery(
             self._wire,
             checked_id(thread_id) if thread_id else _new_thread_id(key),
-            PART_NAMES & {"metadata", "custom", *chosen},
+            PART_NAMES & {"metadata", "messages", "custom", *chosen},
             request=request,
         )
         decide = partial(self.decide, modes=chosen, assistant_id=assistant_id, context=context)

@@ -37,7 +37,8 @@ class Token:
     Attributes:
         content: the text, which follows that of the message's tokens before it.
         message_id: the message that it is part of.
-        node: the graph's node that the model was called in.
+        node: the graph's node that the model was called in; of a graph within it, the path, such as
+            `researcher|model`.
     """
 
     content: str
@@ -52,7 +53,8 @@ class Reasoning:
     Attributes:
         content: the text, which follows that of the message's reasoning before it.
         message_id: the message that it belongs to.
-        node: the graph's node that the model was called in.
+        node: the graph's node that the model was called in; of a graph within it, the path, such as
+            `researcher|model`.
     """
 
     content: str
@@ -83,7 +85,8 @@ class ToolCall:
         id: the call's id; its `ToolResult` has the same.
         tool: the tool's name.
         args: the arguments.
-        node: the graph's node that the model was called in.
+        node: the graph's node that the model was called in; of a graph within it, the path, such as
+            `researcher|model`.
     """
 
     id: str

@@ -17,18 +17,33 @@ from typing import Any, Self
 
 from langgraph_sdk.schema import CancelAction, DisconnectMode
 
+from .decoding.audience import Audience
 from .decoding.coalesce import coalesced
 from .decoding.decoder import Decoder
 from .delivery.cursor import Cursor
 from .delivery.delivery import Batch, Delivery
 from .delivery.run_end import RunEnd, error_text
 from .errors import RUN_CONTINUES, InvalidRequest, RunTimedOut, SteadyError, StreamLost, from_state
-from .events import JSON, AgentEvent, Done, Error, Interrupt, Status
+from .events import (
+    JSON,
+    AgentEvent,
+    Done,
+    Error,
+    Interrupt,
+    Reasoning,
+    Status,
+    Token,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
 from .limits import Deadlines, Limits
 
 _closing: set[asyncio.Task[None]] = set()
 _NO_ERROR_TEXT = ": execution failed"
 _AFTER_THE_PARTS = 1_000_000  # more events than one part has
+_OF_MESSAGES = (Token, Reasoning, ToolCallDelta, ToolCall, ToolResult, Usage)
 
 
 class Run:
@@ -77,7 +92,7 @@ class Run:
         self._delivery = delivery
         self._deadlines = Deadlines(limits)
         self._decoder = Decoder(
-            delivery.thread_id, None if nodes is None else frozenset(listed(nodes))
+            delivery.thread_id, Audience(None if nodes is None else listed(nodes))
         )
         self._on_disconnect = on_disconnect
         self._decide = decide
@@ -227,7 +242,7 @@ class Run:
 
     async def _iterate(self) -> AsyncGenerator[AgentEvent]:
         try:
-            parts = self._delivery.parts(lambda end: end.is_complete(self._decoder))
+            parts = self._delivery.parts(self._decoder)
             async with aclosing(parts) as batches:
                 async for batch in batches:
                     self._deadlines.note_event()
@@ -254,7 +269,8 @@ class Run:
                     cursor = after_part and replace(after_part, event=number)
                     if not self._was_read(cursor):
                         self._note_first_text()
-                        yield cursor, event
+                        if self._is_asked_for(event):
+                            yield cursor, event
             except SteadyError as error:
                 self._failure = error
                 return
@@ -262,6 +278,10 @@ class Run:
                 self._failure = StreamLost(f"The server's {part.name} event cannot be read.")
                 self._failure.__cause__ = error
                 return
+
+    def _is_asked_for(self, event: AgentEvent) -> bool:
+        """The model's messages are read in every mode: the answer is the same in each."""
+        return self._delivery.expectation.has_tokens or not isinstance(event, _OF_MESSAGES)
 
     def _was_read(self, cursor: Cursor | None) -> bool:
         """Whether the reader who left before had read this event."""
@@ -278,7 +298,7 @@ class Run:
         last = self._cursor
         for number, event in enumerate(events, _AFTER_THE_PARTS):
             cursor = last and replace(last, event=number)
-            if not self._was_read(cursor):
+            if self._is_asked_for(event) and not self._was_read(cursor):
                 self._cursor = cursor
                 yield event
         reason = self._decoder.answer.finish_reason

@@ -32,20 +32,26 @@ class _Message:
 class Answer:
     """Messages of the model in the order they began; a complete one replaces its pieces.
 
-    `finish_reason` is why the last one ended, where the model said so.
+    `finish_reason` is why the last one ended, where the model said so. With `is_narrowed`, only
+    messages that the stream has shown are taken from states and from what nodes changed in them.
     """
 
     finish_reason: str | None = None
+    is_narrowed: bool = False
     _messages: dict[str, _Message] = field(default_factory=dict)
     _unfinished_calls: dict[str, dict[str, JSON]] = field(default_factory=dict)
     _ids_before: set[str] | None = None
     _ids_seen: set[str] = field(default_factory=set)
     _ids_in_state: set[str] | None = None
     _ends: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _has_nameless: bool = False  # a node wrote a message without an id: the state gives it one
+    _text_at_end: str | None = None
 
     @property
     def text(self) -> str:
-        """The last message's text: the answer."""
+        """The answer: the last message's text, and after the run's end what the state says."""
+        if self._text_at_end is not None:
+            return self._text_at_end
         return "".join(next(reversed(self._messages.values())).pieces) if self._messages else ""
 
     @property
@@ -115,6 +121,8 @@ class Answer:
         if whole.get("type") not in ("ai", "AIMessageChunk"):
             return
         self.note_end(whole)
+        if self.is_narrowed and not self.has(whole):
+            return
         message = self._of(str(whole.get("id")))
         message.pieces, message.is_whole = [text] if (text := text_of(whole)) else [], True
         message.calls = [
@@ -124,6 +132,9 @@ class Answer:
     def read_delta(self, delta: Any) -> None:
         """Takes what a node changed."""
         for message in messages_in(delta):
+            if message.get("id") is None:
+                self._has_nameless = True
+                continue
             self.read_message(message)
             self._ends[str(message.get("id"))].add("updates")
 
@@ -144,6 +155,7 @@ class Answer:
             self._ends[str(message.get("id"))].add("events")
             self.note_seen(message)
             if kind == "on_chat_model_end" and is_visible:
+                self.begin(str(message.get("id")))
                 self.read_message(message)
         if kind == "on_chat_model_stream" and is_visible:
             chunk = data["chunk"]
@@ -169,7 +181,8 @@ class Answer:
             modes: the run's stream modes. A message has its end in each of them that shows ends:
                 one can be cut off behind another.
         """
-        own = {str(message.get("id")) for message in _messages_after(state, previous_id)}
+        after = () if self._has_nameless else _messages_after(state, previous_id)
+        own = {str(message.get("id")) for message in after}
         spoken = {str(m.get("id")) for m in messages_in(state) if m.get("type") != "human"}
         expected = spoken & (own | self._messages.keys())
         return {at for at in expected if not self._is_whole(at, modes & _MODES_WITH_ENDS)}
@@ -184,6 +197,19 @@ class Answer:
         if message := self._messages.get(message_id):
             return message.is_whole and modes <= self._ends[message_id]
         return message_id in self._ids_seen
+
+    def read_end(self, state: Any, previous_id: str | None) -> None:
+        """Takes the state at the run's end: it decides what the answer is, if it holds any of it.
+
+        Messages that no part of the stream spoke of are taken, too, unless the run is narrowed to
+        some nodes.
+        """
+        own = {str(message.get("id")) for message in _messages_after(state, previous_id)}
+        for message in messages_in(state):
+            if message.get("type") == "ai" and (self.has(message) or message.get("id") in own):
+                self.read_message(message)
+                if self.has(message):
+                    self._text_at_end = text_of(message)
 
     def corrections(self, state: Any, attempt: int) -> Iterator[Retry | Token]:
         """What makes the tokens the texts of the state after the run, which is always right."""

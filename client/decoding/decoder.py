@@ -26,6 +26,7 @@ from ..events import (
     Values,
 )
 from .answer import Answer
+from .audience import Audience, path_of
 from .messages import reasoning_of, text_of, tool_result
 from .protocol_events import ProtocolEvents, is_protocol_event
 
@@ -46,8 +47,8 @@ class Decoder:
 
     Args:
         thread_id: the run's thread, for `RunStarted`.
-        nodes: the only nodes whose model calls are shown to the person. None: all but the internal
-            ones, see `is_internal`.
+        audience: whose messages are shown to the person. Default: everyone's but those within
+            tools and middleware.
 
     Attributes:
         answer: the messages and tool calls of the run so far, in whichever modes it is streamed.
@@ -56,13 +57,16 @@ class Decoder:
     """
 
     thread_id: str | None = None
-    nodes: frozenset[str] | None = None
+    audience: Audience = field(default_factory=Audience)
     run_id: str | None = None
     attempt: int = 1
     stopped: bool = False
     answer: Answer = field(default_factory=Answer)
     _calls: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     _protocol: ProtocolEvents = field(default_factory=ProtocolEvents)
+
+    def __post_init__(self) -> None:
+        self.answer.is_narrowed = self.audience.is_narrowed
 
     def decode(self, name: str, data: Any) -> Iterator[AgentEvent]:
         """The events of one part. Raises SteadyError where it is an `error` part."""
@@ -84,7 +88,8 @@ class Decoder:
                 self.answer.read_state(data)
                 yield Values(data)
             case "events":
-                self.answer.read_event(data, self._is_visible(data.get("metadata") or {}))
+                shown = self.audience.is_shown(data.get("metadata") or {}, data.get("tags") or ())
+                self.answer.read_event(data, shown)
                 yield _event(data)
             case "custom" if _is_retry(data):
                 self.answer.discard(str(data["message_id"]))
@@ -110,27 +115,18 @@ class Decoder:
             yield Update(node, delta)
 
     def _message(self, message: JSON, metadata: JSON) -> Iterator[AgentEvent]:
-        node = str(metadata.get("langgraph_node", ""))
+        node = path_of(metadata)
         match message.get("type"):
-            case "AIMessageChunk" if self._is_visible(metadata):
+            case "AIMessageChunk" if self.audience.is_shown(metadata):
                 self.answer.begin(str(message.get("id")))
                 yield from self._chunk(message, node)
-            case "ai" if self._is_visible(metadata):
+            case "ai" if self.audience.is_shown(metadata):
                 yield from self._whole(message, node)
-            case "tool" | "ToolMessageChunk":
+            case "tool" | "ToolMessageChunk" if self.audience.is_result_shown(metadata):
                 self.answer.note_seen(message)
                 yield tool_result(message)
             case _:
                 self.answer.note_seen(message)
-
-    def is_speaker(self, node: str) -> bool:
-        """Whether the model calls of this node may be shown to the person."""
-        return self.nodes is None or node in self.nodes
-
-    def _is_visible(self, metadata: JSON) -> bool:
-        if self.nodes is not None:
-            return self.is_speaker(str(metadata.get("langgraph_node")))
-        return not is_internal(metadata)
 
     def _chunk(self, message: JSON, node: str) -> Iterator[AgentEvent]:
         message_id = str(message.get("id"))
@@ -172,18 +168,6 @@ def _is_interrupt_only(data: Any) -> bool:
 
 def _is_retry(data: Any) -> bool:
     return isinstance(data, dict) and data.keys() == _RETRY_FIELDS and data["type"] == "retry"
-
-
-def is_internal(metadata: JSON) -> bool:
-    """Whether the output of a model call with this metadata is for the program, not the person.
-
-    Such are calls inside tools (LangGraph's node `tools`), in graphs that a node calls (their
-    checkpoint namespace is a path), and in middleware, whose nodes LangChain names `Class.hook`;
-    `lc_source` is where LangChain says that a call is a summary.
-    """
-    node = str(metadata.get("langgraph_node", ""))
-    is_nested = "|" in str(metadata.get("langgraph_checkpoint_ns", ""))
-    return node == "tools" or is_nested or "." in node or "lc_source" in metadata
 
 
 def _event(data: JSON) -> Event:

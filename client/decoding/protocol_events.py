@@ -48,10 +48,10 @@ class ProtocolEvents:
         match event.get("method"):
             case "messages" if isinstance(data, dict):
                 if (chunk := self._chunk(namespace, data)) is not None:
-                    yield "messages", [chunk, _metadata(namespace)]
+                    yield "messages", [chunk, _metadata(namespace, "model")]
             case "tools" if isinstance(data, dict) and data.get("event") == "tool-finished":
                 if isinstance(output := data.get("output"), dict) and output.get("type") == "tool":
-                    yield "messages", [output, {"langgraph_node": "tools"}]
+                    yield "messages", [output, _metadata(namespace, "tools")]
             case "values" | "updates" | "custom" as name if not namespace:
                 yield name, data
 
@@ -90,8 +90,7 @@ def _content(index: Any, block: JSON) -> JSON:
     return {}
 
 
-def _metadata(namespace: str) -> JSON:
-    """Events do not name their node; in the root it is the model's, and below it a tool's."""
-    if not namespace:
-        return {"langgraph_node": "model"}
-    return {"langgraph_node": "tools", "langgraph_checkpoint_ns": namespace}
+def _metadata(namespace: str, node: str) -> JSON:
+    """Events name the graph that they come from, and not its node."""
+    path = _SEPARATOR.join(filter(None, (namespace, node)))
+    return {"langgraph_node": node, "langgraph_checkpoint_ns": path}

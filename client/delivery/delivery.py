@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from langgraph_sdk.schema import CancelAction
 
+from ..decoding.decoder import Decoder
 from ..errors import (
     RUN_CONTINUES,
     CannotConnect,
@@ -72,7 +73,7 @@ class Delivery:
         self._wire = wire
         self._stored = stored
         self._was_read = was_read
-        self._expectation = request.expectation if request else Expectation()
+        self.expectation = request.expectation if request else Expectation()
         self._cancel_action: CancelAction | None = None  # wanted, but the run is not known yet
         self.thread_id = thread_id
         self.end: RunEnd | None = None
@@ -94,14 +95,14 @@ class Delivery:
         is_new = self._request is not None and self._request.creates_thread
         return not is_new or self.run_id is not None
 
-    async def parts(self, is_complete: Callable[[RunEnd], bool]) -> AsyncGenerator[Batch]:
+    async def parts(self, decoder: Decoder) -> AsyncGenerator[Batch]:
         """What arrived together and is new: each part, with the stream's cursor after it.
 
         When it ends, `end` is how the run ended.
 
         Args:
-            is_complete: whether everything that the run's state holds has arrived. Where it has
-                not, more joins are tried before the end is believed.
+            decoder: reads the parts. Where the run's state holds what it has not read, more joins
+                are tried before the end is believed.
 
         Raises:
             SteadyError: the server's answer to the request, or why the stream cannot continue.
@@ -122,7 +123,7 @@ class Delivery:
                         yield batch
                 if self._position.is_unsure:
                     continue
-                await self._check_end(connection, had_ended, is_complete)
+                await self._check_end(connection, had_ended, decoder)
             except SteadyError as error:
                 self._is_lost = isinstance(error, NotFound) and self._was_read
                 if self._is_lost and self._request and self._request.restart_body:
@@ -170,7 +171,7 @@ class Delivery:
             self.run_id = await self._wire.find(self.thread_id, request.idempotency_key)
         if self.run_id is not None and not self._is_known:
             self.run = run = await self._wire.run(self.thread_id, self.run_id)
-            self._status, self._expectation = str(run["status"]), Expectation.of_run(run)
+            self._status, self.expectation = str(run["status"]), Expectation.of_run(run)
             self._is_known = True
 
     async def _read(self, connection: _Connection) -> AsyncGenerator[Batch]:
@@ -205,10 +206,10 @@ class Delivery:
         request = self._request
         if request and self.run_id is None:
             if request.prepare and (previous_id := await request.prepare(self.thread_id)):
-                self._expectation = replace(self._expectation, previous_id=previous_id)
+                self.expectation = replace(self.expectation, previous_id=previous_id)
             request.attempts += 1
             self._is_known = True
-            body = request.json(self._expectation)
+            body = request.json(self.expectation)
             async with self._wire.start(self.thread_id, body) as (self.run_id, parts):
                 yield parts
         else:
@@ -220,9 +221,7 @@ class Delivery:
             async with join as parts:
                 yield parts
 
-    async def _check_end(
-        self, connection: _Connection, had_ended: bool, is_complete: Callable[[RunEnd], bool]
-    ) -> None:
+    async def _check_end(self, connection: _Connection, had_ended: bool, decoder: Decoder) -> None:
         """After a response has ended: sets `end` if that was the end of the run's stream."""
         if not had_ended:
             self._status = await self._read_status()
@@ -231,11 +230,11 @@ class Delivery:
         else:
             state = await self._wire.state(self.thread_id)
             end = self._ended(state, self._position.is_reached)
-            if await self._proof.is_enough(end, is_complete(end)):
+            if await self._proof.is_enough(end, decoder):
                 self.end = end
 
     def _ended(self, state: JSON, is_proved: bool = False) -> RunEnd:
-        return RunEnd(self.run_id, self._status, state, self._expectation, is_proved)
+        return RunEnd(self.run_id, self._status, state, self.expectation, is_proved)
 
     async def _read_status(self) -> str:
         return str((await self._wire.run(self.thread_id, str(self.run_id)))["status"])

@@ -19,7 +19,8 @@ class Expectation:
     """What a run's stream has to bring.
 
     Args:
-        modes: its stream modes, by the server's names.
+        modes: the stream modes that its reader asked for, by the server's names. Its messages come
+            in any case: the answer is read from them.
         previous_id: the id of the thread's last message before the run's own; None where it is not
             known.
     """
@@ -29,13 +30,8 @@ class Expectation:
 
     @property
     def has_tokens(self) -> bool:
-        """Whether the model's text comes piece by piece."""
+        """Whether the reader asked for the model's text piece by piece."""
         return "messages-tuple" in self.modes
-
-    @property
-    def has_state(self) -> bool:
-        """Whether every message of the run comes by, whichever node wrote it."""
-        return not self.modes.isdisjoint({"values", "updates", "events"})
 
     def metadata(self, body: JSON) -> JSON:
         """The run's metadata for readers who join: what not every server tells of such a run.
@@ -53,7 +49,9 @@ class Expectation:
     def of_run(cls, run: JSON) -> Self:
         """Reads it from a run as the server returns it, whoever started the run."""
         kwargs, metadata = run.get("kwargs") or {}, metadata_of(run)
-        modes = kwargs.get("stream_mode") or str(metadata.get(_MODES_KEY) or "").split(",")
+        modes = str(metadata.get(_MODES_KEY) or "").split(",")
+        if modes == [""]:
+            modes = kwargs.get("stream_mode") or []
         names = frozenset([modes] if isinstance(modes, str) else filter(None, modes))
         if is_protocol_run(run):
             names = PROTOCOL_MODES

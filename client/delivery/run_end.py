@@ -11,7 +11,7 @@ from ..state.decisions import waiting
 from .expectation import Expectation
 
 _INCOMPLETE_SECONDS = 5.0
-_UNPROVED_JOINS = 4
+_QUIET_JOINS = 4
 _FEWEST_JOINS = 10  # where the machine is too busy for them within the seconds
 
 
@@ -47,6 +47,13 @@ class RunEnd:
         """Whether nothing is in the state that the decoder has not read to its end."""
         return self.is_stopped(decoder) or not self._missing(decoder)
 
+    def is_unstreamed(self, decoder: Decoder) -> bool:
+        """Whether the stream is proved whole, and no part spoke of what it lacks of the state.
+
+        Graphs keep messages from their streams: by a tag, or by writing them as plain objects.
+        """
+        return self.is_proved and not decoder.answer.has_any(self._missing(decoder))
+
     def last_events(self, decoder: Decoder) -> tuple[Status, list[AgentEvent]]:
         """The run's status for the reader, and the events that the stream itself did not bring.
 
@@ -59,23 +66,23 @@ class RunEnd:
             StreamLost: part of the stream never arrived.
         """
         answer, values = decoder.answer, self.state.get("values")
+        previous_id = self.expectation.previous_id
         if self.is_stopped(decoder):
             events: list[AgentEvent] = [*answer.corrections(values, decoder.attempt)]
-            unsent = list(answer.unsent(values, self.expectation.previous_id))
-            is_asked_for = self.expectation.has_tokens and decoder.is_speaker("model")
-            return "stopped", [*events, *(unsent if is_asked_for else ())]
+            unsent = list(answer.unsent(values, previous_id))
+            return "stopped", [*events, *(unsent if decoder.audience.is_speaker("model") else ())]
         if self.status == "timeout":
             raise RunTimedOut("The run passed the server's time limit.")
         if self.status == "error":
             raise from_state(error_text(self.state))
         missing = self._missing(decoder)
-        is_lost = self.expectation.has_state or not self.is_proved or answer.has_any(missing)
-        if missing and is_lost:
+        if missing and (not self.is_proved or answer.has_any(missing)):
             raise StreamLost(
                 "Part of the stream is gone for good: the thread's state holds the whole answer."
             )
         interrupts = self.interrupts
         events = [*answer.corrections(values, decoder.attempt), *interrupts]
+        answer.read_end(values, previous_id)
         return "interrupted" if interrupts else "success", events
 
     def _missing(self, decoder: Decoder) -> set[str]:
@@ -88,7 +95,8 @@ class EndProof:
     """When the end of a run's stream is believed: a response that ended proves nothing.
 
     Joins are opened after the run has ended, until one brings nothing new and nothing is missing
-    from what was read; or until several, over some seconds, have brought nothing new.
+    from what was read; or until several have brought nothing new: over some seconds, where a
+    message has begun and not ended.
     """
 
     def __init__(self, delays: Callable[[float], Iterator[float]]) -> None:
@@ -100,11 +108,13 @@ class EndProof:
         """A join has brought something new."""
         self._waits, self._quiet_joins = None, 0
 
-    async def is_enough(self, end: RunEnd, is_complete: bool) -> bool:
+    async def is_enough(self, end: RunEnd, decoder: Decoder) -> bool:
         """Whether one more join without anything new is enough; else waits before the next."""
         self._quiet_joins += 1
-        if is_complete:
-            return end.is_proved or self._quiet_joins >= _UNPROVED_JOINS
+        if end.is_complete(decoder):
+            return end.is_proved or self._quiet_joins >= _QUIET_JOINS
+        if end.is_unstreamed(decoder) and self._quiet_joins >= _QUIET_JOINS:
+            return True
         self._waits = self._waits or self._delays(_INCOMPLETE_SECONDS)
         wait_seconds = next(self._waits, None)
         await asyncio.sleep(wait_seconds or 0)

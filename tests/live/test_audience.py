@@ -59,17 +59,46 @@ async def test_the_answer_is_the_agents_own_in_every_mode(
         assert await run.text() == answer
 
 
-@pytest.mark.parametrize(
-    ("graph", "question"), [("inside_tool", "Ask the expert."), ("subgraph", "Hello?")]
-)
-async def test_internal_calls_make_no_tokens(
-    asking: AgentClient, graph: str, question: str
-) -> None:
-    """No token carries what a model says inside a tool or a subgraph; `events` mode shows it."""
-    async with asking.stream(question, assistant_id=graph, modes=["messages", "events"]) as run:
+async def test_calls_in_tools_make_no_tokens(asking: AgentClient) -> None:
+    """No token carries what a model says inside a tool; `events` mode shows it."""
+    modes: list[Mode] = ["messages", "events"]
+    async with asking.stream("Ask the expert.", assistant_id="inside_tool", modes=modes) as run:
         events = [event async for event in run]
     assert SECRET not in "".join(e.content for e in events if isinstance(e, Token))
     assert any(SECRET in str(e.data) for e in events if isinstance(e, Event))
+
+
+async def test_an_inner_graph_speaks_under_its_path(asking: AgentClient) -> None:
+    """A graph that a node invokes streams under its path, and is no part of the text."""
+    async with asking.stream("Hello?", assistant_id="subgraph") as run:
+        events = [event async for event in run]
+        assert await run.text() == "You said: Hello?"
+    texts: dict[str, str] = {}
+    for event in events:
+        if isinstance(event, Token):
+            texts[event.node] = texts.get(event.node, "") + event.content
+    assert texts == {"drafting|model": f"A draft, {SECRET}.", "answer": "You said: Hello?"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "graph", "text"),
+    [
+        (["drafting"], "subgraph", f"A draft, {SECRET}."),
+        (["drafting|model"], "subgraph", f"A draft, {SECRET}."),
+        (["model"], "subgraph", ""),
+        (["answer"], "subgraph", "You said: Hello?"),
+        (["tools"], "inside_tool", f"This is {SECRET}."),
+    ],
+)
+async def test_nodes_may_be_a_path(
+    asking: AgentClient, nodes: list[str], graph: str, text: str
+) -> None:
+    """A path chooses a node and all within it, in the tokens and in the text."""
+    question = "Hello?" if graph == "subgraph" else "Ask the expert."
+    async with asking.stream(question, assistant_id=graph, nodes=nodes) as run:
+        events = [event async for event in run]
+        assert await run.text() == text
+    assert "".join(e.content for e in events if isinstance(e, Token)) == text
 
 
 async def test_structured_output_comes_under_its_own_node(asking: AgentClient) -> None:

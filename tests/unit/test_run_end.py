@@ -31,30 +31,41 @@ def few_delays(limit_seconds: float) -> Iterator[float]:
     yield from (0.0, 0.0)
 
 
-async def joins_needed(is_complete: bool, is_proved: bool) -> int:
+WHOLE, HALF = decoder_of(CHUNK), decoder_of({**CHUNK, "content": "4", "chunk_position": ""})
+NOTHING = decoder_of()
+
+
+async def joins_needed(decoder: Decoder, is_proved: bool) -> int:
     """How many joins without anything new it takes until the end is believed."""
     proof, joins = EndProof(few_delays), 1
-    while not await proof.is_enough(end(is_proved=is_proved), is_complete):
+    while not await proof.is_enough(end(is_proved=is_proved), decoder):
         joins += 1
     return joins
 
 
 @pytest.mark.parametrize(
-    ("is_complete", "is_proved", "joins"),
-    [(True, True, 1), (True, False, 4), (False, True, 10), (False, False, 10)],
+    ("decoder", "is_proved", "joins"),
+    [
+        (WHOLE, True, 1),
+        (WHOLE, False, 4),
+        (NOTHING, True, 4),
+        (NOTHING, False, 10),
+        (HALF, True, 10),
+        (HALF, False, 10),
+    ],
 )
-async def test_the_end_is_believed_after(is_complete: bool, is_proved: bool, joins: int) -> None:
+async def test_the_end_is_believed_after(decoder: Decoder, is_proved: bool, joins: int) -> None:
     """One join proves a complete stream that came to the reader's position; others take more."""
-    assert await joins_needed(is_complete, is_proved) == joins
+    assert await joins_needed(decoder, is_proved) == joins
 
 
 async def test_something_new_begins_the_proof_again() -> None:
     """Joins before the one that brought something new count for nothing."""
     proof = EndProof(few_delays)
-    assert not any([await proof.is_enough(end(is_proved=False), True) for _ in range(3)])
+    assert not any([await proof.is_enough(end(is_proved=False), WHOLE) for _ in range(3)])
     proof.reset()
-    assert not any([await proof.is_enough(end(is_proved=False), True) for _ in range(3)])
-    assert await proof.is_enough(end(is_proved=False), True)
+    assert not any([await proof.is_enough(end(is_proved=False), WHOLE) for _ in range(3)])
+    assert await proof.is_enough(end(is_proved=False), WHOLE)
 
 
 def test_what_the_state_holds_must_have_arrived() -> None:
