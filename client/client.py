@@ -168,8 +168,8 @@ class AgentClient:
             message: the text.
             thread_id: the thread that it continues. None, the default: a new thread.
             nodes: one node of the graph, or several: the only ones whose tokens and tool calls are
-                streamed, with the graphs within them. A node of an inner graph is named by its path,
-                such as `researcher|model`. None, the default: all but tools and middleware.
+                streamed, with the graphs within them. A node of an inner graph has a path, such as
+                `researcher|model`. None, the default: all but tools and middleware.
             multitask_strategy: what happens on a thread that is busy with another run. `reject`,
                 the default: the stream raises Conflict. `enqueue` waits for that run's end,
                 `interrupt` stops it and keeps its partial answer, `rollback` undoes it
