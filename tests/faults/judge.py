@@ -53,7 +53,8 @@ async def _stream(
                     tell(f"left; joins after {run.last_event_id}")
                     where = str(run.thread_id), str(run.run_id)
                     run = agent.runs.join(*where, run.last_event_id)
-            await _read(scenario, run, heard, tell)
+            if run.done is None:
+                await _read(scenario, run, heard, tell)
             calls = run.tool_calls
             while run.interrupts:
                 run = agent.decide(
