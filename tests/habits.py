@@ -52,8 +52,8 @@ PLAIN = [OPEN, *text(*WORDS)]
 @dataclass(frozen=True)
 class Habit:
     """`expressions` are those of the calls of `calculate` that were meant; `error` is told instead
-    of an answer, after one request where `asked_once`. `langchain` is whether LangChain alone gives
-    the same text, calls and end."""
+    of an answer, after one request where `asked_once`. `before` is said before the calls.
+    `langchain` is whether LangChain alone gives the same text, calls and end."""
 
     name: str
     who: str
@@ -61,6 +61,7 @@ class Habit:
     langchain: bool
     text: str = SAID
     expressions: Sequence[str] = ()
+    before: str = ""
     reasoning: str = ""
     usage: tuple[int, int] | None = None
     finish: str = "stop"
@@ -233,16 +234,12 @@ WHOLE = [
 HABITS = [*STREAMS, *CALLS, *WHOLE]
 
 
-def table() -> str:
-    """The table of `agent/model/README.md`: `python -m tests.habits` prints it."""
+def table(habits: Sequence[Habit]) -> str:
+    """A table of `agent/model/README.md`: `python -m tests.habits_of_responses` prints both."""
     rows = ["| habit | who does it | LangChain alone | here |", "|---|---|---|---|"]
-    for habit in HABITS:
+    for habit in habits:
         here = f"told: {habit.error.partition('|')[0]}" if habit.error else "understood"
         alone = "right" if habit.langchain else "wrong"
         cells = [habit.name, habit.who, alone, here]
         rows.append(f"| {' | '.join(cell.replace('<', '&lt;') for cell in cells)} |")
     return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(table())

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from client import Usage as UsageEvent
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.habits import HABITS, SAID, Habit
+from tests.habits_of_responses import RESPONSES
 from tests.model_server import ModelServer, Reply
 from tests.sse_reader import opened
 
@@ -23,8 +24,18 @@ AT_ONCE = 6
 def serving(
     model: ModelServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[LocalServer]:
-    env = server_env(model.url, STEADY_FRAME_SECONDS=request.param)
-    folder = tmp_path_factory.mktemp("habits")
+    yield from serve(model, tmp_path_factory.mktemp("habits"), STEADY_FRAME_SECONDS=request.param)
+
+
+@pytest.fixture(scope="module")
+def responding(
+    model: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalServer]:
+    yield from serve(model, tmp_path_factory.mktemp("responses"), STEADY_RESPONSES_API="true")
+
+
+def serve(model: ModelServer, folder: Path, **settings: str) -> Iterator[LocalServer]:
+    env = server_env(model.url, **settings)
     with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
         yield running
 
@@ -69,14 +80,15 @@ async def check(
         counts = [(e.input_tokens, e.output_tokens) for e in events if isinstance(e, UsageEvent)]
         if habit.usage and counts != [habit.usage]:
             return f"{habit.name}: {counts}"
-        if (thought, told) != (habit.reasoning, habit.text):
+        if (thought, told) != (habit.reasoning, habit.before + habit.text):
             return f"{habit.name}: {thought!r} {told!r}"
     messages = (await run.final_state())["messages"]
     calls = [call for message in messages for call in message.get("tool_calls") or ()]
     ids = [call["id"] for call in calls]
     results = [m["tool_call_id"] for m in messages if m["type"] == "tool"]
-    asked = [r for r in model.requests if question in str(r)][-1]["messages"]
-    sent = [call["id"] for message in asked for call in message.get("tool_calls") or ()]
+    asked = [r for r in model.requests if question in str(r)][-1]
+    sent = [call["id"] for m in asked.get("messages", ()) for call in m.get("tool_calls") or ()]
+    sent += [m["call_id"] for m in asked.get("input", ()) if m.get("type") == "function_call"]
     meant = [call["args"]["expression"] for call in calls] == list(habit.expressions)
     is_paired = ids == sent and len({*ids}) == len(ids) and sorted(results) == sorted(ids)
     if meant and is_paired and await run.text() == habit.text:
@@ -93,15 +105,30 @@ async def test_each_habit_is_right(
     serving: LocalServer, model: ModelServer, mode: Mode, together: bool
 ) -> None:
     """Text, reasoning, calls, counts, state and next request are what the model meant."""
+    assert await wrong(serving, model, HABITS, mode, together) == []
+
+
+@pytest.mark.parametrize("mode", ["messages", "values"])
+async def test_each_habit_of_responses_is_right(
+    responding: LocalServer, model: ModelServer, mode: Mode
+) -> None:
+    """The same with the Responses API."""
+    assert await wrong(responding, model, RESPONSES, mode, mode == "values") == []
+
+
+async def wrong(
+    server: LocalServer, model: ModelServer, habits: Sequence[Habit], mode: Mode, together: bool
+) -> list[str]:
+    """What is wrong with these habits, some of them asked for at a time."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(agent: AgentClient, habit: Habit) -> str:
         async with slots:
             return await check(agent, model, habit, mode, together)
 
-    async with AgentClient(serving.url) as agent:
-        found = await asyncio.gather(*(one(agent, habit) for habit in HABITS))
-    assert list(filter(None, found)) == []
+    async with AgentClient(server.url) as agent:
+        found = await asyncio.gather(*(one(agent, habit) for habit in habits))
+    return list(filter(None, found))
 
 
 async def test_each_habit_is_right_in_the_plain_chat(

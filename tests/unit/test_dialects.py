@@ -16,14 +16,17 @@ from agent.model.answer_reader import AnswerReader
 from agent.model.dialects import UnusableAnswer
 from agent.model.framer import Framer
 from tests.habits import HABITS, Habit, table
+from tests.habits_of_responses import RESPONSES
 
 CALCULATE = {"name": "calculate", "parameters": {"required": ["expression"]}}
 REQUEST = json.dumps({"tools": [{"type": "function", "function": CALCULATE}]}).encode()
 
 
-def answer_of(pieces: list[bytes], frame_seconds: float) -> tuple[Any, ...]:
+def answer_of(
+    pieces: list[bytes], frame_seconds: float, path: str = "/chat/completions"
+) -> tuple[Any, ...]:
     """Text, reasoning, calls, counts and end of an answer, or the words of its failure."""
-    reader = AnswerReader(Framer(frame_seconds), request=REQUEST)
+    reader = AnswerReader(Framer(frame_seconds), request=REQUEST, path=path)
     out = b""
     try:
         for now, piece in enumerate(pieces):
@@ -33,7 +36,37 @@ def answer_of(pieces: list[bytes], frame_seconds: float) -> tuple[Any, ...]:
     except UnusableAnswer as error:
         return (str(error),)
     out += reader.framer.take(2000.0)
-    return read(out)
+    return read(out) if path.endswith("completions") else read_responses(out)
+
+
+def read_responses(wire: bytes) -> tuple[Any, ...]:
+    """As LangChain reads it: arguments are of the call that was opened last."""
+    said, thought, usage, finish = "", "", list[tuple[int, int]](), list[str]()
+    calls: list[list[Any]] = []
+    blocks = [line.removeprefix(b"data: ") for line in wire.split(b"\n\n")[:-1]]
+    for event in [json.loads(block) for block in blocks if block != b"[DONE]"]:
+        kind = event["type"]
+        if kind == "response.output_text.delta":
+            said += event["delta"]
+        elif kind == "response.reasoning_summary_text.delta":
+            thought += event["delta"]
+        elif kind == "response.output_item.added" and event["item"]["type"] == "function_call":
+            item = event["item"]
+            calls.append([item["call_id"], item["name"], item["arguments"], event["output_index"]])
+        elif kind == "response.function_call_arguments.delta":
+            assert event["output_index"] == calls[-1][3]
+            calls[-1][2] += event["delta"]
+        elif kind in ("response.completed", "response.incomplete"):
+            end = event["response"]
+            if counts := end.get("usage"):
+                usage.append((counts["input_tokens"], counts["output_tokens"]))
+            reason = (end.get("incomplete_details") or {}).get("reason")
+            refused = (end.get("metadata") or {}).get("steady_finish_reason")
+            cut = {"max_output_tokens": "length"}.get(reason, reason)
+            finish.append(refused or cut or ("tool_calls" if calls else "stop"))
+    assert len({call[0] for call in calls}) == len(calls)
+    found = [(call[1], json.loads(call[2])["expression"]) for call in calls]
+    return said, thought, found, usage, finish
 
 
 def read(wire: bytes) -> tuple[Any, ...]:
@@ -59,11 +92,16 @@ def read(wire: bytes) -> tuple[Any, ...]:
     return said, thought, found, usage, finish
 
 
+def expected_of_responses(habit: Habit) -> tuple[Any, ...]:
+    *most, _, finish = expected(habit)
+    return *most, finish
+
+
 def expected(habit: Habit) -> tuple[Any, ...]:
     calls = [("calculate", expression) for expression in habit.expressions]
     finish = "tool_calls" if calls else habit.finish
     usage = [habit.usage] if habit.usage else []
-    return "" if calls else habit.text, habit.reasoning, calls, usage, [finish]
+    return habit.before if calls else habit.text, habit.reasoning, calls, usage, [finish]
 
 
 def check(habit: Habit, found: tuple[Any, ...]) -> None:
@@ -95,7 +133,35 @@ def test_cuts_do_not_matter(habit: Habit, cuts: list[int]) -> None:
     check(habit, answer_of([wire[a:b] for a, b in pairwise(ends)] or [wire], 0.04))
 
 
-def test_the_readme_has_the_table() -> None:
-    """`python -m tests.habits` prints what stands in the room's README."""
+def check_responses(habit: Habit, found: tuple[Any, ...]) -> None:
+    if habit.error:
+        check(habit, found)
+        return
+    *most, usage, finish = found
+    assert (*most, finish) == expected_of_responses(habit)
+    assert habit.usage is None or usage == [habit.usage]
+
+
+@pytest.mark.parametrize("habit", RESPONSES, ids=lambda habit: habit.name)
+@pytest.mark.parametrize("frame_seconds", [0.04, 0])
+def test_each_habit_of_responses_is_understood(habit: Habit, frame_seconds: float) -> None:
+    """Those of the Responses API likewise: block by block, and all in one."""
+    for pieces in (list(habit.raw), [b"".join(habit.raw)]):
+        check_responses(habit, answer_of(pieces, frame_seconds, "/responses"))
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(RESPONSES), st.lists(st.integers(0, 6000), max_size=20))
+def test_cuts_do_not_matter_in_responses(habit: Habit, cuts: list[int]) -> None:
+    """Wherever the bytes are cut, the answer is the same."""
+    wire = b"".join(habit.raw)
+    ends = sorted({0, *(cut % (len(wire) + 1) for cut in cuts), len(wire)})
+    pieces = [wire[a:b] for a, b in pairwise(ends)]
+    check_responses(habit, answer_of(pieces, 0.04, "/responses"))
+
+
+@pytest.mark.parametrize("habits", [HABITS, RESPONSES], ids=["Chat Completions", "Responses"])
+def test_the_readme_has_the_table(habits: list[Habit]) -> None:
+    """`python -m tests.habits_of_responses` prints what stands in the room's README."""
     readme = Path(__file__).parents[2] / "agent" / "model" / "README.md"
-    assert table() in readme.read_text()
+    assert table(habits) in readme.read_text()

@@ -301,4 +301,6 @@ def offer_of(request: bytes) -> Offer:
     }
     messages = body.get("messages") or ()
     calls = [call for message in messages for call in message.get("tool_calls") or ()]
-    return Offer(needs, frozenset(call["id"] for call in calls if call.get("id")))
+    items = body.get("input") if isinstance(body.get("input"), list) else ()
+    ids = [call.get("id") for call in calls] + [item.get("call_id") for item in items or ()]
+    return Offer(needs, frozenset(filter(None, ids)))
