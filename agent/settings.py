@@ -87,6 +87,9 @@ class Settings(BaseSettings):
         default=None, description="What Prometheus brings to read /metrics, where there are users"
     )
     steady_server_url: str | None = None
+    steady_openai_routes: bool = Field(
+        default=True, description="OpenAI's protocol under /v1 (agent.http.protocols)"
+    )
     steady_jwt_secret: SecretStr | None = None
     steady_jwt_keys_file: Path | None = None
     steady_jwt_issuer: str | None = None

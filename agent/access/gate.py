@@ -7,6 +7,7 @@ a proxy, or from another site's page in this machine's browser.
 import asyncio
 import hmac
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -50,6 +51,11 @@ _CODES = {  # the client's
     429: "rate_limited",
     503: "unavailable",
 }
+# (message, status, code, param) -> status, body: of protocols that have a form of their own.
+ErrorForm = Callable[[str, int, str, str | None], tuple[int, dict[str, Any]]]
+error_forms: dict[str, ErrorForm] = {}  # by the beginning of the path
+_ANSWERS = ("/agent/", "/v1/chat/", "/v1/responses")  # paths that stream, but those that end so:
+_NO_STREAM = ("/stop", "/cancel")
 # In a path: what is answered for as long as a run goes on.
 _HELD_OPEN = {"stream", "join", "wait", "a2a"}
 _DEVELOPER_ONLY = ("/deploy", "/internal")  # what `langgraph dev` adds for its developer
@@ -101,10 +107,20 @@ class AccessMiddleware:
 
 def refusal(error: HTTPException, scope: Scope) -> JSONResponse:
     """The refusal in the LangGraph server's form; chat routes also get `error` and `code`."""
+    if (form := error_form_of(scope)) is not None:
+        code = _CODES.get(error.status_code, "error")
+        status, fields = form(error.detail, error.status_code, code, None)
+        return JSONResponse(fields, status, error.headers)
     body = {"detail": error.detail}
     if scope["path"].startswith(_CHAT):
         body |= {"error": error.detail, "code": _CODES.get(error.status_code, "error")}
     return JSONResponse(body, error.status_code, error.headers)
+
+
+def error_form_of(scope: Scope) -> ErrorForm | None:
+    """The form of errors for a path of a protocol that has its own."""
+    path: str = scope["path"]
+    return next((form for start, form in error_forms.items() if path.startswith(start)), None)
 
 
 def _allowed_user(scope: Scope) -> str:
@@ -189,7 +205,7 @@ def _is_stream(scope: Scope) -> bool:
     return (
         scope["type"] == "websocket"
         or not _HELD_OPEN.isdisjoint(path.split("/"))
-        or (path.startswith("/agent/") and path != "/agent/stop")
+        or (path.startswith(_ANSWERS) and not path.endswith(_NO_STREAM))
     )
 
 

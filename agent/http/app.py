@@ -18,18 +18,19 @@ from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import HTTPConnection
 
-from agent.access.gate import AccessMiddleware, own_header, refusal
-from agent.access.ownership import token_of, user_of
+from agent.access.gate import AccessMiddleware, error_form_of, refusal
+from agent.access.ownership import user_of
 from agent.access.quota import allow_message
 from agent.access.store_namespaces import StoreNamespaces
 from agent.access.text_length import TextLengthLimit
 from agent.dev_server.folder import BeforeStart
+from agent.http.as_user import AsUser
 from agent.http.description import DescribedApp, agent_stream, chat_stream, run_failures
 from agent.http.lifespan import lifespan
 from agent.http.plain_chat import answer_events, chat_error_events
-from agent.http.runs import Chat, error_body, error_events, start_events
+from agent.http.protocols import openai_routes
+from agent.http.runs import error_body, error_events, start_events
 from agent.http.schemas import (
     ChatQuestion,
     ContinueRunBody,
@@ -100,29 +101,6 @@ app = DescribedApp(
 )
 
 
-class _OwnTransport(httpx.AsyncHTTPTransport):
-    """Marks each request as this process's own: the stream that it is for is counted already."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.headers.update(own_header())
-        return await super().handle_async_request(request)
-
-
-_transport = _OwnTransport(limits=httpx.Limits(max_connections=None))
-
-
-def chat_of(connection: HTTPConnection) -> Chat:
-    """The chat of whoever asks: this server over loopback, with the token that came along."""
-    config = settings()
-    host, port = connection.scope["server"]
-    own_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    user, token = user_of(connection.scope), token_of(connection.headers)
-    return Chat(config.steady_server_url or own_url, user, token, config, _transport)
-
-
-AsUser = Annotated[Chat, Depends(chat_of)]
-
-
 class RunRequest:
     """A request for a run's events: a new run's, or those after an event that was read before."""
 
@@ -178,17 +156,23 @@ async def _own_api_error(request: Request, error: httpx.HTTPStatusError) -> Resp
 
 @app.exception_handler(SteadyError)
 async def _steady_error(request: Request, error: SteadyError) -> Response:
-    headers = {}
+    headers, status = {}, _STATUS.get(error.code, 500)
     if error.retry_after_seconds:
         headers["Retry-After"] = f"{error.retry_after_seconds:.0f}"
-    return JSONResponse(error_body(error), _STATUS.get(error.code, 500), headers)
+    body = error_body(error)
+    if (form := error_form_of(request.scope)) is not None:
+        status, body = form(body["error"], status, error.code, getattr(error, "param", None))
+    return JSONResponse(body, status, headers)
 
 
 @app.exception_handler(RequestValidationError)
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     is_json = error.errors()[0]["type"] != "json_invalid"
     message = first_error(list(error.errors())) if is_json else "The body is not valid JSON."
-    return JSONResponse(error_body(InvalidRequest(message)), 422 if is_json else 400)
+    status, body = 422 if is_json else 400, error_body(InvalidRequest(message))
+    if (form := error_form_of(request.scope)) is not None:
+        status, body = form(message, 400, "invalid_value", message.partition(":")[0])
+    return JSONResponse(body, status)
 
 
 @app.post("/chat/stream", tags=["Chat"], dependencies=[Depends(count_message)], **chat_stream())
@@ -245,6 +229,10 @@ async def chat_socket(
 ) -> None:
     """Many turns on one connection; `agent.http.websocket_forms` says in which forms."""
     await serve_conversation(socket, chat, settings(), thread_id, last_event_id)
+
+
+if settings().steady_openai_routes:
+    app.router.routes.extend(openai_routes.router.routes)  # the server cannot take routers
 
 
 class PageFiles(StaticFiles):

@@ -48,7 +48,7 @@ AsEvents = Callable[[SteadyError], list[IdAndEvent]]  # how a surface tells of a
 class Chat:
     """The runs of one user on the server at `url`; `token` is the user's own, empty for none.
 
-    However often a user's idempotency key is sent, it starts one run.
+    However often a user's idempotency key is sent, it starts one run. `agent` is the user's client.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Chat:
     ) -> None:
         self._user = user
         limits = Limits(run_seconds=config.steady_run_seconds)
-        self._agent = AgentClient(
+        self.agent = AgentClient(
             url,
             token=token,
             limits=limits,
@@ -66,17 +66,17 @@ class Chat:
 
     def start(self, action: Action, fields: JSON) -> Run:
         """The run that the client's method of this name begins with these arguments."""
-        method: Callable[..., Run] = getattr(self._agent, action)
-        key = self._own_key(fields.get("idempotency_key"))
+        method: Callable[..., Run] = getattr(self.agent, action)
+        key = self.own_id(fields.get("idempotency_key"))
         return method(**{**fields, "idempotency_key": key})
 
-    def _own_key(self, key: str | None) -> str | None:
-        """The user's key as the server gets it: no other user's is the same."""
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, encoded([self._user, key]))) if key else None
+    def own_id(self, name: str | None) -> str | None:
+        """The UUID for what the user calls by this name: no other user's is the same."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, encoded([self._user, name]))) if name else None
 
     def join(self, ref: RunRef) -> Run:
         """A run's events, from its beginning."""
-        return self._agent.runs.join(**ref.model_dump())
+        return self.agent.runs.join(**ref.model_dump())
 
     def join_after(self, event_id: str) -> Run:
         """The events of a run that follow the one with this id. Raises InvalidRequest."""
@@ -84,11 +84,19 @@ class Chat:
         run_id, _, after = rest.partition("/")
         if not after:
             raise InvalidRequest(f"{event_id!r} is no event's id: give one of a stream, whole.")
-        return self._agent.runs.join(thread_id, run_id, after)
+        return self.agent.runs.join(thread_id, run_id, after)
 
     async def stop(self, ref: RunRef) -> None:
         """Stops the run. Raises SteadyError."""
-        await self._agent.runs.cancel(**ref.model_dump())
+        await self.agent.runs.cancel(**ref.model_dump())
+
+    async def forget(self, run: Run) -> None:
+        """Deletes the run's thread, and ends the run before where it goes on."""
+        if run.thread_id is None or run.run_id is None:
+            return
+        if run.done is None:
+            await self.agent.runs.stop(run.thread_id)
+        await self.agent.threads.delete(run.thread_id)
 
 
 def _is_worth_waiting_for(error: SteadyError) -> bool:

@@ -6,15 +6,16 @@ server that stops, is told by the stream's last events; a reader that takes noth
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import structlog
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from agent.http.runs import AsEvents, Events, encoded
+from agent.http.runs import IdAndEvent, encoded
 from agent.http.shutdown import open_stream, stopping
 from agent.settings import Settings
 from client import SteadyError
@@ -22,15 +23,27 @@ from client import SteadyError
 log = structlog.stdlib.get_logger(__name__)
 
 
+def written_event(event: IdAndEvent) -> ServerSentEvent:
+    """An event of ours: its id (or None) and a JSON object."""
+    event_id, fields = event
+    return ServerSentEvent(encoded(fields), id=event_id, sep="\n")
+
+
 class EventStream(EventSourceResponse):
-    """Sends `events`, pairs of an id (or None) and a JSON object, as they come.
+    """Sends `events` as they come, each as `written` gives it.
 
     What they raise is sent as `as_events` gives it: the HTTP status has gone out already.
     """
 
-    def __init__(self, events: Events, as_events: AsEvents, config: Settings) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[Any],
+        as_events: Callable[[SteadyError], list[Any]],
+        config: Settings,
+        written: Callable[[Any], ServerSentEvent] = written_event,
+    ) -> None:
         super().__init__(
-            _written(events, as_events),
+            _sent(events, as_events, written),
             headers={"Cache-Control": "no-cache"},
             ping=config.steady_heartbeat_seconds,
             send_timeout=config.steady_stalled_reader_seconds,
@@ -44,14 +57,18 @@ class EventStream(EventSourceResponse):
             await log.ainfo(f"A reader that took nothing for {self.send_timeout:g} s was let go.")
 
 
-async def _written(events: Events, as_events: AsEvents) -> AsyncGenerator[ServerSentEvent]:
+async def _sent(
+    events: AsyncGenerator[Any],
+    as_events: Callable[[SteadyError], list[Any]],
+    written: Callable[[Any], ServerSentEvent],
+) -> AsyncGenerator[ServerSentEvent]:
     with open_stream() as stream:
         try:
             async with aclosing(events):
-                async for event_id, event in events:
-                    written = _event(event_id, encoded(event))
+                async for event in events:
+                    sent = written(event)
                     stream.is_waiting = False
-                    yield written
+                    yield sent
                     stream.is_waiting = True
                     if stream.is_stopped:
                         raise stopping()
@@ -62,9 +79,5 @@ async def _written(events: Events, as_events: AsEvents) -> AsyncGenerator[Server
             error: SteadyError = stopping()
         except SteadyError as raised:
             error = raised
-        for event_id, event in as_events(error):
-            yield _event(event_id, encoded(event))
-
-
-def _event(event_id: str | None, text: str) -> ServerSentEvent:
-    return ServerSentEvent(text, id=event_id, sep="\n")
+        for event in as_events(error):
+            yield written(event)

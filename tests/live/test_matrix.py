@@ -62,9 +62,18 @@ def in_place(*names: str, **more: Any) -> Callable[[JSON], JSON]:
     return lambda place: {**{name: place[name] for name in names}, **more}
 
 
+def chat_of(place: JSON) -> JSON:
+    return {"model": "agent", "messages": ASKED["messages"]}
+
+
+def response_on(place: JSON) -> JSON:
+    return {"model": "agent", "input": MARK, "conversation": place["thread_id"]}
+
+
 CRON = {"assistant_id": "agent", "schedule": "0 0 1 1 *", "input": ASKED}
 DECIDED = {"interrupt_id": "none", "decisions": [{"type": "approve"}]}
 RPC = {"Accept": "application/json, text/event-stream"}
+ON_THREAD = {"X-Thread-Id": "{thread_id}"}
 EVENTS = {"channels": ["messages"]}
 ITEM = {"namespace": ["memories"], "key": "one"}
 
@@ -152,6 +161,13 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("POST", "/threads/{thread_id}/stream/events"): Row(
         "thread", lambda place: EVENTS, unknown=200, other=200
     ),
+    ("GET", "/v1/models"): Row(),
+    ("GET", "/v1/models/{model}"): Row("assistant"),
+    ("POST", "/v1/chat/completions"): Row("thread", chat_of, headers=ON_THREAD),
+    ("POST", "/v1/responses"): Row("thread", response_on),
+    ("GET", "/v1/responses/{response_id}"): Row("run", query="?stream=true"),
+    ("POST", "/v1/responses/{response_id}/cancel"): Row("run"),
+    ("DELETE", "/v1/responses/{response_id}"): Row("run"),
     # not in the document
     ("GET", "/"): Row(is_public=True),
     ("GET", "/page/main.js"): Row(is_public=True),
@@ -170,7 +186,14 @@ ROUTES: dict[tuple[str, str], Row] = {
 
 def unknown() -> JSON:
     """A place where nothing is."""
-    return {name: str(uuid.uuid4()) for name in (*PLACES, "key", "namespace", "checkpoint_id")}
+    names = (*PLACES, "key", "namespace", "checkpoint_id", "model")
+    place = {name: str(uuid.uuid4()) for name in names}
+    return {**place, "response_id": response_id(place)}
+
+
+def response_id(place: JSON) -> str:
+    """The run as OpenAI's protocol calls it."""
+    return "resp_" + (place["thread_id"] + place["run_id"]).replace("-", "")
 
 
 class Walker:
@@ -193,13 +216,15 @@ class Walker:
         place["thread_id"] = thread["thread_id"]
         ran = await self._made(f"/threads/{place['thread_id']}/runs", run_of(place))
         place["run_id"] = ran["run_id"]
+        place["response_id"] = response_id(place)
         path = f"/threads/{place['thread_id']}/runs/{place['run_id']}/join"
         (await self.http.get(path, headers=self.ada)).raise_for_status()
         state = await self.http.get(f"/threads/{place['thread_id']}/state", headers=self.ada)
         place["checkpoint_id"] = state.json()["checkpoint"]["checkpoint_id"]
         if of == "assistant":
             body = {"graph_id": "agent", "name": MARK}
-            place["assistant_id"] = (await self._made("/assistants", body))["assistant_id"]
+            made = await self._made("/assistants", body)
+            place["assistant_id"] = place["model"] = made["assistant_id"]
         if of == "cron":
             place["cron_id"] = (await self._made("/runs/crons", CRON))["cron_id"]
         if of == "item":
@@ -219,7 +244,8 @@ class Walker:
         """The status, and what was read of the answer."""
         method, path = route
         path = (path + row.query).format(**place)
-        headers = {**bearer(token), **row.headers}
+        own = {name: value.format(**place) for name, value in row.headers.items()}
+        headers = {**bearer(token), **own}
         if method == "SOCKET":
             return await self._ask_socket(path, headers)
         body = {"json": row.body(place)} if row.body else {}

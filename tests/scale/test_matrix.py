@@ -17,12 +17,15 @@ from tests.live.test_matrix import (
     ITEM,
     JSON,
     MARK,
+    ON_THREAD,
     OTHER,
     OWN,
     Row,
     Walker,
     begin,
+    chat_of,
     in_place,
+    response_on,
     run_of,
     unknown,
 )
@@ -118,6 +121,13 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("POST", "/threads/{thread_id}/stream/events"): Row(
         "thread", lambda place: EVENTS, unknown=200
     ),
+    ("GET", "/v1/models"): Row(),
+    ("GET", "/v1/models/{model}"): Row("assistant"),
+    ("POST", "/v1/chat/completions"): Row("thread", chat_of, headers=ON_THREAD),
+    ("POST", "/v1/responses"): Row("thread", response_on, unknown=200),
+    ("GET", "/v1/responses/{response_id}"): Row("run", query="?stream=true"),
+    ("POST", "/v1/responses/{response_id}/cancel"): Row("run"),
+    ("DELETE", "/v1/responses/{response_id}"): Row("run"),
     # not in the document
     ("GET", "/"): Row(is_public=True),
     ("GET", "/page/main.js"): Row(is_public=True),
@@ -136,7 +146,8 @@ class ScaleWalker(Walker):
         place = await super().make(None if of in ("cron", "assistant") else of)
         if of == "assistant":
             body = {"graph_id": "agent", "name": MARK, "config": {"tags": [str(uuid.uuid4())]}}
-            place["assistant_id"] = (await self._made("/assistants", body))["assistant_id"]
+            made = await self._made("/assistants", body)
+            place["assistant_id"] = place["model"] = made["assistant_id"]
         if of == "cron":
             body = {**CRON, "enabled": False}
             place["cron_id"] = (await self._made("/runs/crons", body))["cron_id"]

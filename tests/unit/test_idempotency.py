@@ -12,6 +12,6 @@ def test_no_two_users_share_a_key() -> None:
     config = Settings(_env_file=None)  # type: ignore[call-arg]
     transport = httpx.MockTransport(lambda request: httpx.Response(500))
     keys = {
-        Chat("http://127.0.0.1", user, "", config, transport)._own_key(key) for user, key in pairs
+        Chat("http://127.0.0.1", user, "", config, transport).own_id(key) for user, key in pairs
     }
     assert len(keys) == len(pairs)
