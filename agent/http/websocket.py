@@ -4,7 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 from uuid import UUID
 
 import structlog
@@ -27,6 +29,7 @@ from agent.http.websocket_forms import PROTOCOL, Form, JsonForm, PlainForm
 from agent.settings import Settings
 from client import Conflict, InvalidRequest, NotFound, RateLimited, Run, SteadyError
 
+GIVE_WAY = ("interrupt", "rollback")  # strategies of a message that ends the one before it
 MOST_TURNS = 16  # that wait for their turn
 _SERVICE_RESTART, _TRY_LATER = 1012, 1013  # close codes of the WebSocket registry
 _CLOSE_SECONDS = 5.0
@@ -41,6 +44,14 @@ class NothingRuns(Conflict):
     code = "nothing_runs"
 
 
+@dataclass
+class Turn:
+    """A turn that waits to begin; `ended_by` is what came meanwhile and ends it when it begins."""
+
+    frame: TurnFrame
+    ended_by: Literal["stop", "interrupt", "rollback"] | None = None
+
+
 class Conversation:
     """One connection: it reads and writes at the same time."""
 
@@ -50,10 +61,9 @@ class Conversation:
         self._form = form
         self._config = config
         self._thread_id: str | None = None
-        self._turns: deque[TurnFrame] = deque()
+        self._turns: deque[Turn] = deque()
         self._arrived = asyncio.Event()
         self._run: Run | None = None
-        self._is_to_stop = False
         self._gives_way = False
         self._is_undone = False
 
@@ -118,35 +128,40 @@ class Conversation:
                 raise Conflict("An answer is running: wait for its end, or stop it.")
             case _ if len(self._turns) >= MOST_TURNS:
                 raise RateLimited(f"{MOST_TURNS} turns are waiting already.")
-            case MessageFrame(multitask_strategy="interrupt" | "rollback"):
-                self._turns.appendleft(frame)
-                self._arrived.set()
-                await self._give_way(frame)
+            case MessageFrame(multitask_strategy="interrupt" | "rollback" as strategy):
+                turn = Turn(frame)
+                if self._run is None and self._turns:  # its first is just about to begin
+                    self._turns[0].ended_by = strategy
+                    self._turns.insert(1, turn)
+                else:
+                    self._turns.appendleft(turn)
+                    self._arrived.set()
+                    await self._give_way(turn, strategy)
             case MessageFrame() | DecideFrame() | RegenerateFrame() | ContinueRunFrame():
-                self._turns.append(frame)
+                self._turns.append(Turn(frame))
                 self._arrived.set()
 
     async def _stop(self) -> None:
         """Stops the run whose events are sent, or the turn that is about to begin."""
-        if self._run is None or self._gives_way:
-            self._is_to_stop = True
-        else:
+        if self._run is not None and not self._gives_way:
             await self._run.stop()
+        elif turn := next((turn for turn in self._turns if turn.ended_by is None), None):
+            turn.ended_by = "stop"
 
-    async def _give_way(self, frame: MessageFrame) -> None:
+    async def _give_way(self, turn: Turn, strategy: str) -> None:
         """Ends the present run for the turn that comes next: it is stopped, or undone."""
         if self._run is None:
             return
         self._gives_way = True
         try:
-            if frame.multitask_strategy == "rollback":
+            if strategy == "rollback":
                 self._is_undone = True
                 await undo(self._run)
             else:
                 await self._run.stop()
         except SteadyError:
-            if frame in self._turns:  # else it has begun, and needs nothing more
-                self._turns.remove(frame)
+            if turn in self._turns:  # else it has begun, and needs nothing more
+                self._turns.remove(turn)
                 self._gives_way = self._is_undone = False
                 raise
 
@@ -157,7 +172,8 @@ class Conversation:
             while not self._turns:
                 self._arrived.clear()
                 await self._arrived.wait()
-            await self._answer(partial(self._start, self._turns.popleft()))
+            turn = self._turns.popleft()
+            await self._answer(partial(self._start, turn.frame), turn.ended_by)
 
     def _start(self, frame: TurnFrame) -> Run:
         if self._thread_id is None and not isinstance(frame, MessageFrame):
@@ -165,14 +181,14 @@ class Conversation:
         fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type"})}
         return self._chat.start(frame.action, fields)
 
-    async def _answer(self, start: Callable[[], Run]) -> None:
+    async def _answer(self, start: Callable[[], Run], ended_by: str | None = None) -> None:
         """One turn; what cannot be begun is told like any failure, and ends like any turn."""
-        is_to_stop, self._is_to_stop = self._is_to_stop, False
+        self._gives_way, self._is_undone = ended_by in GIVE_WAY, ended_by == "rollback"
         run = None
         try:
             run = self._run = start()
-            if is_to_stop:
-                await run.stop()
+            if ended_by:
+                await run.stop("rollback" if ended_by == "rollback" else "interrupt")
             async with aclosing(run_events(run)) as events:
                 async for event_id, event in events:
                     self._thread_id = run.thread_id or self._thread_id

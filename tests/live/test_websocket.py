@@ -44,6 +44,13 @@ async def say(socket: ClientConnection, **frame: Any) -> None:
     await socket.send(json.dumps(frame))
 
 
+def say_at_once(socket: ClientConnection, *frames: JSON) -> None:
+    """All in one write: the server reads them one right after the other."""
+    for frame in frames:
+        socket.protocol.send_text(json.dumps(frame).encode())
+    socket.transport.write(b"".join(socket.protocol.data_to_send()))
+
+
 async def heard(socket: ClientConnection) -> JSON:
     async with asyncio.timeout(20):
         event: JSON = json.loads(await socket.recv())
@@ -242,6 +249,26 @@ async def test_a_message_may_undo_one_that_has_not_begun(
             turns.append(await turn(socket))
     told = [message["content"] for message in await agent.threads.messages(thread_id)]
     assert told == ["Hello.", "You said: Hello.", "Now!", "You said: Now!"]
+
+
+@pytest.mark.parametrize("way", ["interrupt", "rollback"])
+async def test_a_message_ends_the_one_that_arrives_with_it(
+    server: LocalServer, agent: AgentClient, way: str
+) -> None:
+    """Where both are read before the first has begun, the first ends as if it had."""
+    async with talking(server) as socket:
+        await say(socket, type="message", message="Hello.")
+        thread_id = (await turn(socket))[0]["thread_id"]
+        say_at_once(
+            socket,
+            {"type": "message", "message": "stream 900 tokens at 30 per second"},
+            {"type": "message", "message": "Now!", "multitask_strategy": way},
+        )
+        assert (await turn(socket))[-1]["status"] == "stopped"
+        assert text_of(await turn(socket)) == "You said: Now!"
+    told = [message["content"] for message in await agent.threads.messages(thread_id)]
+    assert told[-2:] == ["Now!", "You said: Now!"]
+    assert way == "interrupt" or "stream 900 tokens at 30 per second" not in told
 
 
 @pytest.mark.parametrize("way", ["interrupt", "rollback"])
