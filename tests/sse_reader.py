@@ -25,7 +25,8 @@ class Stream:
         return self
 
     async def __anext__(self) -> JSON:
-        sent = await anext(self._sent)
+        while not (sent := await anext(self._sent)).data:
+            pass  # httpx-sse makes an event of a heartbeat that comes after an id
         event: JSON = sent.json()
         self.events.append(event)
         self.last_event_id = sent.id or self.last_event_id

@@ -7,6 +7,7 @@ import structlog
 
 from agent.dev_server.checkpoint_history import CHECKPOINT_HISTORY
 from agent.dev_server.crons import CRONS, TIME_ZONES
+from agent.dev_server.joined_streams import RUN_STREAM, THREAD_STREAM
 from agent.dev_server.lists import LISTS
 from agent.dev_server.mcp_answers import MCP_ANSWERS
 from agent.dev_server.null_escapes import NULL_ESCAPES
@@ -15,7 +16,6 @@ from agent.dev_server.queue import QUEUE
 from agent.dev_server.request_limits import REQUEST_LIMITS
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
-from agent.dev_server.thread_stream import THREAD_STREAM
 from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
     ONE_RUN_AT_A_TIME,
@@ -35,6 +35,7 @@ PATCHES: tuple[Patch, ...] = (
     RUN_LIMIT,
     DROP_OLD_EVENTS,
     THREAD_STREAM,
+    RUN_STREAM,
     NULL_ESCAPES,
     CRONS,
     TIME_ZONES,

@@ -6,7 +6,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,12 +25,12 @@ from agent import settings as settings_module
 from agent.dev_server import PATCHES, apply_patches, patch, queue, run_events
 from agent.dev_server.checkpoint_history import CHECKPOINT_HISTORY
 from agent.dev_server.crons import CRONS, TIME_ZONES
+from agent.dev_server.joined_streams import RUN_STREAM, THREAD_STREAM
 from agent.dev_server.lists import LISTS
 from agent.dev_server.patch import Patch
 from agent.dev_server.queue import QUEUE
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
-from agent.dev_server.thread_stream import THREAD_STREAM
 from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
     ONE_RUN_AT_A_TIME,
@@ -543,6 +543,63 @@ async def test_a_thread_stream_still_has_a_gap(monkeypatch: pytest.MonkeyPatch) 
     assert await joined_thread(original, inmem_stream) == [b"1", b"2", b"5"]
     THREAD_STREAM.apply(original)
     assert await joined_thread(original, inmem_stream) == [b"1", b"2", b"3", b"4", b"5"]
+
+
+async def joined_run(ops: Any, streams: Any) -> list[bytes]:
+    """What a reader is given of a run that writes while its beginning is replayed."""
+    from langgraph_api.utils.stream_codec import STREAM_CODEC
+
+    run, thread = uuid4(), uuid4()
+    manager = streams.get_stream_manager()
+
+    async def put(text: bytes) -> None:
+        data = STREAM_CODEC.encode("values", text)
+        message = streams.Message(topic=f"run:{run}:stream".encode(), data=data)
+        await manager.put(run, thread, message, resumable=True)
+
+    async def admit(*_: Any) -> None:
+        pass
+
+    async def get(*_: Any, **options: Any) -> AsyncIterator[dict[str, Any]]:
+        async def found() -> AsyncIterator[dict[str, Any]]:
+            yield {"status": "running", "kwargs": {"resumable": True}}
+
+        return found()
+
+    ops.connect, ops.Runs.get = Lists([thread]).connect, staticmethod(get)
+    ops.Runs.Stream.check_run_stream_auth = staticmethod(admit)
+    await put(b"1")
+    queue = await ops.Runs.Stream.subscribe(run, thread)
+    await put(b"2")
+    read = list[bytes]()
+    joined = ops.Runs.Stream.join(
+        run, stream_channel=queue, thread_id=thread, last_event_id="-", stream_mode="values"
+    )
+    async with asyncio.timeout(10), aclosing(joined):
+        async for _, data, _ in joined:
+            read.append(data)
+            if data == b"2" and b"3" not in read:
+                await put(b"3")
+                asyncio.get_running_loop().call_later(0.1, asyncio.create_task, put(b"4"))
+            elif data == b"4":
+                break
+    return read
+
+
+async def test_a_run_stream_still_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpatched, what is written before and during the replay comes twice; patched, once."""
+    from langgraph_runtime_inmem import inmem_stream
+    from langgraph_runtime_inmem import ops as original
+
+    await inmem_stream.start_stream()
+    monkeypatch.setattr(original, "connect", original.connect)
+    runs = type("Runs", (original.Runs,), {"__module__": original.__name__})
+    monkeypatch.setattr(original, "Runs", runs)
+    runs.Stream = type("Stream", (runs.Stream,), {})  # type: ignore[misc]
+    unpatched = await joined_run(original, inmem_stream)
+    assert len(unpatched) > len(set(unpatched))
+    RUN_STREAM.apply(original)
+    assert await joined_run(original, inmem_stream) == [b"1", b"2", b"3", b"4"]
 
 
 def cron(**changed: Any) -> dict[str, Any]:
