@@ -74,7 +74,13 @@ export async function thread(threadId) {
 export const setMetadata = (threadId, metadata) =>
   requestJson(`/threads/${threadId}`, { method: "PATCH", body: { metadata } });
 
-export const state = (threadId) => requestJson(`/threads/${threadId}/state`);
+// Without a checkpoint's id, the present one.
+export const state = (threadId, checkpointId) =>
+  requestJson(`/threads/${threadId}/state${checkpointId ? `/${checkpointId}` : ""}`);
+
+// Makes an earlier state, of any branch, the present one.
+export const goTo = (threadId, checkpointId) =>
+  requestJson(`/threads/${threadId}/state`, { method: "POST", body: { values: null, checkpoint_id: checkpointId } });
 
 // The checkpoints of all branches, newest first.
 export const history = (threadId) =>
@@ -103,8 +109,11 @@ export const forget = (key) =>
 // How the page presents the agent: { name, introduction, examples }.
 export const about = () => requestJson("/page/about.json");
 
-export async function graph(graphId) {
-  const body = { graph_id: graphId, limit: 1 };
-  const [assistant] = await requestJson("/assistants/search", { method: "POST", body });
-  return requestJson(`/assistants/${assistant.assistant_id}/graph`);
+export const assistants = () => requestJson("/assistants/search", { method: "POST", body: { limit: 100 } });
+export const graph = (assistantId) => requestJson(`/assistants/${assistantId}/graph`);
+
+// The names of what a run of the assistant may choose for itself.
+export async function contextFields(assistantId) {
+  const { context_schema: schema } = await requestJson(`/assistants/${assistantId}/schemas`);
+  return Object.keys(schema?.properties ?? {});
 }

@@ -1,14 +1,17 @@
-// What the person writes: the message, what the next one is said instead of, and what has to wait.
+// What the person writes: the message and what is attached, what it goes on from, and what has to wait.
 
+import { Attachments } from "./attachments.js";
+import { contentOf, textOf } from "./content.js";
 import { byId, element, isLost } from "./dom.js";
 
 const IME_KEY = 229; // Safari's Enter that ends a composition comes after the composition's end
 
 export class Composer {
-  // `onSend` gets the text; `onCancel` is called when it is to go on from the thread's present after all.
+  // `onSend` gets the content; `onCancel` is called when it is to go on from the thread's present after all.
   constructor({ onSend, onCancel }) {
     this.root = byId("composer");
     this.message = byId("message");
+    this.attachments = new Attachments(this.root);
     this.onCancel = onCancel;
     this.waiting = []; // sent while an answer is written, to go when it has ended
     this.notice();
@@ -21,10 +24,10 @@ export class Composer {
     });
     this.root.addEventListener("submit", (event) => {
       event.preventDefault();
-      const text = this.message.value;
-      if (!text.trim()) return;
+      if (this.isEmpty) return;
+      const content = contentOf(this.message.value, this.attachments.take());
       this.write("");
-      onSend(text);
+      onSend(content);
     });
   }
 
@@ -55,8 +58,8 @@ export class Composer {
 
   // ---- what waits
 
-  wait(text) {
-    this.#await([...this.waiting, text]);
+  wait(content) {
+    this.#await([...this.waiting, content]);
   }
 
   next() {
@@ -72,27 +75,31 @@ export class Composer {
   }
 
   // A message that was not taken, and what it was to go on from.
-  restore(text, { words, fields, before }) {
-    this.#insert([text]);
+  restore(content, { words, fields, before }) {
+    this.#insert([content]);
     this.notice(words, fields, before);
   }
 
-  #insert(texts) {
-    if (texts.length) this.write([...texts, this.message.value].filter(Boolean).join("\n"));
+  #insert(contents) {
+    if (!contents.length) return;
+    const texts = contents.map((content) => textOf({ content }));
+    this.write([...texts, this.message.value].filter(Boolean).join("\n"));
+    const lists = contents.filter(Array.isArray);
+    this.attachments.add(...lists.flatMap((blocks) => blocks.filter((block) => textOf({ content: [block] }) === "")));
   }
 
   get isEmpty() {
-    return !this.message.value.trim();
+    return !this.message.value.trim() && !this.attachments.count;
   }
 
   submit() {
     this.root.requestSubmit();
   }
 
-  #await(texts) {
-    this.waiting = texts;
-    byId("waiting").hidden = !texts.length;
-    byId("waiting").textContent = `Goes next: ${texts.join(" · ")}`;
+  #await(contents) {
+    this.waiting = contents;
+    byId("waiting").hidden = !contents.length;
+    byId("waiting").textContent = `Goes next: ${contents.map((content) => textOf({ content })).join(" · ")}`;
   }
 
   // ---- what the next message goes on from

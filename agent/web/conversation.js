@@ -1,8 +1,11 @@
 // What a conversation looks like: its turns, whether they come from the thread's state or a stream.
 
+import { Actions } from "./actions.js";
 import { DecisionCard, ToolCard } from "./cards.js";
+import { textOf } from "./content.js";
 import { element } from "./dom.js";
 import { Markdown } from "./markdown.js";
+import { timeOf } from "./times.js";
 
 const FINISH_WORDS = {
   stopped: "Stopped.",
@@ -28,6 +31,9 @@ export class Answer {
     this.discardable = []; // what a retry may take back: [key, map, node], as it came
     this.waiting = element("p", { class: "waiting", "aria-hidden": "true" }, "●");
     this.root.append(this.waiting);
+    this.actions = new Actions("answer", () => [...this.texts.values()].map(({ text }) => text).join("\n\n"));
+    this.outer = element("div", { class: "turn" }, this.root, this.actions.root);
+    this.actions.root.hidden = true;
   }
 
   // It comes from the thread's state, or has ended: what is written is shown at once.
@@ -41,8 +47,8 @@ export class Answer {
 
   // The last answer can be given anew.
   offerAgain() {
-    const again = element("button", { type: "button", class: "quiet small again", onclick: this.onRegenerate }, "Answer again");
-    this.root.after(again);
+    this.actions.root.hidden = false;
+    this.actions.offer("Answer again", "again", this.onRegenerate);
   }
 
   // What a screen reader is told: the words, without buttons, and what is waited for.
@@ -61,7 +67,7 @@ export class Answer {
         for (const card of this.cards.values()) card.continue();
         break;
       case "token":
-        this.#write(this.#text(event.message_id), event.content);
+        this.#write(this.#text(event.message_id, event.node), event.content);
         break;
       case "reasoning":
         this.#write(this.#thought(event.message_id), event.content);
@@ -113,10 +119,13 @@ export class Answer {
     }
   }
 
-  #text(id) {
+  // A node's path of several names is a graph within the graph: what it writes is its own.
+  #text(id, node) {
     if (!this.texts.has(id)) {
-      const body = element("div", { class: "text" });
-      this.#begin(id, this.texts, new Markdown(body), body);
+      const body = element("div", { class: "text", dir: "auto" });
+      const agent = node?.includes("|") ? [element("p", { class: "note" }, node.split("|")[0])] : [];
+      this.#begin(id, this.texts, new Markdown(body), agent.length ? element("div", {}, ...agent, body) : body);
+      if (this.time === undefined) this.actions.writtenAt((this.time = timeOf(id)));
     }
     return this.texts.get(id);
   }
@@ -124,11 +133,12 @@ export class Answer {
   #write(text, content) {
     text.append(content);
     if (!this.isLive) text.show();
+    this.actions.root.hidden = this.isLive;
   }
 
   #thought(id) {
     if (!this.thoughts.has(id)) {
-      const body = element("div", { class: "thought" });
+      const body = element("div", { class: "thought", dir: "auto" });
       const root = element("details", { class: "reasoning" }, element("summary", {}, "Reasoning"), body);
       this.#begin(id, this.thoughts, new Markdown(body), root);
     }
@@ -152,6 +162,7 @@ export class Answer {
 
   #end(status, finishReason) {
     this.settle();
+    this.actions.root.hidden = !this.texts.size;
     this.root.dataset.status = status;
     this.note(finishReason);
     if (status !== "interrupted") for (const card of this.cards.values()) card.leave();
@@ -169,19 +180,6 @@ export class Answer {
   }
 }
 
-// What a person asked; with an id it can be said differently.
-export function question(text, onEdit) {
-  const root = element("article", { class: "question", "aria-label": "You" });
-  const edit = element("button", { type: "button", class: "quiet small", hidden: true, onclick: () => onEdit(root, text) }, "Edit");
-  root.append(edit, element("p", {}, text));
-  return root;
-}
-
-export function editable(root, id) {
-  root.dataset.message = id;
-  root.querySelector("button").hidden = false;
-}
-
 // The events that a message of the thread's state amounts to.
 export function eventsOf(message) {
   if (message.type === "tool") {
@@ -197,9 +195,4 @@ export function eventsOf(message) {
     events.push({ type: "tool_call", id, tool: name, args });
   }
   return events;
-}
-
-export function textOf({ content }) {
-  if (typeof content === "string") return content;
-  return (content ?? []).map((block) => (typeof block === "string" ? block : block.text ?? "")).join("");
 }

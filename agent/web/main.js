@@ -6,6 +6,7 @@ import { byId, element } from "./dom.js";
 import { Inspector } from "./inspector.js";
 import { log, tell } from "./log.js";
 import { watchMemories } from "./memories.js";
+import { watchOptions } from "./options.js";
 import { Thread } from "./thread.js";
 import { ThreadList } from "./threads.js";
 import { watchToken } from "./token.js";
@@ -19,7 +20,7 @@ const list = new ThreadList({
   onFault: tell,
 });
 const composer = new Composer({
-  onSend: (text) => turns.send(text),
+  onSend: (content) => turns.send(content),
   onCancel: () => (thread.id ? thread.open(thread.id) : thread.startNew()),
 });
 const thread = new Thread({ composer, inspector, list });
@@ -97,5 +98,5 @@ watchToken();
 
 openInspector(localStorage.getItem("inspector") === "open");
 list.refresh();
-api.graph("agent").then((drawn) => inspector.graph.show(drawn), () => {});
+watchOptions(async (assistantId) => inspector.graph.show(await api.graph(assistantId))).catch(() => {});
 if (threadInAddress()) thread.open(threadInAddress());

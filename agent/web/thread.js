@@ -1,9 +1,12 @@
 // The thread that is shown: from its state, kept up with whoever else goes on with it, and its past.
 
 import * as api from "./api.js";
-import { editable, eventsOf, textOf } from "./conversation.js";
+import { distinct, versionsOf } from "./branches.js";
+import { textOf } from "./content.js";
+import { eventsOf } from "./conversation.js";
 import { byId, element } from "./dom.js";
 import { scrollPosition, scrollTo, show, tell, turnList, welcome } from "./log.js";
+import { timeOf } from "./times.js";
 import { join } from "./turn.js";
 import { Turns } from "./turns.js";
 
@@ -27,6 +30,8 @@ export class Thread {
     this.checkpoint = null; // of what is shown; undefined: it is more than the thread holds
     this.version = null; // of the thread, when what is shown was fetched
     this.isWhole = id === null; // all of the thread is shown
+    this.metadata = {};
+    this.branchEnds = new Map(); // checkpoint id -> state, of branches that were left
     turnList.replaceChildren();
   }
 
@@ -58,11 +63,15 @@ export class Thread {
       if (this.id !== id || turns.running) return;
       const last = this.#render(state, active, thread.status);
       scrollTo(position);
+      this.metadata = thread.metadata ?? {};
       this.isWhole = true;
       this.version = versionOf(thread);
       this.checkpoint = checkpointOf(state);
       if (active) await turns.read(join(id, active.run_id), () => this.open(id), last?.cards);
-      else if (state.tasks?.length && !state.interrupts?.length) this.#offerToContinue();
+      else {
+        if (state.tasks?.length && !state.interrupts?.length) this.#offerToContinue();
+        await this.#showVersions(state);
+      }
     } catch (error) {
       if (this.id === id && !isUpdate) tell(error, ["Load again", () => this.open(id)]);
     }
@@ -74,21 +83,24 @@ export class Thread {
     const newMessage = active?.kwargs?.input?.messages?.[0];
     if (active) messages = before(messages, newMessage);
     let answer = null;
+    let asked = null; // whose answer comes next
     let finishReason = null;
     for (const each of messages) {
       if (each.type === "human") {
         answer?.note(finishReason);
         answer = finishReason = null;
-        const root = this.turns.question(textOf(each));
-        editable(root, each.id);
-        show(root);
+        asked = this.turns.question(each.content);
+        asked.editable(each.id);
+        show(asked.root);
       } else if (each.type === "ai" || each.type === "tool") {
         answer ??= this.#settled();
         for (const event of eventsOf(each)) answer.take(event);
+        asked?.actions.writtenAt(timeOf(each.id));
+        asked = null;
         finishReason = each.response_metadata?.finish_reason;
       }
     }
-    if (newMessage) show(this.turns.question(textOf(newMessage)));
+    if (newMessage) show(this.turns.question(newMessage.content).root);
     if (active) return newMessage ? null : answer; // a run without a message goes on with this answer
     const isStopped = status === "interrupted" && !state.interrupts?.length;
     if (isStopped && messages.length) answer ??= this.#settled();
@@ -102,7 +114,7 @@ export class Thread {
 
   #settled() {
     const answer = this.turns.answer().settle();
-    show(answer.root);
+    show(answer.outer);
     return answer;
   }
 
@@ -117,7 +129,8 @@ export class Thread {
 
   // ---- what its turns call
 
-  began(id) {
+  began(id, isFork) {
+    if (isFork && this.checkpoint) this.#leaveBranch(this.checkpoint);
     if (this.id !== id) {
       this.id = id;
       history.replaceState(null, "", `#${id}`);
@@ -144,10 +157,56 @@ export class Thread {
     if (!isLast()) return;
     this.version = versionOf(thread);
     this.checkpoint = checkpointOf(state);
-    const questions = (state.values?.messages ?? []).filter(({ type }) => type === "human");
-    const shown = [...turnList.querySelectorAll(".question")];
-    shown.forEach((root, at) => questions[at] && editable(root, questions[at].id));
+    this.metadata = { ...thread.metadata, forks: this.metadata.forks };
+    const ids = (state.values?.messages ?? []).filter(({ type }) => type === "human").map(({ id }) => id);
+    this.turns.shownQuestions().forEach((question, at) => ids[at] && question.editable(ids[at]));
     if (!state.interrupts?.length) answer.offerAgain();
+    await this.#showVersions(state);
+  }
+
+  // ---- its branches
+
+  // The end of a branch is noted with the thread, so that every tab can come back to it.
+  async #leaveBranch(checkpoint) {
+    const forks = [...new Set([...(this.metadata.forks ?? []), checkpoint])].slice(-MOST_FORKS);
+    this.metadata = { ...this.metadata, forks };
+    await api.setMetadata(this.id, { forks }).catch(() => {}); // the inspector's history has it, too
+  }
+
+  async #showVersions(present) {
+    const { id } = this;
+    const forks = this.metadata.forks ?? [];
+    if (!forks.length) return;
+    const unknown = forks.filter((checkpoint) => !this.branchEnds.has(checkpoint));
+    const states = await Promise.all(unknown.map((checkpoint) => api.state(id, checkpoint).catch(() => null)));
+    if (this.id !== id || this.turns.isWriting) return;
+    unknown.forEach((checkpoint, at) => states[at] && this.branchEnds.set(checkpoint, states[at]));
+    const ends = forks.map((checkpoint) => this.branchEnds.get(checkpoint)).filter(Boolean);
+    const messages = present.values?.messages ?? [];
+    const questions = this.turns.shownQuestions();
+    for (const { at, number, others } of versionsOf(distinct([...ends, present]), present)) {
+      const count = messages.slice(0, at + 1).filter(({ type }) => type === "human").length;
+      const question = questions[count - 1];
+      const of = messages[at].type === "human" ? question : this.turns.answerTo(question);
+      of?.actions.choose(number, others.length, (n) => this.#switchTo(others[n], present, of));
+    }
+  }
+
+  // The branch becomes the thread's present: the next message goes on from it, in every tab.
+  async #switchTo(state, present, { kind, actions }) {
+    if (this.turns.isWriting) return;
+    const place = [...turnList.querySelectorAll(".versions:not([hidden])")].indexOf(actions.versions);
+    const label = document.activeElement.getAttribute("aria-label");
+    try {
+      await this.#leaveBranch(checkpointOf(present));
+      await api.goTo(this.id, checkpointOf(state));
+      await this.#load({ isUpdate: true });
+    } catch (error) {
+      tell(error);
+    }
+    const versions = turnList.querySelectorAll(".versions:not([hidden])")[place];
+    const buttons = [...(versions?.querySelectorAll("button") ?? [])];
+    (buttons.find((button) => !button.disabled && button.getAttribute("aria-label") === label) ?? buttons.find((button) => !button.disabled))?.focus();
   }
 
   // A run that failed may have written more than the thread holds: it stays until the thread changes.
@@ -205,6 +264,8 @@ async function threadAndState(id) {
 
 // A text that changes when the thread does.
 const versionOf = (thread) => `${thread.updated_at} ${thread.status}`;
+
+const MOST_FORKS = 30;
 
 const checkpointOf = (state) => state.checkpoint?.checkpoint_id ?? null;
 

@@ -1,6 +1,6 @@
 // The list of conversations.
 
-import { deleteThread, threads } from "./api.js";
+import { deleteThread, setMetadata, threads } from "./api.js";
 import { byId, element } from "./dom.js";
 
 const FIRST = 50;
@@ -72,22 +72,53 @@ export class ThreadList {
 
   #lit(entry) {
     const isCurrent = entry.dataset.thread === this.current;
-    entry.firstChild.toggleAttribute("aria-current", isCurrent);
+    entry.querySelector(".thread").toggleAttribute("aria-current", isCurrent);
   }
 
   #entry(id) {
     const open = element("button", { type: "button", class: "thread", onclick: () => this.onOpen(id) });
-    const remove = element("button", { type: "button", class: "quiet delete", onclick: () => this.#delete(id, open.firstChild.textContent) }, "×");
-    const entry = element("li", { "data-thread": id }, open, remove);
+    const title = () => open.firstChild.textContent;
+    const rename = element("button", { type: "button", class: "quiet delete", onclick: () => this.#rename(entry, title()) }, "✎");
+    const remove = element("button", { type: "button", class: "quiet delete", onclick: () => this.#delete(id, title()) }, "×");
+    const entry = element("li", { "data-thread": id }, open, rename, remove);
     return entry;
   }
 
+  // In its place; Escape leaves it as it was.
+  #rename(entry, title) {
+    const field = element("input", { class: "title-field", "aria-label": "Title", maxlength: 80, value: title });
+    const [open, rename] = entry.children;
+    let isOver = false; // what is removed is blurred once more
+    const end = async (isKept) => {
+      if (isOver) return;
+      isOver = true;
+      const words = field.value.trim();
+      field.remove();
+      open.hidden = false;
+      rename.focus();
+      if (!isKept || !words || words === title) return;
+      await setMetadata(entry.dataset.thread, { title: words }).catch(this.onFault);
+      await this.refresh();
+    };
+    field.addEventListener("keydown", (event) => {
+      if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
+      event.preventDefault(); // Enter would press the button that has the focus next
+      event.stopPropagation(); // Escape stops no answer
+      end(event.key === "Enter");
+    });
+    field.addEventListener("blur", () => end(true));
+    open.hidden = true;
+    entry.prepend(field);
+    field.select();
+  }
+
   #update(entry, { title, status, interrupts }) {
-    const [open, remove] = entry.children;
+    const [open, rename, remove] = entry.querySelectorAll("button");
     // a stopped thread is "interrupted", too
     const isWaiting = status === "interrupted" && Object.keys(interrupts ?? {}).length > 0;
     const badge = isWaiting ? "waits" : status === "busy" ? "busy" : null;
     open.replaceChildren(element("span", { class: "title" }, title), ...(badge ? [element("span", { class: "badge" }, badge)] : []));
+    rename.setAttribute("aria-label", `Rename ${title}`);
     remove.setAttribute("aria-label", `Delete ${title}`);
     this.#lit(entry);
     return entry;

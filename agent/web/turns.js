@@ -1,9 +1,12 @@
 // The turns of the thread that is shown: started, read, stopped, and started again.
 
 import * as api from "./api.js";
-import { Answer, question } from "./conversation.js";
+import { Answer } from "./conversation.js";
+import { contentOf, textOf } from "./content.js";
 import { byId, isLost } from "./dom.js";
 import { goToEnd, removeLastAnswer, removeRefused, show, tell, turnList } from "./log.js";
+import { chosen } from "./options.js";
+import { Question } from "./question.js";
 import { follow } from "./stream.js";
 import { begin } from "./turn.js";
 
@@ -15,6 +18,7 @@ export class Turns {
     this.thread = thread;
     this.composer = composer;
     this.inspector = inspector;
+    this.parts = new WeakMap(); // node -> the Question or Answer that it shows
     this.running = null; // { controller, attempt, runId, isOver, isToStop }
   }
 
@@ -23,33 +27,33 @@ export class Turns {
     return this.running !== null && !this.running.isOver;
   }
 
-  send(text) {
-    return this.running ? this.#sendWhileBusy(text) : this.ask(text);
+  send(content) {
+    return this.running ? this.#sendWhileBusy(content) : this.ask(content);
   }
 
-  async ask(text, fields = {}) {
-    const base = this.composer.takeBase();
+  async ask(content, fields = {}, base = this.composer.takeBase()) {
     this.latest?.passOver();
     removeRefused();
-    const question = this.question(text);
-    show(question);
-    const message = { message: text, ...base.fields, ...fields };
+    const question = this.question(content);
+    question.actions.writtenAt(Date.now());
+    show(question.root);
+    const message = { message: content, ...base.fields, ...fields };
     // results of calls that nobody decided come with the next answer
     const { turn, answer, status } = await this.#run("message", message, this.latest?.cards);
     if (turn.runId || status !== "error") return;
-    for (const { dataset } of [question, answer.root]) dataset.refused = "";
-    this.composer.restore(text, { ...base, before: removeRefused });
+    for (const { dataset } of [question.root, answer.outer]) dataset.refused = "";
+    this.composer.restore(content, { ...base, before: removeRefused });
   }
 
-  async #sendWhileBusy(text) {
+  async #sendWhileBusy(content) {
     const { multitaskStrategy } = this.composer;
     if (multitaskStrategy === "rollback") {
       this.leave();
       removeLastAnswer();
       turnList.lastChild?.remove();
-      await this.ask(text, { multitask_strategy: "rollback" });
+      await this.ask(content, { multitask_strategy: "rollback" });
     } else {
-      this.composer.wait(text);
+      this.composer.wait(content);
       if (multitaskStrategy === "interrupt") await this.stop();
     }
   }
@@ -89,8 +93,19 @@ export class Turns {
     link("idle");
   }
 
-  question(text) {
-    return question(text, (root) => this.#edit(root, text));
+  question(content) {
+    const question = new Question(content, (...changed) => this.#replace(...changed));
+    this.parts.set(question.root, question);
+    return question;
+  }
+
+  // Those that are shown, in order.
+  shownQuestions() {
+    return [...turnList.querySelectorAll(".question")].map((root) => this.parts.get(root));
+  }
+
+  answerTo({ root }) {
+    return this.parts.get(root.nextElementSibling);
   }
 
   answer(cards, onRetry) {
@@ -99,6 +114,7 @@ export class Turns {
     const onRegenerate = unlessWriting("regenerate"); // the old answer stays in the thread's history
     const onContinueRun = unlessWriting("continue_run");
     this.latest = new Answer({ onDecide, onRetry, onRegenerate, onContinueRun }, cards);
+    this.parts.set(this.latest.outer, this.latest);
     return this.latest;
   }
 
@@ -107,14 +123,16 @@ export class Turns {
     await this.#run(type);
   }
 
-  #edit(root, text) {
+  // A message is said differently: what came of it stays on another branch. What was attached stays with it.
+  #replace({ root, id, content }, text) {
     if (this.isWriting) return;
-    this.composer.write(text);
+    while (turnList.lastChild !== root) turnList.lastChild.remove();
+    root.remove();
+    const attached = Array.isArray(content) ? content.filter((block) => textOf({ content: [block] }) === "") : [];
+    const words = "You say this message differently.";
+    this.composer.notice();
+    this.ask(contentOf(text, attached), {}, { words, fields: { replaces: id }, before: () => {} });
     this.composer.focus();
-    this.composer.notice("You say this message differently.", { replaces: root.dataset.message }, () => {
-      while (turnList.lastChild !== root) turnList.lastChild.remove();
-      root.remove();
-    });
   }
 
   // Returns the error's message if the decisions are not taken, else null.
@@ -123,22 +141,23 @@ export class Turns {
     const fields = { interrupt_id: interruptId, decisions };
     const { turn, answer, errorMessage } = await this.#run("decide", fields, answerBefore.cards);
     if (turn.runId || turn.controller.signal.aborted) return null;
-    answer.root.remove();
+    answer.outer.remove();
     return errorMessage ?? "The decision was not taken.";
   }
 
   async #run(type, fields = {}, cards = undefined) {
     const modes = this.inspector.isOpen ? ["messages", "updates", "values", "events"] : ["messages"];
-    const open = begin(type, this.thread.id, { modes, ...fields });
+    const open = begin(type, this.thread.id, { modes, ...chosen(type), ...fields });
     goToEnd();
-    const reading = this.read(open, () => this.#run(type, fields, cards), cards);
-    if (isLost(document.activeElement)) turnList.lastChild.focus({ preventScroll: true });
+    const isFork = type === "regenerate" || Boolean(fields.replaces ?? fields.checkpoint_id);
+    const reading = this.read(open, () => this.#run(type, fields, cards), cards, isFork);
+    if (isLost(document.activeElement)) this.latest.root.focus({ preventScroll: true });
     return reading;
   }
 
   // Reads a run, through `open`; `startAgain` starts another like it.
-  async read(open, startAgain, cards) {
-    const turn = { controller: new AbortController(), attempt: null, runId: null, isOver: false, isToStop: false };
+  async read(open, startAgain, cards, isFork = false) {
+    const turn = { isFork, controller: new AbortController(), attempt: null, runId: null, isOver: false, isToStop: false };
     this.running = turn;
     this.composer.busy(true);
     this.inspector.begin();
@@ -155,7 +174,7 @@ export class Turns {
       answer.take(event);
       if (event.type === "interrupt") goToEnd();
     };
-    show(answer.root, false);
+    show(answer.outer, false);
     try {
       const onAttempt = (attempt) => (turn.attempt = attempt);
       for await (const event of follow(open, { signal: turn.controller.signal, onLink: link, onAttempt })) {
@@ -181,7 +200,7 @@ export class Turns {
 
   #began(turn, event) {
     turn.runId = event.run_id;
-    this.thread.began(event.thread_id);
+    this.thread.began(event.thread_id, turn.isFork);
     if (turn.isToStop && this.running === turn) this.stop();
   }
 

@@ -1,0 +1,62 @@
+// What a person asked: it can be copied, and, once it has an id, said differently in its place.
+
+import { Actions } from "./actions.js";
+import { attachmentsOf, textOf } from "./content.js";
+import { element } from "./dom.js";
+
+export class Question {
+  // `onReplace` is called with this and the new text; it returns false where that cannot be now.
+  constructor(content, onReplace) {
+    this.content = content;
+    this.text = textOf({ content });
+    this.onReplace = onReplace;
+    this.id = null;
+    this.actions = new Actions("message", () => this.text);
+    this.words = element("p", { dir: "auto" }, this.text);
+    this.bubble = element("div", { class: "bubble" }, this.words, ...attachmentsOf({ content }).map(attachment));
+    this.root = element("article", { class: "question", "aria-label": "You" }, this.bubble, this.actions.root);
+  }
+
+  editable(id) {
+    this.id = id;
+    this.root.dataset.message = id;
+    this.actions.offer("Edit", "edit", () => this.#edit());
+  }
+
+  #edit() {
+    const rows = Math.min(10, this.text.split("\n").length + 1);
+    const field = element("textarea", { "aria-label": "New words", rows, dir: "auto" });
+    field.value = this.text;
+    const close = () => {
+      form.remove();
+      this.bubble.hidden = this.actions.root.hidden = false;
+      this.actions.root.querySelector(".edit").focus();
+    };
+    const form = element(
+      "form",
+      { class: "editor", "aria-label": "Edit your message" },
+      field,
+      element("button", { type: "button", onclick: close }, "Cancel"),
+      element("button", { type: "submit", class: "primary" }, "Ask this instead"),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (field.value.trim()) this.onReplace(this, field.value);
+    });
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") close();
+      if (event.key === "Escape") event.stopPropagation(); // it stops no answer
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+      event.preventDefault();
+      form.requestSubmit();
+    });
+    this.bubble.hidden = this.actions.root.hidden = true;
+    this.root.append(form);
+    field.focus();
+  }
+}
+
+function attachment({ image, name }) {
+  if (!image) return element("span", { class: "attachment" }, `📄 ${name}`);
+  return element("img", { class: "attachment", src: image, alt: name === "Image" ? "Attached image" : name });
+}

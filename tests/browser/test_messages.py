@@ -1,0 +1,100 @@
+"""What a person does with messages, conversations and runs, beside asking."""
+
+import re
+
+from playwright.async_api import Page, expect
+
+from tests.browser.test_page import answers, ask, ended, questions
+from tests.model_server import ModelServer, Reply
+
+
+async def test_versions_of_a_message_and_of_an_answer(page: Page, model: ModelServer) -> None:
+    """Said differently in its place, and answered again; arrows lead from one to the next, with all
+    that followed, and the next message goes on from what is shown, also after a reload."""
+    await ask(page, "First.")
+    await ended(page)
+    model.on("Vary here.", Reply("Answer one."))
+    await ask(page, "Vary here.")
+    await ended(page)
+    await ask(page, "What followed.")
+    await ended(page)
+    second = page.get_by_role("article", name="You").nth(1)
+    await second.get_by_role("button", name="Edit").click()
+    words = page.get_by_role("textbox", name="New words")
+    await expect(words).to_be_focused()
+    await expect(words).to_have_value("Vary here.")
+    await page.keyboard.press("Escape")
+    await expect(second.get_by_role("button", name="Edit")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await words.fill("Vary there.")
+    await words.press("Enter")
+    await expect(questions(page)).to_have_text(["First.", "Vary there."])
+    await expect(page.get_by_role("group", name="Versions of this message")).to_contain_text("2/2")
+    await page.get_by_role("button", name="Answer again").click()
+    await expect(page.get_by_role("group", name="Versions of this answer")).to_contain_text("2/2")
+    await page.get_by_role("button", name="Previous message").press("Enter")
+    await expect(questions(page)).to_have_text(["First.", "Vary here.", "What followed."])
+    await expect(answers(page).nth(1)).to_have_text("Answer one.")
+    await expect(page.get_by_role("button", name="Next message")).to_be_focused()
+    await page.reload()
+    await expect(questions(page)).to_have_count(3)
+    await ask(page, "From there.")
+    await ended(page)
+    sent = [message["content"] for message in model.requests[-1]["messages"]]
+    answers_sent = ["Answer one.", "You said: What followed."]
+    assert sent[-5:] == [
+        "Vary here.",
+        answers_sent[0],
+        "What followed.",
+        answers_sent[1],
+        "From there.",
+    ]
+    await page.get_by_role("button", name="Next message").click()
+    await expect(questions(page)).to_have_text(["First.", "Vary there."])
+    await expect(page.get_by_role("group", name="Versions of this answer")).to_contain_text("2/2")
+    await page.get_by_role("button", name="Previous message").click()
+    await expect(questions(page).last).to_have_text("From there.")
+
+
+async def test_messages_are_copied_and_have_times(page: Page, model: ModelServer) -> None:
+    """An answer is copied as it was written, in Markdown; times are there after a reload as well;
+    a conversation is given another name."""
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    model.on("Copy this.", Reply("A **bold** word."))
+    await ask(page, "Copy this.")
+    await ended(page)
+    for kind, words in (("answer", "A **bold** word."), ("message", "Copy this.")):
+        await page.get_by_role("button", name=f"Copy {kind}").click()
+        assert await page.evaluate("navigator.clipboard.readText()") == words
+    for _ in range(2):
+        times = page.locator(".actions time")
+        await expect(times).to_have_text([re.compile(r"\d\d:\d\d")] * 2)
+        await page.reload()
+    entry = page.locator("#thread-list li").filter(has_text="Copy this.")
+    await entry.get_by_role("button", name="Rename").click()
+    title = page.get_by_role("textbox", name="Title")
+    await expect(title).to_have_value("Copy this.")
+    await title.fill("About boldness")
+    await title.press("Enter")
+    renamed = page.locator("#thread-list").get_by_role("button", name="Rename About boldness")
+    await expect(renamed).to_be_focused()
+    await page.reload()
+    await expect(page.locator("#thread-list")).to_contain_text("About boldness")
+
+
+async def test_what_a_run_may_choose(page: Page, model: ModelServer) -> None:
+    """The assistant, the model and the temperature are chosen, and kept for the next time."""
+    await page.locator("#options summary").click()
+    await page.get_by_label("Assistant").select_option(label="chat")
+    await page.get_by_label("Model").fill("another-model")
+    await page.get_by_label("Temperature").fill("0.5")
+    await page.get_by_label("Temperature").blur()
+    await expect(page.locator("#options summary")).to_have_text(
+        "Options: chat · another-model · 0.5"
+    )
+    await page.reload()
+    await ask(page, "Hello, choice.")
+    await ended(page)
+    asked = model.requests[-1]
+    assert (asked["model"], asked["temperature"]) == ("another-model", 0.5)
+    assert "tools" not in asked
