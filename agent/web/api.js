@@ -23,9 +23,11 @@ export function headers(more = {}) {
 }
 
 // The response; throws RequestError.
-export async function request(path, { method = "GET", body, more = {}, signal } = {}) {
+// The `priority` is the browser's, for when it has no connection left.
+export async function request(path, { method = "GET", body, more = {}, signal, priority } = {}) {
   const response = await fetch(urlOf(path), {
     method,
+    priority,
     signal,
     headers: headers(body === undefined ? more : { "Content-Type": "application/json", ...more }),
     body: body === undefined ? undefined : JSON.stringify(body),
@@ -57,7 +59,7 @@ export async function threads(count) {
       select: ["thread_id", "updated_at", "status", "metadata", "interrupts"],
       extract: { title: "values.messages[0].content" },
     };
-    const page = await requestJson("/threads/search", { method: "POST", body });
+    const page = await requestJson("/threads/search", { method: "POST", body, priority: "low" });
     found.push(...page);
     if (page.length < limit) break;
   }
@@ -67,7 +69,7 @@ export async function threads(count) {
 // A thread without its state: small, however long it is.
 export async function thread(threadId) {
   const body = { ids: [threadId], limit: 1, select: ["updated_at", "status", "metadata"] };
-  const [found] = await requestJson("/threads/search", { method: "POST", body });
+  const [found] = await requestJson("/threads/search", { method: "POST", body, priority: "low" });
   return found ?? {};
 }
 
@@ -94,7 +96,7 @@ export async function activeRun(threadId) {
 }
 
 export const stop = (threadId, runId) =>
-  requestJson("/agent/stop", { method: "POST", body: { thread_id: threadId, run_id: runId } });
+  requestJson("/agent/stop", { method: "POST", body: { thread_id: threadId, run_id: runId }, priority: "high" });
 
 // What the agent remembers of the person, newest first.
 export async function memories() {

@@ -29,11 +29,21 @@ export class ThreadList {
     });
   }
 
+  // What is asked for while an answer is on its way is asked once, after it.
   async refresh() {
+    if (this.isAsking) return (this.isToAskAgain = true);
+    this.isAsking = true;
+    await this.#ask();
+    this.isAsking = false;
+    if (!this.isToAskAgain) return;
+    this.isToAskAgain = false;
+    await this.refresh();
+  }
+
+  async #ask() {
     const words = this.search.value.trim().toLowerCase();
     try {
       const found = await threads(words ? Infinity : this.count);
-      if (words !== this.search.value.trim().toLowerCase()) return; // a later search is on its way
       const known = found.map((thread) => ({ ...thread, title: this.#title(thread) }));
       this.#arrange(known.filter(({ title }) => title.toLowerCase().includes(words)));
       this.more.hidden = Boolean(words) || found.length < this.count;
@@ -78,7 +88,7 @@ export class ThreadList {
   #entry(id) {
     const open = element("button", { type: "button", class: "thread", onclick: () => this.onOpen(id) });
     const title = () => open.firstChild.textContent;
-    const rename = element("button", { type: "button", class: "quiet delete", onclick: () => this.#rename(entry, title()) }, "✎");
+    const rename = element("button", { type: "button", class: "quiet delete rename", onclick: () => this.#rename(entry, title()) }, "✎");
     const remove = element("button", { type: "button", class: "quiet delete", onclick: () => this.#delete(id, title()) }, "×");
     const entry = element("li", { "data-thread": id }, open, rename, remove);
     return entry;
