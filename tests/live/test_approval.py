@@ -267,13 +267,15 @@ async def test_an_answer_is_for_no_later_request(
     later = Note(model, notes)
     asked: Any = {"input": {"messages": [{"role": "user", "content": later.question}]}}
     approved: Any = {"command": {"resume": {"decisions": [APPROVE]}}}
-    busy = [keeper.stream("stream 60000 tokens at 100 per second") for _ in range(JOBS)]
-    for run in busy:
-        await anext(run)
-    first = await keeper.sdk.runs.create(thread_id, "agent", **asked)
-    second = await keeper.sdk.runs.create(thread_id, "agent", **approved)
-    for run in busy:
-        await run.stop()
+    model.on("Take all day.", Reply("Done.", first_token_seconds=100.0))
+    busy = [keeper.stream("Take all day.") for _ in range(JOBS)]
+    try:
+        for run in busy:
+            await anext(run)
+        first = await keeper.sdk.runs.create(thread_id, "agent", **asked)
+        second = await keeper.sdk.runs.create(thread_id, "agent", **approved)
+    finally:
+        await asyncio.gather(*(run.stop() for run in busy))
     for each in (first, second):
         await keeper.sdk.runs.join(thread_id, each["run_id"])
     assert later.saved() is None
