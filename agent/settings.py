@@ -83,6 +83,16 @@ class Settings(BaseSettings):
     steady_shutdown_seconds: float = Field(
         8.0, ge=0, description="How long running runs may take to end after SIGTERM"
     )
+    steady_queue_seconds: float = Field(
+        30.0, gt=0, description="A run that waits longer for its turn makes the server not ready"
+    )
+    steady_least_free_disk_bytes: int = Field(
+        100_000_000, ge=0, description="With less free beside the threads, the server is not ready"
+    )
+    steady_log_json: bool = Field(default=False, description="Log lines as JSON")
+    steady_trace_content: bool = Field(
+        default=False, description="Traces hold what people and the model said"
+    )
     steady_metrics_token: SecretStr | None = Field(
         default=None, description="What Prometheus brings to read /metrics, where there are users"
     )

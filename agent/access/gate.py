@@ -59,6 +59,7 @@ _NO_STREAM = ("/stop", "/cancel")
 # In a path: what is answered for as long as a run goes on.
 _HELD_OPEN = {"stream", "join", "wait", "a2a"}
 _DEVELOPER_ONLY = ("/deploy", "/internal")  # what `langgraph dev` adds for its developer
+_PUBLIC = ("/", "/ok", "/ready")
 _PAGE_POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -185,7 +186,7 @@ def _parts(url: str) -> SplitResult:
 
 def _is_public(scope: Scope) -> bool:
     is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-    return is_read and (scope["path"] in ("/", "/ok") or scope["path"].startswith("/page/"))
+    return is_read and (scope["path"] in _PUBLIC or scope["path"].startswith("/page/"))
 
 
 def _reads_metrics(scope: Scope, headers: Headers) -> bool:

@@ -88,7 +88,7 @@ async def own_thread(ctx: Auth.types.AuthContext, value: Any) -> Any:
 async def own_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """Like threads, with a limit for each user."""
     if ctx.action == "create":
-        crons = await _rows("crons") or ()
+        crons = await server_rows("crons") or ()
         allow_one_more_cron(sum(it["metadata"].get("owner") == _user(ctx) for it in crons))
     return _own(ctx, value)
 
@@ -136,7 +136,7 @@ async def own_items(ctx: Auth.types.AuthContext, value: Any) -> None:
 
 async def _active_runs(user: str) -> int:
     """How many runs of the user go on or wait; on another server, how many threads are busy."""
-    runs = await _rows("runs")
+    runs = await server_rows("runs")
     if runs is None:
         return await get_client(url=None).threads.count(metadata={"owner": user}, status="busy")
     own = (run for run in runs if run["metadata"].get("owner") == user)
@@ -151,13 +151,13 @@ async def unfinished_runs() -> int:
     now = datetime.now(UTC)
     return sum(
         run["status"] in ("pending", "running") and run["created_at"] <= now
-        for run in await _rows("runs") or ()
+        for run in await server_rows("runs") or ()
     )
 
 
 async def _assistant(assistant_id: Any) -> Mapping[str, Any]:
     """The assistant; empty where there is none, which the server tells in its own words."""
-    rows = await _rows("assistants")
+    rows = await server_rows("assistants")
     if rows is not None:
         return next((row for row in rows if row["assistant_id"] == assistant_id), {})
     try:
@@ -175,7 +175,7 @@ async def _state(user: str, thread_id: Any, configurable: Mapping[str, Any]) -> 
     return await server.threads.get_state(thread, checkpoint_id=checkpoint_id)
 
 
-async def _rows(kind: str) -> list[Any] | None:
+async def server_rows(kind: str) -> list[Any] | None:
     """The in-memory server's own list, to be read at once; None on another server."""
     database = sys.modules.get("langgraph_runtime_inmem.database")
     if database is None:

@@ -12,6 +12,7 @@ from agent.embedded.errors import (
     WeightsMissing,
     WeightsWrong,
 )
+from agent.embedded.process import check
 from agent.embedded.transport import BASE_URL, AsyncTransport, Transport, warm
 from agent.embedded.weights import MODEL
 
@@ -25,6 +26,7 @@ __all__ = [
     "Transport",
     "WeightsMissing",
     "WeightsWrong",
+    "check",
     "warm",
     "weights",
 ]

@@ -81,6 +81,11 @@ class Process:
         return Address(json.loads(line)["port"], key)
 
 
+def check(gguf: Path | None = None) -> None:
+    """Raises EmbeddedError where the model could not be started."""
+    locate(_installed(gguf))
+
+
 def _installed(gguf: Path | None) -> Path | None:
     if importlib.util.find_spec(ENGINE) is None:
         raise NotInstalled(f"The embedded model's engine is not installed. {WAYS_OUT}")

@@ -30,6 +30,7 @@ from agent.http.description import DescribedApp, agent_stream, chat_stream, run_
 from agent.http.lifespan import lifespan
 from agent.http.plain_chat import answer_events, chat_error_events
 from agent.http.protocols import openai_routes
+from agent.http.readiness import Readiness
 from agent.http.runs import error_body, error_events, start_events
 from agent.http.schemas import (
     ChatQuestion,
@@ -233,6 +234,16 @@ async def chat_socket(
 
 if settings().steady_openai_routes:
     app.router.routes.extend(openai_routes.router.routes)  # the server cannot take routers
+
+
+_readiness = Readiness()
+
+
+@app.get("/ready", tags=["Health"])
+async def ready() -> JSONResponse:
+    """Whether a balancer should send new work here: 200, or 503 and which checks fail."""
+    failed = await _readiness.failed()
+    return JSONResponse({"ready": not failed, "failed": failed}, 503 if failed else 200)
 
 
 class PageFiles(StaticFiles):

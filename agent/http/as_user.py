@@ -10,13 +10,14 @@ from agent.access.gate import own_header
 from agent.access.ownership import token_of, user_of
 from agent.http.runs import Chat
 from agent.settings import settings
+from agent.telemetry.trace_context import trace_headers
 
 
 class _OwnTransport(httpx.AsyncHTTPTransport):
-    """Marks each request as this process's own: the stream that it is for is counted already."""
+    """Marks each request as this process's own, in the trace of the one that it is for."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.headers.update(own_header())
+        request.headers.update({**own_header(), **trace_headers()})
         return await super().handle_async_request(request)
 
 

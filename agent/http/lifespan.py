@@ -16,6 +16,7 @@ from agent.access.origins import allowed_origins
 from agent.access.quota import limiter
 from agent.access.tokens import tokens
 from agent.dev_server import apply_patches
+from agent.http import waiting
 from agent.http.shutdown import graceful
 from agent.model import endpoint
 from agent.prompt import SYSTEM_PROMPT
@@ -23,6 +24,8 @@ from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
 from agent.storage.store import carry_over_items
 from agent.telemetry.export import start_metrics, stop_metrics, watched_loop
+from agent.telemetry.logs import start_json_logs
+from agent.telemetry.traces import start_traces, stop_traces
 from agent.tools import TOOLS
 
 log = structlog.stdlib.get_logger(__name__)
@@ -31,22 +34,26 @@ log = structlog.stdlib.get_logger(__name__)
 @contextlib.asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """Around the server's life: runs that start at once, short pauses, a warm embedded model."""
+    if settings().steady_log_json:
+        start_json_logs()
     _tell_who_is_served()
     _tell_jobs()
     if model_trouble := endpoint.trouble(settings()):
         log.error(model_trouble)
     start_metrics()
+    start_traces()
     _shorten_pauses()
     apply_patches()
     if "langgraph_runtime_inmem" in sys.modules:
         await _mend_lists()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
-        async with watched_loop():
+        async with watched_loop(), waiting.watched():
             with graceful(settings().steady_shutdown_seconds):
                 yield
     finally:
         await asyncio.to_thread(stop_metrics)
+        await asyncio.to_thread(stop_traces)
         if warming is not None:
             warming.cancel()
 

@@ -8,7 +8,7 @@ at the keyboard, does not wait for runs; neither does a second signal.
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -56,6 +56,13 @@ class OpenStream:
 
 _open = set[OpenStream]()
 
+# `agent.scale` puts its own in place of these two.
+runs_here: Callable[[], Awaitable[int]] = unfinished_runs
+
+
+def take_no_more_jobs() -> None:
+    """Leaves runs that have not begun to other processes; alone, there is no other."""
+
 
 @contextmanager
 def open_stream(is_busy: Callable[[], bool] = lambda: True) -> Iterator[OpenStream]:
@@ -84,6 +91,7 @@ def graceful(limit_seconds: float) -> Iterator[None]:
 
     async def stop(number: int) -> None:
         is_shutting_down.set()
+        take_no_more_jobs()
         if number == signal.SIGTERM:
             await _answers_end(limit_seconds, second)
         await _say_farewell()
@@ -109,11 +117,11 @@ def graceful(limit_seconds: float) -> Iterator[None]:
 
 async def _answers_end(limit_seconds: float, second: asyncio.Event) -> None:
     """Returns when all answers are sent, the time has passed, or a second signal came."""
-    if runs := await unfinished_runs():
+    if runs := await runs_here():
         await log.ainfo(f"Stopping: {runs} runs may end; a second signal ends the wait.")
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_seconds):
-            while not second.is_set() and (await unfinished_runs() or _is_any_busy()):
+            while not second.is_set() and (await runs_here() or _is_any_busy()):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(second.wait(), _LOOK_SECONDS)
 

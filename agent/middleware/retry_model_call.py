@@ -92,6 +92,6 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
 
     async def _announce(self, attempt: int, message_id: str | None, error: ModelError) -> None:
         metrics.model_retries.add(1)
-        await log.awarning(f"The model is tried again ({attempt}): {error}")
+        await log.awarning(f"The model is tried again ({attempt}).", reason=str(error))
         event = {"type": "retry", "attempt": attempt, "message_id": message_id}
         get_stream_writer()({**event, "reason": str(error)})

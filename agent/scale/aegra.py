@@ -21,6 +21,8 @@ SHAPES: dict[str, dict[str, str]] = {
     },
     f"{_SERVICES}.worker_executor": {
         "WorkerExecutor._execute_with_lease": "self run_id worker_name",
+        "WorkerExecutor._worker_loop": "self worker_name",
+        "execute_run": "job",
     },
     f"{_SERVICES}.run_preparation": {
         "update_thread_metadata": "session thread_id assistant_id graph_id user_id input_data",

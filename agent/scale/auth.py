@@ -20,6 +20,7 @@ from agent.access.ownership import user_by_token
 from agent.access.quota import allow_run
 from agent.access.run_context import refuse_unknown_fields
 from agent.access.tokens import Unauthorized
+from agent.scale.process import note_request
 from agent.storage.namespaces import store_name
 
 auth = Auth()
@@ -42,6 +43,7 @@ async def within_limits(ctx: Auth.types.AuthContext, value: Any) -> None:
         if value.get("context"):
             refuse_unknown_fields(value["context"], await _context_schema(graph_id))
         await allow_run(str(ctx.user.identity), value, config.get("recursion_limit"))
+        note_request(value["config"])
     if resumes(command := value.get("command")):
         answers_by_interrupt(command["resume"], await _state(ctx, value["thread_id"]))
 

@@ -26,7 +26,7 @@ _DEFAULTS = {
     "REAPER_INTERVAL_SECONDS": "3",
     "STUCK_PENDING_THRESHOLD_SECONDS": "10",
     "POSTGRES_POLL_INTERVAL_SECONDS": "1",
-    "WORKER_DRAIN_TIMEOUT": "5",
+    "WORKER_DRAIN_TIMEOUT": "1",  # after STEADY_SHUTDOWN_SECONDS
     "N_JOBS_PER_WORKER": "50",  # of each of the three workers of a process
     "LANGGRAPH_MAX_POOL_SIZE": "20",
     "REDIS_MAX_CONNECTIONS": "1000",
@@ -52,12 +52,13 @@ from sqlalchemy.exc import DBAPIError  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 
 from agent.middleware import stoppable_graph  # noqa: E402
-from agent.scale import aegra, guard, lease, limits  # noqa: E402
+from agent.scale import aegra, guard, lease, limits, process  # noqa: E402
 from agent.storage import namespaces  # noqa: E402
 
 aegra.check()
 lease.apply()
 limits.apply()
+process.apply()
 stoppable_graph.was_taken_over = lease.is_given_up
 namespaces.ROOT = ("users",)  # where Aegra has each user's part of the store
 app.add_exception_handler(DBAPIError, guard.refused)

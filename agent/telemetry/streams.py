@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from urllib.parse import parse_qs
 
 from opentelemetry.trace import Span, SpanKind, get_tracer
@@ -20,12 +21,15 @@ from agent.telemetry.trace_context import callers_trace
 
 END_CHECK = "steady-end-check"  # a header: the run has ended, and the reader makes sure of the rest
 OWN_CALL = "steady.own_call"  # in a scope: the server asks itself, for a stream that is counted
-_SURFACES = {"/chat/": "chat", "/agent/": "agent", "/ws/": "websocket"}
+_SURFACES = {"/chat/": "chat", "/agent/": "agent", "/ws/": "websocket", "/v1/": "openai"}
 _FROM_START = ("", "-", "-1", "0", "0-0")
 _TIME_IN_ID = re.compile(r"(?:^|/)(\d{13})-\d+(?:/|$)")  # the in-memory server's and Redis's ids
 _IDS = re.compile(r"([0-9a-f-]{36})/(?:runs/)?([0-9a-f-]{36})", re.IGNORECASE)
 _LEFT = (1000, 1001)  # close codes of a WebSocket's reader who is done
 _LONGEST_BEHIND_SECONDS = 24 * 3600.0
+
+# Whether the request resumes a stream: for storage that knows when its last event was written.
+is_resuming: ContextVar[bool] = ContextVar("is_resuming", default=False)
 
 _tracer = get_tracer(metrics.NAME)
 
@@ -67,11 +71,15 @@ class _Stream:
             return
         with _tracer.start_as_current_span("resume", kind=SpanKind.SERVER) as span:
             self._span = span
+            token = is_resuming.set(True)
             span.set_attribute(metrics.SURFACE, self._labels[metrics.SURFACE])
             if ids := _IDS.search(f"{self._path}/{self._last_event_id}"):
                 span.set_attribute("gen_ai.conversation.id", ids[1])
                 span.set_attribute("steady.run.id", ids[2])
-            yield
+            try:
+                yield
+            finally:
+                is_resuming.reset(token)
 
     def watch_sent(self, send: Send) -> Send:
         """`send`, with an eye on how the response begins and ends."""

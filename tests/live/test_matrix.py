@@ -110,6 +110,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("DELETE", "/mcp"): Row(ok=404),
     ("GET", "/metrics"): Row(ok=404),  # it is no user's
     ("GET", "/ok"): Row(is_public=True),
+    ("GET", "/ready"): Row(is_public=True),
     ("POST", "/runs"): Row(body=run_of),
     ("POST", "/runs/batch"): Row(body=lambda place: [run_of(place)]),
     ("POST", "/runs/cancel"): Row(

@@ -18,7 +18,7 @@ from tests.scale.storage import Postgres, Redis, missing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHON = Path(os.environ.get("STEADY_SCALE_PYTHON", ROOT / ".venv-scale" / "bin" / "python"))
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 
 
 def not_possible() -> str:
