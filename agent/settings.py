@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     )
     redis_uri: SecretStr | None = Field(default=None, description="And the Redis")
     steady_gguf: Path | None = None
-    steady_frame_seconds: float = Field(0.04, ge=0, le=0.2)
+    steady_frame_seconds: float | None = Field(
+        default=None, ge=0, le=0.2, description="Between two token frames; unset: by the load"
+    )
     steady_dev_patches: bool = Field(
         default=True, description="Patches of `langgraph dev` (agent.dev_server)"
     )

@@ -43,11 +43,16 @@ class Transport(httpx2.BaseTransport):
 
 
 class AsyncTransport(httpx2.AsyncBaseTransport):
-    """Like Transport; starting and hashing happen off the event loop."""
+    """Like Transport; starting and hashing happen off the event loop.
 
-    def __init__(self, gguf: Path | None = None) -> None:
+    `inner` makes the requests; None, the default: httpx2's own transport.
+    """
+
+    def __init__(
+        self, gguf: Path | None = None, inner: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
         self._gguf = gguf
-        self._inner = httpx2.AsyncHTTPTransport(**_PLAIN)
+        self._inner = inner or httpx2.AsyncHTTPTransport(**_PLAIN)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         try:

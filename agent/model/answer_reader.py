@@ -44,7 +44,7 @@ class _Known:
 
 
 class AnswerReader:
-    """Reads one answer. `framer` holds what is ready and due.
+    """Reads one answer. `framer` has what is ready.
 
     `request` is the body that is answered, `path` that of its URL. `hidden_openings` are models
     whose answers begin in the middle of reasoning; what is learned is added.
@@ -78,8 +78,8 @@ class AnswerReader:
         """Whether the answer is complete, although the response may not have ended."""
         return self._is_done or self._dialect.has_ended
 
-    def feed(self, data: bytes, now: float) -> None:
-        """Adds bytes that arrived `now`, on the framer's clock. Raises UnusableAnswer."""
+    def feed(self, data: bytes) -> None:
+        """Adds bytes that arrived. Raises UnusableAnswer."""
         if self._whole is not None:
             self._whole += data
             if len(self._whole) > LONGEST_EVENT_BYTES:
@@ -92,44 +92,43 @@ class AnswerReader:
         blocks = self._blocks.feed(data)
         at = 0
         while at < len(blocks):
-            at = self._add_row(blocks, at, now)
+            at = self._add_row(blocks, at)
 
-    def end(self, now: float) -> None:
+    def end(self) -> None:
         """The response has ended. Raises UnusableAnswer where the answer has not."""
         if self._is_done:
             return
         if self._whole is None:
             if block := self._blocks.end():
-                self._add(block, now)
+                self._add(block)
         elif self._whole.strip():
-            self._add_whole(bytes(self._whole), now)
+            self._add_whole(bytes(self._whole))
         if not self._is_done:
-            self._finish(now)
+            self._finish()
 
-    def _add_row(self, blocks: list[bytes], start: int, now: float) -> int:
+    def _add_row(self, blocks: list[bytes], start: int) -> int:
         """Adds the block at `start`, with those behind it that go the same short way."""
         known, at = self._known, start
         if known is None:
-            self._add(blocks[start], now)
+            self._add(blocks[start])
             return start + 1
         before, after, literals = known.before, known.after, list[bytes]()
         while at < len(blocks) and blocks[at].startswith(before) and blocks[at].endswith(after):
             literals.append(blocks[at][len(before) : len(blocks[at]) - len(after)])
             at += 1
-            if not self.framer.holds:
+            if not self.framer.merges:
                 break
         text = _joined(literals)
         if text and known.passes(text):
             self._count(len(text))
-            size = sum(map(len, literals)) + len(literals) * (len(before) + len(after) + 2)
-            self.framer.add_text(known.shape, text, size, now)
+            self.framer.add_text(known.shape, text)
             return at
         at = max(at, start + 1)
         for block in blocks[start:at]:
-            self._add(block, now)
+            self._add(block)
         return at
 
-    def _add(self, block: bytes, now: float) -> None:
+    def _add(self, block: bytes) -> None:
         if self._is_done:
             return
         name, data = fields_of(block)
@@ -137,7 +136,7 @@ class AnswerReader:
             return
         if data.startswith(b"[DONE]"):
             self._dialect.mark_done()
-            self._finish(now)
+            self._finish()
             return
         try:
             event = loads(data)
@@ -145,20 +144,20 @@ class AnswerReader:
             if name == "error":
                 raise_error_of(data.decode("utf-8", "replace"), name)
             raise unreadable() from error
-        self._tell(self._regular(event, name), now, block)
+        self._tell(self._regular(event, name), block)
 
-    def _tell(self, events: list[JSON], now: float, block: bytes = b"") -> None:
+    def _tell(self, events: list[JSON], block: bytes = b"") -> None:
         for event in events:
             found = text_shape(event)
             if found is None:
-                self.framer.add(event, now)
+                self.framer.add(event)
                 continue
             shape, text = found
             self._count(len(text))
             is_new = self._known is None or not self._known.shape.matches(shape)
             if block and is_new and len(events) == 1:
                 self._known = self._learn(block, shape, text)
-            self.framer.add_text(shape, text, len(block), now)
+            self.framer.add_text(shape, text)
 
     def _learn(self, block: bytes, shape: TextShape, text: str) -> _Known | None:
         """The short way for events like this one, if there is any."""
@@ -171,7 +170,7 @@ class AnswerReader:
             return None
         return _Known(shape, before, after, passes)
 
-    def _add_whole(self, body: bytes, now: float) -> None:
+    def _add_whole(self, body: bytes) -> None:
         """A response that is no event stream, although one was asked for."""
         text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
         if text.startswith(b"<"):
@@ -184,16 +183,16 @@ class AnswerReader:
         if not events and not self._dialect.has_ended:
             raise no_endpoint("answers with JSON that is no completion")
         self._dialect.mark_done()
-        self._tell(events, now)
+        self._tell(events)
 
-    def _finish(self, now: float) -> None:
+    def _finish(self) -> None:
         self._is_done = True
         try:
             events = self._dialect.end()
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise unreadable() from error
-        self._tell(events, now)
-        self.framer.add_bytes(b"data: [DONE]\n\n", now)
+        self._tell(events)
+        self.framer.add_bytes(b"data: [DONE]\n\n")
 
     def _regular(self, event: Any, name: str) -> list[JSON]:
         """Whatever an event is made of, it is understood or a failure with a name."""

@@ -74,7 +74,7 @@ def async_client(config: Settings) -> httpx2.AsyncClient:
     """With token frames and the model's time limits."""
     inner: httpx2.AsyncBaseTransport
     if config.embedded:
-        inner = embedded.AsyncTransport(config.steady_gguf)
+        inner = embedded.AsyncTransport(config.steady_gguf, MergingTransport(verify=False))
     else:
         inner = MergingTransport(proxy=_proxy(config))
     limited = TimeLimitTransport(

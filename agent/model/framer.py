@@ -1,4 +1,4 @@
-"""The pure half of token frames: merges the text events of a model's stream, given the time.
+"""The pure half of token frames: merges the text events of a model's stream.
 
 An event is text if it carries nothing else: `content` or `reasoning_content` of one choice, more
 arguments of one tool call, or a text, argument or reasoning delta of the Responses API. Texts in a
@@ -9,17 +9,11 @@ is not known here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.model.dialects.halves import dumps
-
-DEFAULT_FRAME_SECONDS = 0.04
-LONGEST_FRAME_SECONDS = 0.2
-_PUNCTUAL_SECONDS = 0.005  # a frame that leaves this late is no sign of a busy event loop
-_LATE_GAIN = 4  # slow down well before the delay itself is what a person notices
 
 _JSON = dict[str, Any]
 _BLANK: tuple[object, ...] = (None, "", [])
@@ -92,81 +86,47 @@ class _Run:
 
 
 class Framer:
-    """Turns events into frames, given the time; it has no clock of its own.
+    """Merges what is added between two calls of `take`; with `merges` False, nothing."""
 
-    Times are seconds of any one monotonic clock. What is added is either held, until `due`, or
-    ready. With `frame_seconds` 0 nothing is held.
-    """
-
-    def __init__(self, frame_seconds: float = DEFAULT_FRAME_SECONDS) -> None:
-        self._frame_seconds = frame_seconds
-        self._longest_seconds = max(LONGEST_FRAME_SECONDS, frame_seconds)
-        self._next = -math.inf
-        self._held_since = 0.0
-        self._held: list[_Run] = []
-        self._held_bytes = 0
+    def __init__(self, merges: bool = True) -> None:
+        self.merges = merges
+        self.has_text = False
+        self._run: _Run | None = None
         self._ready = bytearray()
 
-    @property
-    def holds(self) -> bool:
-        """Whether texts are held at all, to be merged."""
-        return self._frame_seconds > 0
+    def add(self, event: _JSON) -> None:
+        """Adds an event that is not only text."""
+        self.add_bytes(encode(event))
 
-    @property
-    def due(self) -> float | None:
-        """When `take` will have something to give; None while there is nothing."""
-        if self._ready:
-            return -math.inf
-        return self._next if self._held else None
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes, about as they came, wait to be taken."""
-        return self._held_bytes + len(self._ready)
-
-    def add(self, event: _JSON, now: float) -> None:
-        """Adds an event that is not only text, `now`."""
-        self.add_bytes(encode(event), now)
-
-    def add_bytes(self, data: bytes, now: float) -> None:
+    def add_bytes(self, data: bytes) -> None:
         """Adds what is written already."""
-        self.release(now)
+        self._end_run()
         self._ready += data
 
-    def add_text(self, shape: TextShape, text: str, size: int, now: float) -> None:
-        """Adds an event of text, which came in `size` bytes."""
-        if not self._frame_seconds:
+    def add_text(self, shape: TextShape, text: str) -> None:
+        """Adds an event of text."""
+        self.has_text = True
+        if not self.merges:
             self._ready += shape.encode(text, shape.per_event)
             return
-        if not self._held:
-            self._held_since = now
-        run = self._held[-1] if self._held else None
-        if run is None or not run.shape.matches(shape):
-            run = _Run(shape, shape.per_event)
-            self._held.append(run)
-        run.texts.append(text)
-        run.per_event = shape.per_event
-        self._held_bytes += size
+        if self._run is None or not self._run.shape.matches(shape):
+            self._end_run()
+            self._run = _Run(shape, shape.per_event)
+        self._run.texts.append(text)
+        self._run.per_event = shape.per_event
 
-    def take(self, now: float) -> bytes:
-        """Gives what is ready or due, or nothing."""
-        if self._held and now >= self._next:
-            self.release(now)
+    def take(self) -> bytes:
+        """Gives what was added since the last call, or nothing; `has_text` is about the next."""
+        self._end_run()
         data = bytes(self._ready)
         self._ready.clear()
+        self.has_text = False
         return data
 
-    def release(self, now: float) -> None:
-        """Makes everything ready."""
-        if not self._held:
-            return
-        late_seconds = now - max(self._next, self._held_since) - _PUNCTUAL_SECONDS
-        interval_seconds = self._frame_seconds + _LATE_GAIN * max(late_seconds, 0)
-        self._next = now + min(interval_seconds, self._longest_seconds)
-        for run in self._held:
-            self._ready += run.encode()
-        self._held.clear()
-        self._held_bytes = 0
+    def _end_run(self) -> None:
+        if self._run is not None:
+            self._ready += self._run.encode()
+            self._run = None
 
 
 def _text_place(event: _JSON) -> tuple[_JSON, str]:

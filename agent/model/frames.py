@@ -1,10 +1,11 @@
 """The transports between the model's HTTP client and its connections: regular answers, in frames.
 
 `agent.model.answer_reader` says what is done to an answer. The first text goes out at once; after
-it, what arrives within one interval goes out together.
+it, the connection is read when the next frame is due, and what has arrived goes out together: until
+then it waits in the kernel, where it costs nothing.
 
-Only the asynchronous transport frames: a synchronous reader pulls at its own speed in a thread of
-its own, where the timer would cost a second thread a stream. It reads the model as it comes.
+Only the asynchronous transport frames: a synchronous reader pulls at its own speed, in a thread of
+its own.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import httpx2
 from agent.model.answer_reader import AnswerReader
 from agent.model.dialects import UnusableAnswer
 from agent.model.dialects.failures import unreadable
-from agent.model.framer import DEFAULT_FRAME_SECONDS, Framer
+from agent.model.frame_clock import FrameClock
+from agent.model.framer import Framer
 from agent.settings import LONGEST_ANSWER_CHARACTERS, LONGEST_CALL_SECONDS
 
-PENDING_BYTES = 1024 * 1024
-_CANCEL_AGAIN_SECONDS = 0.5
+_MUCH_BYTES = 32 * 1024  # behind a piece this large there is more: the model is faster than frames
 _TIMER_SLACK_SECONDS = 0.001  # uvloop rounds to milliseconds: a timer must not fire before its time
 _AFTER_END_SECONDS = 5.0  # how long usage or `[DONE]` may come after the finish reason
 _STREAM_ASKED = re.compile(rb'"stream":\s*true')
@@ -45,7 +46,7 @@ class AnswerLimits:
 class _Answers:
     """Which responses are answers to be read, and how; what was learned of the models."""
 
-    frame_seconds: float
+    merges: bool
     limits: AnswerLimits
     hidden_openings: set[str] = field(default_factory=set)
 
@@ -60,7 +61,7 @@ class _Answers:
         response.headers.pop("content-encoding", None)
         response.headers["content-type"] = "text/event-stream"
         return AnswerReader(
-            Framer(self.frame_seconds),
+            Framer(self.merges),
             path=path,
             request=request.content,
             hidden_openings=self.hidden_openings,
@@ -71,21 +72,28 @@ class _Answers:
 class FrameTransport(httpx2.AsyncBaseTransport):
     """Makes the answers regular that `inner` receives, and frames them; all else passes untouched.
 
-    `frame_seconds` is the least time between two frames; 0 turns framing off. When the event loop
-    runs behind, frames get rarer by themselves, down to one in `LONGEST_FRAME_SECONDS`. A reader
-    slower than the model gets bigger frames, and past `PENDING_BYTES` of waiting data the model
-    is not read from until the reader catches up. Runs on asyncio. An answer that cannot be used
-    raises UnusableAnswer in the response's body, behind what could be used of it.
+    Each piece of an answer that `inner` gives must be all that has arrived, as `MergingTransport`
+    does it. A reader slower than the model gets bigger frames, and the model is not read from
+    until the reader takes the next. Runs on asyncio. An answer that cannot be used raises
+    UnusableAnswer in the response's body, behind what could be used of it.
+
+    Args:
+        inner: makes the requests.
+        frame_seconds: the least time between two frames; 0 turns framing off. None, the default:
+            it follows the load, see `agent.model.frame_clock`. When the event loop runs behind,
+            frames get rarer than that.
+        limits: what ends an answer that does not come to an end.
     """
 
     def __init__(
         self,
         inner: httpx2.AsyncBaseTransport,
-        frame_seconds: float = DEFAULT_FRAME_SECONDS,
+        frame_seconds: float | None = None,
         limits: AnswerLimits | None = None,
     ) -> None:
         self._inner = inner
-        self._answers = _Answers(frame_seconds, limits or AnswerLimits())
+        self._frame_seconds = frame_seconds
+        self._answers = _Answers(frame_seconds != 0, limits or AnswerLimits())
         self._open = WeakSet[_FramedStream]()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -96,7 +104,8 @@ class FrameTransport(httpx2.AsyncBaseTransport):
         if reader := self._answers.reader(request, response):
             decoded = _decoded(upstream, encoding).aiter_bytes() if encoding else aiter(upstream)
             seconds = self._answers.limits.seconds
-            response.stream = _FramedStream(upstream, decoded, reader, seconds)
+            clock = FrameClock(self._frame_seconds)
+            response.stream = _FramedStream(upstream, decoded, reader, seconds, clock, self._open)
             self._open.add(response.stream)
         return response
 
@@ -111,7 +120,7 @@ class RegularTransport(httpx2.BaseTransport):
 
     def __init__(self, inner: httpx2.BaseTransport, limits: AnswerLimits | None = None) -> None:
         self._inner = inner
-        self._answers = _Answers(0, limits or AnswerLimits())
+        self._answers = _Answers(False, limits or AnswerLimits())
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers["accept-encoding"] = "identity"
@@ -161,27 +170,26 @@ class _RegularStream(httpx2.SyncByteStream):
             for data in self._decoded:
                 _check_time(time.monotonic(), until, self._seconds)
                 try:
-                    reader.feed(data, 0.0)
+                    reader.feed(data)
                 finally:
-                    yield reader.framer.take(0.0)
+                    yield reader.framer.take()
         except httpx2.DecodingError as error:
             raise unreadable() from error
         except httpx2.TransportError:
             if not reader.has_ended:
                 raise
-        reader.end(0.0)
-        yield reader.framer.take(0.0)
+        reader.end()
+        yield reader.framer.take()
 
     def close(self) -> None:
         self._upstream.close()
 
 
 class _FramedStream(httpx2.AsyncByteStream):
-    """One task reads upstream into the framer while the reader waits for what is due.
+    """Frames of one answer; `answers` are all that are open.
 
-    The two are apart because a read of the connection cannot be given up halfway: cancelling it
-    closes the connection. It is its own iterator, so that iterating again goes on where the
-    first iteration stopped: the OpenAI SDK does so after `[DONE]`, to keep the connection.
+    It is its own iterator, so that iterating again goes on where the first iteration stopped: the
+    OpenAI SDK does so after `[DONE]`, to keep the connection.
     """
 
     def __init__(
@@ -190,70 +198,56 @@ class _FramedStream(httpx2.AsyncByteStream):
         decoded: AsyncIterator[bytes],
         reader: AnswerReader,
         seconds: float,
+        clock: FrameClock,
+        answers: WeakSet[_FramedStream],
     ) -> None:
         self._upstream, self._decoded = upstream, decoded
-        self._reader, self._framer = reader, reader.framer
+        self._reader, self._framer, self._clock = reader, reader.framer, clock
         self._seconds = seconds
         self._until = asyncio.get_running_loop().time() + seconds
-        self._pump: asyncio.Task[None] | None = None
+        self._answers = answers
+        self._has_more = False
+        self._failure: Exception | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._wake = asyncio.Event()
-        self._taken = asyncio.Event()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         loop = asyncio.get_running_loop()
-        if self._pump is None:
-            self._pump = loop.create_task(self._read_upstream())
-            self._pump.add_done_callback(lambda _: self._wake.set())
         try:
-            while not (data := self._framer.take(loop.time())):
-                if self._pump.done():
-                    break
+            while self._failure is None:
                 await self._wait_until_due(loop)
+                await self._read(loop)
+                if self._framer.has_text:
+                    self._clock.note_frame(loop.time(), len(self._answers))
+                if frame := self._framer.take():
+                    return frame
         except BaseException:
             await self.aclose()
             raise
-        if data:
-            self._taken.set()
-            return data
         await self.aclose()
-        if self._pump.cancelled():
-            raise httpx2.StreamClosed()
-        self._pump.result()
-        raise StopAsyncIteration
+        raise self._failure
 
     async def _wait_until_due(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._wake.clear()
-        if self._framer.due is not None:
-            when = self._framer.due + _TIMER_SLACK_SECONDS
-            self._timer = loop.call_at(when, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+        wait_seconds = self._clock.due - loop.time()
+        if wait_seconds > 0 and not self._has_more and not self._reader.has_ended:
+            await asyncio.sleep(wait_seconds + _TIMER_SLACK_SECONDS)
+            self._clock.note_wake(loop.time())
 
-    async def _read_upstream(self) -> None:
-        loop, framer, reader = asyncio.get_running_loop(), self._framer, self._reader
+    async def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Reads what has arrived. What ends the answer is kept, to be raised behind its text."""
         try:
-            while (data := await self._next()) is not None:
-                now = loop.time()
-                _check_time(now, self._until, self._seconds)
-                reader.feed(data, now)
-                due = framer.due
-                if due is not None and (due <= now or self._timer is None):
-                    self._wake.set()
-                while framer.pending_bytes > PENDING_BYTES:
-                    self._taken.clear()
-                    await self._taken.wait()
-            reader.end(loop.time())
-        finally:
-            framer.release(loop.time())
+            data = await self._next()
+            if data is None:
+                self._reader.end()
+                self._failure = StopAsyncIteration()
+                return
+            _check_time(loop.time(), self._until, self._seconds)
+            self._has_more = len(data) > _MUCH_BYTES
+            self._reader.feed(data)
+        except Exception as error:
+            self._failure = error
 
     async def _next(self) -> bytes | None:
         """The next bytes; None at the end. Once the answer is whole, a broken connection is one."""
@@ -272,14 +266,7 @@ class _FramedStream(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """Closes upstream, once, in a task that no cancellation of the reader can break off."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
+            self._answers.discard(self)
+            self._failure = self._failure or httpx2.StreamClosed()
+            self._closing = asyncio.create_task(self._upstream.aclose())
         await asyncio.shield(self._closing)
-
-    async def _close(self) -> None:
-        if self._pump is not None:
-            while not self._pump.done():  # what it awaits may swallow a cancellation
-                self._pump.cancel()
-                await asyncio.wait([self._pump], timeout=_CANCEL_AGAIN_SECONDS)
-            if not self._pump.cancelled():
-                self._pump.exception()  # seen, so that asyncio does not report it as lost
-        await self._upstream.aclose()

@@ -5,17 +5,19 @@ below httpx2 and h11, which keep all the rest: connections, TLS, proxies, time l
 """
 
 import re
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import httpcore2
 import httpx2
 
 _LONGEST_HEAD_BYTES = 65_536
+_READ_BYTES = 256 * 1024  # what an event loop reads of a socket at once
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
-_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
-_LONGEST_SIZE_BYTES = 8
+_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?")
+_LONGEST_SIZE_LINE_BYTES = 256
 # Few idle ones: with each request the pool looks at each of them once for each connection it has.
 _LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=10)
 _POOL_ERRORS = (
@@ -74,14 +76,14 @@ class Merger:
                     break
                 at, self._left = at + 2, 0
             else:
-                line_end = buffer.find(b"\r\n", at, at + _LONGEST_SIZE_BYTES + 2)
-                size = buffer[at:line_end]
-                if line_end < 0 and end - at < _LONGEST_SIZE_BYTES + 2:
+                line_end = buffer.find(b"\r\n", at, at + _LONGEST_SIZE_LINE_BYTES)
+                if line_end < 0 and end - at < _LONGEST_SIZE_LINE_BYTES:
                     break
-                if line_end < 0 or not _SIZE.fullmatch(size) or not int(size, 16):
-                    self._is_raw = True  # the last one; or one with an extension, or broken
+                size = _SIZE.fullmatch(buffer, at, line_end) if line_end > 0 else None
+                if size is None or not int(size[1], 16):
+                    self._is_raw = True  # the last one; or a broken one
                     break
-                at, self._left = line_end + 2, int(size, 16) + 2
+                at, self._left = line_end + 2, int(size[1], 16) + 2
         self._rest = b"" if self._is_raw else buffer[at:]
         merged = b"".join(found)
         chunk = b"%x\r\n%b\r\n" % (len(merged), merged) if merged else b""
@@ -98,13 +100,19 @@ class MergingTransport(httpx2.AsyncBaseTransport):
     """An HTTP/1.1 transport that merges the chunks of what it receives.
 
     httpx2's own transport lets nobody below its connections, so this one holds httpcore2's pool
-    itself. `limits` and the URL `proxy` are httpx2's; certificates are checked as httpx2 does.
-    Errors are httpx2's, of the same names as httpcore2's.
+    itself. `limits`, `verify` and the URL `proxy` are httpx2's; certificates are checked as httpx2
+    does. Errors are httpx2's, of the same names as httpcore2's.
     """
 
-    def __init__(self, *, proxy: str | None = None, limits: httpx2.Limits = _LIMITS) -> None:
+    def __init__(
+        self,
+        *,
+        proxy: str | None = None,
+        limits: httpx2.Limits = _LIMITS,
+        verify: bool = True,
+    ) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(),
+            ssl_context=httpx2.create_ssl_context(verify=verify),
             proxy=_pool_proxy(httpx2.Proxy(proxy)) if proxy else None,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
@@ -190,17 +198,27 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 
 
 class _Stream(httpcore2.AsyncNetworkStream):
-    """A connection: what is written begins a request, what is read is a response."""
+    """A connection: what is written begins a request, what is read is a response.
+
+    A read gives all that has arrived: of TLS more than the one record that a read decrypts.
+    """
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
         self._merger = Merger()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore2's
-        while data := await self._inner.read(max_bytes, timeout):
-            if found := self._merger.feed(data):
+        while data := await self._inner.read(_READ_BYTES, timeout):
+            if found := self._merger.feed(data + b"".join(self._decrypted())):
                 return found
         return b""
+
+    def _decrypted(self) -> Iterator[bytes]:
+        """The TLS records behind the first that have arrived, too."""
+        tls: ssl.SSLObject | None = self._inner.get_extra_info("ssl_object")
+        with suppress(ssl.SSLError):  # none is whole yet; or broken, which the next read tells
+            while tls is not None and (data := tls.read(_READ_BYTES)):
+                yield data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self._merger = Merger()

@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from agent.model.framer import DEFAULT_FRAME_SECONDS, LONGEST_FRAME_SECONDS
+from agent.model.frame_clock import LONGEST_FRAME_SECONDS, SHORTEST_FRAME_SECONDS
 from client import AgentClient, Limits, Token
 from tests.bench.contestants import ROOT, scripted_model
 from tests.conftest import server_env
@@ -43,7 +43,7 @@ RATE = 50  # tokens a second, of one stream
 SHORT, LONG = 100, 500  # tokens of a run
 STREAMS = 10_000
 TURN_TOKENS = 300  # of an answer in the plan
-FRAMES = (DEFAULT_FRAME_SECONDS, LONGEST_FRAME_SECONDS)  # of the plan; the first is measured
+FRAMES = (SHORTEST_FRAME_SECONDS, LONGEST_FRAME_SECONDS)  # of the plan; the first is measured
 BUSY = 0.6
 BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
 

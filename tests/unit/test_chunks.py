@@ -102,6 +102,12 @@ def test_h11_reads_the_same(response: bytes, cuts: list[int]) -> None:
     assert merged.told == plain.told
 
 
+def test_extensions_are_left_out() -> None:
+    """Chunks whose sizes have extensions are merged like all others."""
+    found = Merger().feed(HEAD + b"1;a=b\r\nx\r\n" * 3)
+    assert found == HEAD + b"3\r\nxxx\r\n"
+
+
 def test_what_arrives_together_is_one_chunk() -> None:
     """Many chunks in one piece become one; so do those behind a chunk's end."""
     merger = Merger()
@@ -152,6 +158,37 @@ async def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             for _ in range(3):
                 assert await pieces(client, url) == [b"x" * 100]
     assert len(heard) == 3
+
+
+async def test_a_read_is_all_that_arrived_over_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that wait together are one piece: a model sends each token as a record of its own."""
+    files = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*files)
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    is_sent = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        for _ in range(100):
+            writer.write(b"1\r\nx\r\n")
+            await writer.drain()
+        is_sent.set()
+        await reader.read()
+        writer.close()
+
+    async with (
+        asyncio.timeout(20),
+        serving(handle, tls) as url,
+        httpx2.AsyncClient(transport=MergingTransport()) as client,
+        client.stream("GET", url) as response,
+    ):
+        await is_sent.wait()
+        reading = response.aiter_raw()
+        assert await anext(reading) + await anext(reading) == b"x" * 100
 
 
 async def test_through_a_proxy() -> None:

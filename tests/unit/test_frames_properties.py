@@ -1,4 +1,4 @@
-"""Whatever a model sends, however it is cut and timed, frames say the same as the stream did."""
+"""Whatever a model sends, however it is cut, frames say the same as the stream did."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from agent.model.dialects import UnusableAnswer
 from agent.model.framer import Framer
 
 JSON = dict[str, Any]
-FRAME_SECONDS = 0.04
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
 words = st.text(max_size=5) | st.sampled_from(
@@ -91,29 +90,27 @@ def pieces(data: st.DataObject, wire: bytes) -> Iterator[bytes]:
 
 
 def framed(data: st.DataObject, wire: bytes, path: str) -> bytes:
-    """The stream as a reader of any speed gets it from a stream with pauses of any length."""
-    reader, now, out = AnswerReader(Framer(FRAME_SECONDS), path=path), 100.0, b""
+    """The stream as it is read when frames are due: some pieces, and what they are as a frame."""
+    reader, out = AnswerReader(Framer(), path=path), b""
     try:
         for piece in pieces(data, wire):
-            now += data.draw(st.sampled_from([0.0, 0.001, 0.03, 0.05, 1.0]))
-            reader.feed(piece, now)
+            reader.feed(piece)
             if data.draw(st.booleans()):
-                out += reader.framer.take(now)
-        reader.end(now)
+                out += reader.framer.take()
+        reader.end()
     except UnusableAnswer as error:
-        reader.framer.release(now)
-        return out + reader.framer.take(now) + f"\n\n{error}".encode()
-    return out + reader.framer.take(now + 10)
+        return out + reader.framer.take() + f"\n\n{error}".encode()
+    return out + reader.framer.take()
 
 
 def unframed(wire: bytes, path: str) -> bytes:
-    reader = AnswerReader(Framer(0), path=path)
+    reader = AnswerReader(Framer(merges=False), path=path)
     try:
-        reader.feed(wire, 0.0)
-        reader.end(0.0)
+        reader.feed(wire)
+        reader.end()
     except UnusableAnswer as error:
-        return reader.framer.take(0.0) + f"\n\n{error}".encode()
-    return reader.framer.take(0.0)
+        return reader.framer.take() + f"\n\n{error}".encode()
+    return reader.framer.take()
 
 
 def merged(wire: bytes) -> list[Any]:
@@ -148,7 +145,7 @@ def told(event: JSON) -> tuple[Any, str]:
 
 @given(wires(chunks, END), st.data())
 def test_frames_say_what_the_stream_said(wire: bytes, data: st.DataObject) -> None:
-    """However a chat's stream is cut and timed, the joined texts and the other events are same."""
+    """However a chat's stream is cut, the joined texts and the other events are same."""
     assert merged(framed(data, wire, CHAT)) == merged(unframed(wire, CHAT))
 
 
@@ -246,12 +243,12 @@ def test_texts_do_merge(event: Callable[[str], JSON], ending: bytes) -> None:
     events = [event(str(n)) for n in range(10, 60)]
     wire = b"".join(b"data: " + json.dumps(event).encode() + ending * 2 for event in events)
     path = RESPONSES if "type" in events[0] else CHAT
-    reader = AnswerReader(Framer(FRAME_SECONDS), path=path)
+    reader = AnswerReader(Framer(), path=path)
     if path == CHAT:
-        reader.feed(b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n', 0.0)
-    reader.feed(wire, 0.0)
-    found = [text for _, text in merged(reader.framer.take(0.0)) if text]
-    assert reader.framer.take(10.0) == b""
+        reader.feed(b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n')
+    reader.feed(wire)
+    found = [text for _, text in merged(reader.framer.take()) if text]
+    assert reader.framer.take() == b""
     assert found == ["".join(str(n) for n in range(10, 60))]
 
 
@@ -259,9 +256,9 @@ def test_text_that_also_stands_elsewhere() -> None:
     """Only the text tells two events of one frame apart, not a field that happens to equal it."""
     events = [chunk({"content": "fp"}, system_fingerprint=of) for of in ("fp", "fq", "fp")]
     wire = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
-    reader = AnswerReader(Framer(FRAME_SECONDS))
-    reader.feed(wire, 0.0)
-    found = [json.loads(line[6:]) for line in reader.framer.take(0.0).split(b"\n\n")[:-1]]
+    reader = AnswerReader(Framer())
+    reader.feed(wire)
+    found = [json.loads(line[6:]) for line in reader.framer.take().split(b"\n\n")[:-1]]
     opening, *found = found
     assert opening["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert [event["system_fingerprint"] for event in found] == ["fp", "fq", "fp"]

@@ -25,7 +25,7 @@ def test_nothing_set_is_the_embedded_model() -> None:
     """Without any variable everything has a default, and the embedded model answers."""
     found = read()
     assert found.embedded
-    assert (found.steady_model, found.steady_frame_seconds) == (None, 0.04)
+    assert (found.steady_model, found.steady_frame_seconds) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "OPENAI_BASE_URL"])
