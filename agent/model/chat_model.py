@@ -17,6 +17,7 @@ from agent import embedded
 from agent.model import endpoint
 from agent.model.dialects.tool_calls import CALL_ID
 from agent.model.errors import ModelError, explain
+from agent.model.parsed_answers import ParsedCompletions
 from agent.model.partial import PartialAnswer, record
 from agent.model.refused_settings import (
     EXTRAS,
@@ -177,6 +178,7 @@ def make_chat_model(config: Settings) -> ChatModel:
         stream_chunk_timeout=None,  # the client's transport sees the endpoint's comments too
         max_retries=config.steady_model_retries,
     )
+    model.async_client = ParsedCompletions(model.async_client)
     model._config, model._trouble = config, trouble
     if not trouble and endpoint.is_openai(config):
         model._refused = RefusedSettings({REASONING, EXTRAS})

@@ -25,6 +25,7 @@ from agent.model.dialects import UnusableAnswer
 from agent.model.dialects.failures import unreadable
 from agent.model.frame_clock import FrameClock
 from agent.model.framer import Framer
+from agent.model.parsed_answers import PARSED
 from agent.settings import LONGEST_ANSWER_CHARACTERS, LONGEST_CALL_SECONDS
 
 _MUCH_BYTES = 32 * 1024  # behind a piece this large there is more: the model is faster than frames
@@ -106,6 +107,7 @@ class FrameTransport(httpx2.AsyncBaseTransport):
             seconds = self._answers.limits.seconds
             clock = FrameClock(self._frame_seconds)
             response.stream = _FramedStream(upstream, decoded, reader, seconds, clock, self._open)
+            response.extensions[PARSED] = response.stream
             self._open.add(response.stream)
         return response
 

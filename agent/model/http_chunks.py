@@ -47,7 +47,8 @@ class Merger:
         if self._is_raw:
             return data
         if self._head is None:
-            return self._merged(data)
+            content, raw = self.content(data)
+            return (b"%x\r\n%b\r\n" % (len(content), content) if content else b"") + raw
         self._head += data
         head, end, body = self._head.partition(b"\r\n\r\n")
         if not end:
@@ -59,7 +60,13 @@ class Merger:
             self._head, self._is_raw = None, not _is_chunked(head + end)
         return data[: len(data) - len(body)] + self.feed(body)
 
-    def _merged(self, data: bytes) -> bytes:
+    @property
+    def is_between_chunks(self) -> bool:
+        """Whether `content` can be asked: the head is over, and more chunks are to come."""
+        return self._head is None and not self._is_raw
+
+    def content(self, data: bytes) -> tuple[bytes, bytes]:
+        """The content in these bytes, and what is no content of chunks: the end, and all behind."""
         buffer, at, found = self._rest + data, 0, list[bytes]()
         end = len(buffer)
         while at < end:
@@ -85,9 +92,7 @@ class Merger:
                     break
                 at, self._left = line_end + 2, int(size[1], 16) + 2
         self._rest = b"" if self._is_raw else buffer[at:]
-        merged = b"".join(found)
-        chunk = b"%x\r\n%b\r\n" % (len(merged), merged) if merged else b""
-        return chunk + (buffer[at:] if self._is_raw else b"")
+        return b"".join(found), buffer[at:] if self._is_raw else b""
 
 
 def _is_chunked(head: bytes) -> bool:
@@ -134,7 +139,7 @@ class MergingTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(
             response.status,
             headers=response.headers,
-            stream=_Body(response),
+            stream=_Body(response, request.extensions.get("timeout", {}).get("read")),
             extensions=response.extensions,
         )
 
@@ -146,16 +151,24 @@ class MergingTransport(httpx2.AsyncBaseTransport):
 class _Body(httpx2.AsyncByteStream):
     """Iterating again goes on where the first iteration stopped, which the OpenAI SDK relies on."""
 
-    def __init__(self, response: httpcore2.Response) -> None:
+    def __init__(self, response: httpcore2.Response, timeout: float | None) -> None:
         self._response = response
         self._data = aiter(cast(AsyncIterable[bytes], response.stream))
+        self._timeout = timeout
+        self._connection: Any = None  # once h11 has read what came with the head
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         with _httpx2_errors():
-            return await anext(self._data)
+            if isinstance(self._connection, _Stream) and (
+                content := await self._connection.read_content(self._timeout)
+            ):
+                return content
+            data = await anext(self._data)
+            self._connection = self._response.extensions.get("network_stream")
+            return data
 
     async def aclose(self) -> None:
         with _httpx2_errors():
@@ -200,24 +213,41 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 class _Stream(httpcore2.AsyncNetworkStream):
     """A connection: what is written begins a request, what is read is a response.
 
-    A read gives all that has arrived: of TLS more than the one record that a read decrypts.
+    A read gives all that has arrived: of TLS more than the one record that a read decrypts. The
+    content of chunks may be read past h11, which then gets their end alone.
     """
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
         self._merger = Merger()
+        self._rest = b""
+        self._tls: ssl.SSLObject | None = inner.get_extra_info("ssl_object")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore2's
-        while data := await self._inner.read(_READ_BYTES, timeout):
-            if found := self._merger.feed(data + b"".join(self._decrypted())):
+        if self._rest:
+            data, self._rest = self._rest, b""
+            return data
+        while data := await self._read(timeout):
+            if found := self._merger.feed(data):
                 return found
         return b""
 
+    async def read_content(self, timeout: float | None) -> bytes:  # noqa: ASYNC109
+        """The content of chunks that has arrived; nothing where h11 is to read what comes."""
+        while self._merger.is_between_chunks and (data := await self._read(timeout)):
+            content, self._rest = self._merger.content(data)
+            if content:
+                return content
+        return b""
+
+    async def _read(self, timeout: float | None) -> bytes:  # noqa: ASYNC109
+        data = await self._inner.read(_READ_BYTES, timeout)
+        return data + b"".join(self._decrypted()) if self._tls else data
+
     def _decrypted(self) -> Iterator[bytes]:
         """The TLS records behind the first that have arrived, too."""
-        tls: ssl.SSLObject | None = self._inner.get_extra_info("ssl_object")
         with suppress(ssl.SSLError):  # none is whole yet; or broken, which the next read tells
-            while tls is not None and (data := tls.read(_READ_BYTES)):
+            while self._tls and (data := self._tls.read(_READ_BYTES)):
                 yield data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109

@@ -191,6 +191,42 @@ async def test_a_read_is_all_that_arrived_over_tls(
         assert await anext(reading) + await anext(reading) == b"x" * 100
 
 
+@pytest.mark.parametrize("ending", [b"0\r\n\r\n", b"2\r\nyz\r\n0\r\nx-t: 1\r\n\r\n"])
+async def test_a_connection_is_used_again(ending: bytes) -> None:
+    """However many pieces an answer came in, h11 sees its end, and the next request follows."""
+    read_on, connections = asyncio.Event(), 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while await reader.read(10_000):
+            for piece in (HEAD, b"1\r\na\r", b"\n3\r\nbcd\r\n2", b"\r\nef\r\n", ending):
+                read_on.clear()
+                writer.write(piece)
+                await read_on.wait()
+        writer.close()
+
+    async def read(client: httpx2.AsyncClient, url: str) -> bytes:
+        content = b""
+        async with client.stream("GET", url) as response:
+            read_on.set()
+            async for piece in response.aiter_raw():
+                content += piece
+                read_on.set()
+        read_on.set()
+        return content
+
+    whole = b"abcdef" + (b"yz" if b"yz" in ending else b"")
+    async with (
+        asyncio.timeout(20),
+        serving(handle) as url,
+        httpx2.AsyncClient(transport=MergingTransport()) as client,
+    ):
+        for _ in range(3):
+            assert await read(client, url) == whole
+    assert connections == 1
+
+
 async def test_through_a_proxy() -> None:
     """It is asked for the whole URL, with the user and password that its own URL has."""
     heard: list[bytes] = []

@@ -50,11 +50,29 @@ async def message(reply: Reply, frame_seconds: float, responses_api: bool) -> di
     with ModelServer(tokens_per_second=1000) as model:
         model.on("Hi", reply)
         async with chatting(model.url, frame_seconds, responses_api) as (chat, _):
-            chunks: list[AIMessageChunk] = [chunk async for chunk in chat.astream("Hi")]
+            return dumped([chunk async for chunk in chat.astream("Hi")])
+
+
+def dumped(chunks: list[AIMessageChunk]) -> dict[str, Any]:
     whole = reduce(add, chunks).model_dump()
     whole["response_metadata"].pop("created_at", None)
     whole.pop("id")
     return whole
+
+
+async def read_by_the_sdk(reply: Reply) -> dict[str, Any]:
+    """The message as LangChain makes it of the OpenAI SDK's own objects."""
+    with ModelServer(tokens_per_second=1000) as model:
+        model.on("Hi", reply)
+        async with chatting(model.url, 0.04) as (chat, _):
+            chat.async_client = chat.root_async_client.chat.completions
+            return dumped([chunk async for chunk in chat.astream("Hi")])
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_parsed_answers_are_the_sdks(reply: Reply) -> None:
+    """What does not go through the OpenAI SDK's objects becomes the same message."""
+    assert await message(reply, 0.04, responses_api=False) == await read_by_the_sdk(reply)
 
 
 @pytest.mark.parametrize("responses_api", [False, True])
