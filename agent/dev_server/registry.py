@@ -16,6 +16,11 @@ from agent.dev_server.queue import QUEUE
 from agent.dev_server.request_limits import REQUEST_LIMITS
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
+from agent.dev_server.stream_costs import (
+    NO_TASK_PER_RESPONSE,
+    NO_TASKS_PER_EVENT,
+    NO_THREAD_PER_EVENT,
+)
 from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
     ONE_RUN_AT_A_TIME,
@@ -37,6 +42,9 @@ PATCHES: tuple[Patch, ...] = (
     THREAD_STREAM,
     RUN_STREAM,
     NULL_ESCAPES,
+    NO_TASKS_PER_EVENT,
+    NO_THREAD_PER_EVENT,
+    NO_TASK_PER_RESPONSE,
     CRONS,
     TIME_ZONES,
     LISTS,

@@ -1,0 +1,150 @@
+"""What the server spends on each event of a run, and need not.
+
+For each event it makes two tasks and a group of them, so that a run can be ended while it waits; it
+has JSON written by another thread, which holds the interpreter's lock meanwhile all the same; and
+a middleware for the preflight requests of browsers hands each piece of each response from one task
+to another.
+"""
+
+import asyncio
+import functools
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
+
+from agent.dev_server.patch import Patch, Shape
+
+
+def _wait_in_this_task(server: Any) -> None:
+    wait_in_tasks = server.wait_if_not_done
+
+    @functools.wraps(wait_in_tasks)
+    async def wait_if_not_done(coro: Coroutine[Any, Any, Any], done: Any) -> Any:
+        """Ends the coroutine with a cancellation of the task that waits for it."""
+        task = asyncio.current_task()
+        if done.is_set() or task is None:
+            return await wait_in_tasks(coro, done)
+        is_ended = False
+
+        def end(waiter: asyncio.Future[Any]) -> None:
+            nonlocal is_ended
+            if not waiter.cancelled():
+                is_ended = True
+                task.cancel(done._value)
+
+        waiter = asyncio.get_running_loop().create_future()
+        waiter.add_done_callback(end)
+        done._waiters.append(waiter)
+        try:
+            return await coro
+        except asyncio.CancelledError:
+            if is_ended and isinstance(done._value, Exception) and task.cancelling() == 1:
+                raise done._value from None
+            raise
+        finally:
+            done._waiters.remove(waiter)
+            waiter.cancel()
+            if is_ended:
+                task.uncancel()
+
+    for name, loaded in list(sys.modules.items()):  # those that have imported it already
+        if name.startswith("langgraph_api") and (
+            getattr(loaded, "wait_if_not_done", None) is wait_in_tasks
+        ):
+            loaded.wait_if_not_done = wait_if_not_done  # type: ignore[attr-defined]
+    server.wait_if_not_done = wait_if_not_done
+
+
+NO_TASKS_PER_EVENT = Patch(
+    name="an event of a run needs no tasks of its own",
+    module="langgraph_api.asyncio",
+    package="langgraph-api",
+    series="0.16",
+    replaces={
+        "wait_if_not_done": Shape(
+            "coro done",
+            """
+            async with asyncio.TaskGroup() as tg:
+                coro_task = tg.create_task(coro)
+                done_task = tg.create_task(done.wait())
+            """,
+        ),
+        "ValueEvent.wait": Shape(
+            "self",
+            """
+            self._waiters.append(fut)
+            try:
+                return await fut
+            finally:
+                self._waiters.remove(fut)
+            """,
+        ),
+    },
+    apply=_wait_in_this_task,
+    loss="each event of a stream costs more",
+)
+
+
+def _encode_in_this_thread(stream: Any) -> None:
+    run_in_executor = stream.run_in_executor
+
+    @functools.wraps(run_in_executor)
+    async def encode_here(executor: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if function is stream.json_dumpb:
+            return function(*args, **kwargs)
+        return await run_in_executor(executor, function, *args, **kwargs)
+
+    stream.run_in_executor = encode_here
+
+
+NO_THREAD_PER_EVENT = Patch(
+    name="an event of a run needs no thread",
+    module="langgraph_api.stream",
+    package="langgraph-api",
+    series="0.16",
+    replaces={
+        "_consume_inline": Shape(
+            "stream run_id resumable stream_modes thread_id reporter",
+            "payload_bytes = await run_in_executor(None, json_dumpb, payload)",
+        )
+    },
+    needs=("run_in_executor", "json_dumpb"),
+    apply=_encode_in_this_thread,
+    loss="each event of a stream costs more",
+)
+
+
+def _add_header_at_the_start(middleware: Any) -> None:
+    async def call(self: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_header(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Access-Control-Allow-Private-Network"] = "true"
+            await send(message)
+
+        is_preflight = scope["type"] == "http" and scope["method"] == "OPTIONS"
+        await self.app(scope, receive, send_with_header if is_preflight else send)
+
+    middleware.PrivateNetworkMiddleware.__call__ = call
+
+
+NO_TASK_PER_RESPONSE = Patch(
+    name="a response's pieces go straight out",
+    module="langgraph_api.middleware.private_network",
+    package="langgraph-api",
+    series="0.16",
+    replaces={
+        "PrivateNetworkMiddleware.dispatch": Shape(
+            "self request call_next",
+            """
+            if request.method == "OPTIONS":  # Handle preflight requests
+                response.headers["Access-Control-Allow-Private-Network"] = "true"
+            """,
+        )
+    },
+    apply=_add_header_at_the_start,
+    loss="each piece of each response costs more",
+)

@@ -1,0 +1,157 @@
+"""Patches that make an event of a run cheaper: each does what the server's own code does."""
+
+import asyncio
+import importlib
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from agent.dev_server.stream_costs import (
+    NO_TASK_PER_RESPONSE,
+    NO_TASKS_PER_EVENT,
+    NO_THREAD_PER_EVENT,
+)
+from tests.unit.test_dev_patches import loadable  # noqa: F401 - a fixture
+
+Wait = Callable[[Coroutine[Any, Any, Any], Any], Coroutine[Any, Any, Any]]
+
+
+class Stopped(Exception):
+    """What a run is ended with."""
+
+
+@pytest.fixture(params=["the server's", "ours"])
+def waits(request: pytest.FixtureRequest) -> tuple[Wait, Any]:
+    """The function that waits for an event, and the kind of what ends the wait."""
+    server = importlib.import_module("langgraph_api.asyncio")
+    module = SimpleNamespace(wait_if_not_done=server.wait_if_not_done)
+    if request.param == "ours":
+        NO_TASKS_PER_EVENT.apply(module)
+    return module.wait_if_not_done, server.ValueEvent()
+
+
+async def test_an_event_is_had(waits: tuple[Wait, Any]) -> None:
+    """Its value, or what it raises."""
+    wait, done = waits
+
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("a")
+
+    assert await wait(asyncio.sleep(0, "a"), done) == "a"
+    with pytest.raises(KeyError):
+        await wait(failing(), done)
+    assert not done._waiters
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_a_run_is_ended_while_it_waits(waits: tuple[Wait, Any], is_early: bool) -> None:
+    """With the exception that tells why, and the task that waited goes on."""
+    (wait, done), cleaned = waits, list[str]()
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append("yes")
+
+    async def run() -> str:
+        with pytest.raises(Stopped):
+            await wait(forever(), done)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+        return "went on"
+
+    if is_early:
+        done.set(Stopped())
+    task = asyncio.create_task(run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    done.set(Stopped())
+    assert await asyncio.wait_for(task, 10) == "went on"
+    assert cleaned in ([], ["yes"])
+
+
+async def test_an_event_that_comes_with_the_end_is_kept(waits: tuple[Wait, Any]) -> None:
+    """What swallows the end and has a value gives it; nothing of the end is left behind."""
+    wait, done = waits
+
+    async def stubborn() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "value"
+        return ""
+
+    async def run() -> str:
+        value: str = await wait(stubborn(), done)
+        await asyncio.sleep(0)
+        return value
+
+    task = asyncio.create_task(run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    done.set(Stopped())
+    assert await asyncio.wait_for(task, 10) == "value"
+
+
+async def test_who_waits_can_be_cancelled(waits: tuple[Wait, Any]) -> None:
+    """A cancellation from outside stays one."""
+    wait, done = waits
+    task = asyncio.create_task(wait(asyncio.sleep(60), done))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not done._waiters
+
+
+async def test_events_are_encoded_in_the_loops_thread() -> None:
+    """The server's JSON is written where the event is; anything else still has its thread."""
+
+    def json_dumpb(value: Any) -> tuple[Any, int]:
+        return value, threading.get_ident()
+
+    config = importlib.import_module("langgraph_api.utils.config")
+    module = SimpleNamespace(run_in_executor=config.run_in_executor, json_dumpb=json_dumpb)
+    assert (await module.run_in_executor(None, json_dumpb, 1))[1] != threading.get_ident()
+    NO_THREAD_PER_EVENT.apply(module)
+    assert await module.run_in_executor(None, json_dumpb, 1) == (1, threading.get_ident())
+    assert await module.run_in_executor(None, threading.get_ident) != threading.get_ident()
+
+
+@pytest.fixture
+def middleware() -> Iterator[Any]:
+    module = importlib.import_module("langgraph_api.middleware.private_network")
+    kind = module.PrivateNetworkMiddleware
+    copy = SimpleNamespace(PrivateNetworkMiddleware=type(kind.__name__, (kind,), {}))
+    NO_TASK_PER_RESPONSE.apply(copy)
+    yield copy.PrivateNetworkMiddleware
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "GET"])
+async def test_preflight_requests_have_their_header(middleware: Any, method: str) -> None:
+    """As the server's own middleware gives it; each piece goes out in the task that sends it."""
+    tasks, sent = list[Any](), list[Message]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        tasks.append(asyncio.current_task())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message: Message) -> None:
+        tasks.append(asyncio.current_task())
+        sent.append(message)
+
+    await middleware(app)({"type": "http", "method": method}, None, send)
+    has_header = (b"access-control-allow-private-network", b"true") in sent[0]["headers"]
+    assert has_header == (method == "OPTIONS")
+    assert len(set(tasks)) == 1
