@@ -98,7 +98,6 @@ class Settings(BaseSettings):
     steady_metrics_token: SecretStr | None = Field(
         default=None, description="What Prometheus brings to read /metrics, where there are users"
     )
-    steady_server_url: str | None = None
     steady_openai_routes: bool = Field(
         default=True, description="OpenAI's protocol under /v1 (agent.http.protocols)"
     )

@@ -1,4 +1,4 @@
-"""Runs for the chat routes: each is a run of this server, asked for over HTTP, as the user.
+"""Runs for the chat routes: each is a run of this server, asked for as the user.
 
 The routes are a client of the server like any other: one decoder, one delivery contract, on every
 surface. Events leave here as JSON objects of that one vocabulary, each with its id.

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,12 +129,12 @@ async def test_events_are_encoded_in_the_loops_thread() -> None:
 
 
 @pytest.fixture
-def middleware() -> Iterator[Any]:
+def middleware() -> Any:
     module = importlib.import_module("langgraph_api.middleware.private_network")
     kind = module.PrivateNetworkMiddleware
     copy = SimpleNamespace(PrivateNetworkMiddleware=type(kind.__name__, (kind,), {}))
     NO_TASK_PER_RESPONSE.apply(copy)
-    yield copy.PrivateNetworkMiddleware
+    return copy.PrivateNetworkMiddleware
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "GET"])

@@ -1,0 +1,147 @@
+"""Requests of this server to itself, without a socket: each is served by the whole ASGI app.
+
+They are authenticated and checked like any other. A response's pieces that its reader has not taken
+yet are joined, and past a limit the app waits: as on a socket, which costs several times as much.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from contextvars import Context
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Message, Scope
+
+from agent.access.gate import own_header
+from agent.telemetry.trace_context import trace_headers
+
+OWN_URL = "http://127.0.0.1"  # whichever it is: nothing is connected to
+_MOST_WAITING_BYTES = 64 * 1024
+_running = set[asyncio.Task[None]]()
+
+
+class OwnServerTransport(httpx.AsyncBaseTransport):
+    """Serves requests by `app`, as requests from this machine.
+
+    Each is marked as this process's own, whose stream is counted already, and is in the trace of
+    the one that it is for. Raises httpx.ReadTimeout where nothing comes in time, and
+    httpx.RemoteProtocolError where a response does not come to its end, as a connection would.
+
+    Args:
+        app: the server's outermost app.
+        state: its lifespan's state, for each request's scope.
+    """
+
+    def __init__(self, app: ASGIApp, state: dict[str, Any] | None = None) -> None:
+        self._app = app
+        self._state = state or {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.headers.update({**own_header(), **trace_headers()})
+        seconds = request.extensions.get("timeout", {}).get("read")
+        exchange = _Exchange(await request.aread(), seconds)
+        # not the asker's context: a request over a socket would not have it either
+        task = asyncio.create_task(
+            exchange.serve(self._app, self._scope(request)), context=Context()
+        )
+        _running.add(task)
+        task.add_done_callback(_running.discard)
+        try:
+            return await exchange.response()
+        except BaseException:
+            await exchange.aclose()
+            raise
+
+    def _scope(self, request: httpx.Request) -> Scope:
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": request.method,
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "scheme": request.url.scheme,
+            "path": request.url.path,
+            "raw_path": request.url.raw_path.partition(b"?")[0],
+            "query_string": request.url.query,
+            "server": (request.url.host, request.url.port),
+            "client": ("127.0.0.1", 0),
+            "root_path": "",
+            "state": self._state.copy(),
+        }
+
+
+class _Exchange(httpx.AsyncByteStream):
+    """One request and its response, between the app's task and the reader's."""
+
+    def __init__(self, body: bytes, seconds: float | None) -> None:
+        self._body: bytes | None = body
+        self._seconds = seconds
+        self._start: Message | None = None
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._is_whole = self._is_over = False
+        self._changed, self._taken, self._closed = (asyncio.Event() for _ in range(3))
+
+    async def serve(self, app: ASGIApp, scope: Scope) -> None:
+        """Runs the app to its end; that it failed shows in what it has sent, and in its log."""
+        try:
+            with suppress(Exception):
+                await app(scope, self._receive, self._send)
+        finally:
+            self._is_over = True
+            self._changed.set()
+
+    async def response(self) -> httpx.Response:
+        """The response, once its head is there."""
+        while self._start is None:
+            await self._wait_for_change()
+        head = self._start
+        return httpx.Response(head["status"], headers=head.get("headers", []), stream=self)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            if self._pieces:
+                data = b"".join(self._pieces)
+                self._pieces.clear()
+                self._size_bytes = 0
+                self._taken.set()
+                yield data
+            elif self._is_whole or self._closed.is_set():
+                return
+            else:
+                await self._wait_for_change()
+
+    async def aclose(self) -> None:
+        self._closed.set()
+        self._taken.set()
+
+    async def _wait_for_change(self) -> None:
+        if self._is_over and not self._changed.is_set():
+            raise httpx.RemoteProtocolError("The response ended early.")
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._changed.wait()
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("The server took too long.") from error
+        self._changed.clear()
+
+    async def _receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._closed.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif not self._closed.is_set():
+            if piece := message.get("body", b""):
+                self._pieces.append(piece)
+                self._size_bytes += len(piece)
+            self._is_whole = not message.get("more_body", False)
+        self._changed.set()
+        while self._size_bytes > _MOST_WAITING_BYTES and not self._closed.is_set():
+            self._taken.clear()
+            await self._taken.wait()
