@@ -55,7 +55,7 @@ dev: $(READY)
 
 # Nothing but what is quick: in under three minutes, whether a change can be shown to others.
 test-fast: check
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile tests/unit tests/live/test_modes.py
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/unit tests/live/test_modes.py
 
 # Each worker has servers of its own; a file's tests stay together.
 test: model clients

@@ -14,6 +14,7 @@ from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, NO_LIMITS
 
 hypothesis_settings.register_profile("default", max_examples=200, deadline=None)
+hypothesis_settings.register_profile("quick", max_examples=30, deadline=None)
 hypothesis_settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
@@ -28,6 +29,53 @@ def server_env(model_url: str, **more: str) -> dict[str, str]:
     """The environment of a server whose model is at `model_url`."""
     told = {"OPENAI_BASE_URL": model_url, "OPENAI_API_KEY": "test-key"}
     return {**told, "STEADY_MODEL_RETRIES": "0", **more}  # a failure is tested once, not thrice
+
+
+# The files that take longest, those first: one that begins last is what all workers wait for.
+LONGEST = (
+    "live/test_terminal.py",
+    "live/test_cli.py",
+    "faults/test_faults.py",
+    "scale/test_users.py",
+    "scale/test_two_processes.py",
+    "clients/test_chat_app.py",
+    "clients/test_use_stream.py",
+    "browser/test_page.py",
+    "live/test_failures.py",
+    "live/test_embedded.py",
+    "live/test_bench.py",
+    "live/test_endpoint_trouble.py",
+    "live/test_answers.py",
+    "live/test_agent_route.py",
+    "live/test_wild_input.py",
+    "live/test_killed_server.py",
+    "live/test_crowd.py",
+    "live/test_installed.py",
+    "unit/test_requests.py",
+    "live/test_websocket.py",
+)
+ROOT = Path(__file__).parent
+HOW_TO_SKIP_NONE = (
+    "To skip none: `apt-get install chromium postgresql redis-server npm libgomp1` and "
+    "`make scale-install clients model`."
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with the folder that it is in, and puts the longest files first."""
+    place = {name: at for at, name in enumerate(LONGEST)}
+    for item in items:
+        item.add_marker(item.path.relative_to(ROOT).parts[0])
+    items.sort(key=lambda it: place.get(str(it.path.relative_to(ROOT)), len(LONGEST)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """The last line of all says how to have the tests that this machine leaves out."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and (skipped := reporter.getreports("skipped")):
+        reporter.write_line(f"{len(skipped)} tests were skipped. {HOW_TO_SKIP_NONE}")
 
 
 @pytest.fixture(scope="session")

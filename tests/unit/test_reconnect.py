@@ -69,7 +69,7 @@ class Server:
         return self.parts[index].id
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(stored_parts(), st.lists(st.integers(0, 12), max_size=12), st.data())
 def test_every_part_is_taken_once_over_any_cuts(
     parts: list[Part], cuts: list[int], data: st.DataObject

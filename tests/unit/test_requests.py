@@ -18,6 +18,9 @@ from agent.model.chat_model import make_chat_model
 from agent.model.requests import NO_ANSWER, NO_RESULT, as_endpoints_take_it
 from tests.unit.test_payload import sent, settings
 
+# Made once: with its connections it costs more than what is tested.
+MODEL = make_chat_model(settings())
+
 
 def calling(*ids: str, text: str = "") -> AIMessage:
     calls: list[Any] = [{"name": "look", "args": {}, "id": at, "type": "tool_call"} for at in ids]
@@ -119,7 +122,7 @@ conversations = st.lists(
 def test_any_conversation_is_taken_by_a_strict_endpoint(messages: list[BaseMessage]) -> None:
     """Roles alternate, no message is empty, and each call has its one result right behind it."""
     before = messages_to_dict(messages)
-    request = sent(make_chat_model(settings()), list(messages))
+    request = sent(MODEL, list(messages))
     assert messages_to_dict(messages) == before
     open_calls: list[str] = []
     last = ""
