@@ -96,12 +96,18 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         return input, config, False
 
     async def _save_partial_and_close_calls(self, config: RunnableConfig) -> None:
-        """To be called after the run's tasks have ended and its last checkpoint is written."""
+        """To be called after the run's tasks have ended and its last checkpoint is written.
+
+        What some of the tasks brought to an end is saved first. Otherwise the partial answer comes
+        right after the checkpoint that the model was called from: clients of other makers
+        regenerate a message from the checkpoint before the one that first had it.
+        """
         thread, unsaved = _thread_config(config), unsaved_messages(config)
         state = await self.aget_state(thread)
         if state.interrupts or not state.tasks:
             return
-        await self.aupdate_state(thread, None, as_node="__end__")
+        if any(task.result is not None for task in state.tasks):
+            await self.aupdate_state(thread, None, as_node="__end__")
         saved_ids = {message.id for message in await self._messages(thread)}
         if unsaved and unsaved[-1].id not in saved_ids:
             metrics.partials_kept.add(1)

@@ -49,6 +49,20 @@ def sent(model: ModelServer) -> list[tuple[str, str]]:
     return [(m["role"], m.get("content") or "") for m in model.requests[-1]["messages"]][1:]
 
 
+async def test_a_checkpoint_to_regenerate_from(agent: AgentClient) -> None:
+    """The checkpoint before the one that first has the partial is one from which the model is
+    called: clients of other makers regenerate from there."""
+    async with agent.stream(LONG) as run:
+        await read_until(run, Token, 3)
+        await run.stop()
+        await rest_of(run)
+    states = await agent.threads.history(str(run.thread_id))
+    first = [state for state in states if len(state["values"].get("messages", ())) == 2][-1]
+    parent_id = first["parent_checkpoint"]["checkpoint_id"]
+    (parent,) = [each for each in states if each["checkpoint"]["checkpoint_id"] == parent_id]
+    assert parent["next"] == ["model"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_what_was_read_is_kept(agent: AgentClient, model: ModelServer, seed: int) -> None:
     """The partial is on the thread as a message marked stopped, exactly as it was told."""
