@@ -1,8 +1,9 @@
 // What a conversation looks like: its turns, whether they come from the thread's state or a stream.
 
 import { Actions } from "./actions.js";
-import { DecisionCard, ToolCard } from "./cards.js";
+import { ToolCard } from "./cards.js";
 import { textOf } from "./content.js";
+import { DecisionCard } from "./decision.js";
 import { element } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { timeOf } from "./times.js";
@@ -51,14 +52,14 @@ export class Answer {
     this.actions.offer("Answer again", "again", this.onRegenerate);
   }
 
-  // What a screen reader is told: the words, without buttons, and what is waited for.
-  get spoken() {
-    const texts = [...this.texts.values()].map(({ root }) => {
-      const copy = root.cloneNode(true);
-      for (const button of copy.querySelectorAll("button")) button.remove();
-      return copy.textContent;
-    });
-    return [...texts, ...(this.root.querySelector(".decision") ? ["The agent waits for your decision."] : [])].join("\n");
+  // What a screen reader was not told yet: blocks that are finished, or all.
+  unspoken(isAll) {
+    return [...this.texts.values()].flatMap((text) => text.unspoken(isAll));
+  }
+
+  // At once, what has come so far.
+  flush() {
+    for (const text of this.texts.values()) text.show();
   }
 
   take(event) {
@@ -87,8 +88,12 @@ export class Answer {
         break;
       case "interrupt":
         for (const card of this.cards.values()) card.wait();
+        onceOnly(event.id);
         this.decisions.push(new DecisionCard(event, (...decided) => this.onDecide(this, ...decided)));
         this.#add(this.decisions.at(-1).root);
+        break;
+      case "progress":
+        this.#tellHistory(event.data);
         break;
       case "error":
         this.#fail(event);
@@ -104,7 +109,17 @@ export class Answer {
     return node;
   }
 
+  // What the model is not sent of the thread.
+  #tellHistory({ type, dropped_messages: dropped, summarized_messages: summarized }) {
+    if (type !== "history" || this.root.querySelector(".history")) return;
+    const words = dropped
+      ? `The model is not sent the ${dropped} oldest messages: the conversation is longer than it takes.`
+      : `The ${summarized} oldest messages are sent to the model as a summary.`;
+    this.#add(element("p", { class: "note history" }, words));
+  }
+
   #begin(id, map, part, node) {
+    this.flush();
     this.#add(node);
     map.set(id, part);
     this.discardable.push([id, map, node]);
@@ -177,6 +192,13 @@ export class Answer {
   // The person goes on without deciding.
   passOver() {
     for (const each of [...this.decisions, ...this.cards.values()]) each.passOver();
+  }
+}
+
+// A request that still waits comes again with the next run.
+function onceOnly(interruptId) {
+  for (const card of document.querySelectorAll(".decision:not([data-decided])")) {
+    if (card.dataset.interrupt === interruptId) card.remove();
   }
 }
 

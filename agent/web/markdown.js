@@ -2,9 +2,11 @@
 
 import { element } from "./dom.js";
 import { blocksOf } from "./markdown-tree.js";
+import { Pace } from "./pace.js";
 import { patch } from "./patch.js";
 
 // Libraries that are loaded when an answer first needs them.
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 const LOADERS = { prism: () => import("./vendor/prism.js"), temml: () => import("./vendor/temml.js") };
 const DEFINITION = /^ {0,3}\[[^\]\n]+\]:/m;
 
@@ -31,6 +33,8 @@ export class Markdown {
     this.root = root;
     this.text = "";
     this.frame = null;
+    this.pace = new Pace();
+    this.spoken = 0; // blocks that a screen reader was told
     this.showAgain = () => this.#showWhole();
     this.library = (name) => library(name, this.showAgain);
     this.#begin();
@@ -42,16 +46,25 @@ export class Markdown {
     this.sources = []; // of the blocks after it, as they are shown
   }
 
-  // To be shown with the next frame, with whatever else has come by then.
+  // To be shown from the next frame of the screen on, with whatever else has come by then.
   append(text) {
     this.text += text;
-    this.frame ??= requestAnimationFrame(() => this.show());
+    this.pace.add(text.length, performance.now());
+    this.frame ??= requestAnimationFrame(() => this.#showMore());
   }
 
-  show() {
+  #showMore() {
+    const length = CALM.matches ? this.text.length : this.pace.at(performance.now());
+    const space = this.text.indexOf(" ", length); // words are whole
+    this.show(space < 0 ? this.text.length : space);
+    if (length < this.text.length) this.frame = requestAnimationFrame(() => this.#showMore());
+  }
+
+  // All of it, or so many characters.
+  show(length = this.text.length) {
     cancelAnimationFrame(this.frame);
     this.frame = null;
-    const rest = this.text.slice(this.start);
+    const rest = this.text.slice(this.start, length);
     const lines = rest.split("\n");
     const blocks = blocksOf(rest, this.library);
     const sources = blocks.map(({ line }, at) => lines.slice(line, blocks[at + 1]?.line).join("\n"));
@@ -74,10 +87,23 @@ export class Markdown {
     if (DEFINITION.test(this.text)) this.#showWhole();
   }
 
+  // The words of the blocks that are finished, or of all, each once.
+  unspoken(isAll) {
+    const nodes = [...this.root.children].slice(this.spoken, isAll ? undefined : this.finished);
+    this.spoken += nodes.length;
+    return nodes.map(wordsOf);
+  }
+
   #showWhole() {
     this.#begin();
     this.show();
   }
+}
+
+function wordsOf(node) {
+  const copy = node.cloneNode(true);
+  for (const button of copy.querySelectorAll("button")) button.remove();
+  return copy.textContent;
 }
 
 export function markdown(text) {

@@ -8,6 +8,7 @@ const ROUTES = {
   regenerate: "/agent/regenerate",
   continue_run: "/agent/continue_run",
   decide: "/agent/decide",
+  resume: "/agent/resume",
 };
 
 // `type` is the type of the WebSocket's frame; the fields are the same over SSE.

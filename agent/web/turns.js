@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { Answer } from "./conversation.js";
 import { contentOf, textOf } from "./content.js";
-import { byId, isLost } from "./dom.js";
+import { byId, element, isLost } from "./dom.js";
 import { goToEnd, removeLastAnswer, removeRefused, show, tell, turnList } from "./log.js";
 import { chosen } from "./options.js";
 import { Question } from "./question.js";
@@ -28,7 +28,10 @@ export class Turns {
   }
 
   send(content) {
-    return this.running ? this.#sendWhileBusy(content) : this.ask(content);
+    if (!this.running) return this.ask(content);
+    if (this.isWriting) return this.#sendWhileBusy(content);
+    this.running.isFollowed = true; // its end is known, and what it left is being read
+    this.composer.wait(content);
   }
 
   async ask(content, fields = {}, base = this.composer.takeBase()) {
@@ -66,6 +69,7 @@ export class Turns {
     if (!turn.runId && turn.isToStop) turn.controller.abort();
     else if (!turn.runId) turn.attempt?.abort();
     turn.isToStop = true;
+    this.latest.flush();
     if (!turn.runId) return;
     // a browser opens few connections to a server, and tabs may hold them all: this one's is given up
     const release = setTimeout(() => turn.attempt?.abort(), STOP_PATIENCE_MS);
@@ -136,10 +140,9 @@ export class Turns {
   }
 
   // Returns the error's message if the decisions are not taken, else null.
-  async #decide(answerBefore, interruptId, decisions) {
+  async #decide(answerBefore, type, fields) {
     if (this.isWriting) return "An answer is being written: decide when it has ended.";
-    const fields = { interrupt_id: interruptId, decisions };
-    const { turn, answer, errorMessage } = await this.#run("decide", fields, answerBefore.cards);
+    const { turn, answer, errorMessage } = await this.#run(type, fields, answerBefore.cards);
     if (turn.runId || turn.controller.signal.aborted) return null;
     answer.outer.remove();
     return errorMessage ?? "The decision was not taken.";
@@ -161,6 +164,8 @@ export class Turns {
     this.running = turn;
     this.composer.busy(true);
     this.inspector.begin();
+    byId("announcer").replaceChildren();
+    byId("alert").textContent = "";
     const answer = this.answer(cards, () => this.#retry(turn, startAgain));
     let status = "error";
     let errorMessage = null;
@@ -172,7 +177,9 @@ export class Turns {
         turn.isOver = true;
       }
       answer.take(event);
+      if (event.type === "token") announce(answer.unspoken(false));
       if (event.type === "interrupt") goToEnd();
+      if (event.type === "interrupt") byId("alert").textContent = "The agent waits for your decision.";
     };
     show(answer.outer, false);
     try {
@@ -192,7 +199,7 @@ export class Turns {
       if (this.running === turn) {
         this.running = null;
         this.composer.busy(false);
-        this.#sendNext(status);
+        this.#sendNext(turn.isFollowed ? "success" : status);
       }
     }
     return { turn, answer, status, errorMessage };
@@ -205,7 +212,7 @@ export class Turns {
   }
 
   async #ended(turn, answer) {
-    byId("announcer").textContent = answer.spoken.slice(-2000);
+    announce(answer.unspoken(true));
     await this.thread.ended(answer, () => this.running === turn);
   }
 
@@ -224,6 +231,11 @@ export class Turns {
     removeLastAnswer();
     startAgain();
   }
+}
+
+// Politely: a screen reader says each of them once, when it has said what came before.
+function announce(texts) {
+  byId("announcer").append(...texts.map((text) => element("p", {}, text)));
 }
 
 let linkTimer = null;

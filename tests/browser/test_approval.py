@@ -1,5 +1,6 @@
 """A person's decisions on the page."""
 
+import json
 import re
 
 import pytest
@@ -119,3 +120,48 @@ async def test_two_requests_in_one_step(page: Page, model: ModelServer) -> None:
     told = [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "tool"]
     assert told[0] == "I have it."
     assert len(told) == 2
+
+
+OTHER_REQUESTS = """
+async ([requests, schema]) => {
+  const { Answer } = await import("/page/conversation.js");
+  window.sent = [];
+  const onDecide = async (answer, ...decided) => void window.sent.push(decided);
+  const answer = new Answer({ onDecide });
+  document.querySelector("#turns").append(answer.outer);
+  answer.take({ type: "interrupt", id: "one", requests, response_schema: schema });
+  answer.take({ type: "interrupt", id: "one", requests, response_schema: schema });
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("requests", "schema", "press", "answer"),
+    [
+        ("Which city?", None, "Answer", "Oslo"),
+        ("Which numbers?", {"type": "array"}, "Answer", [1, 2]),
+        ({"go": "on?"}, {"type": "boolean"}, "Yes", True),
+        ("Which?", {"enum": ["left", "right"]}, "right", "right"),
+        (
+            {"type": "tool_approval", "tool_call_id": "c", "name": "f", "args": {"x": 1}},
+            {"anyOf": [{"properties": {"type": {"const": kind}}} for kind in ("approve", "edit")]},
+            "Approve as edited",
+            {"type": "edit", "edited_action": {"name": "f", "args": {"x": 1}}},
+        ),
+    ],
+)
+async def test_requests_of_any_form(
+    page: Page, requests: object, schema: object, press: str, answer: object
+) -> None:
+    """A graph's own question and a call's own approval are answered by the interrupt's id; a
+    request that comes again takes the place of the first."""
+    await page.evaluate(OTHER_REQUESTS, [requests, schema])
+    card = waiting(page)
+    await expect(card).to_have_count(1)
+    if press == "Answer":
+        await card.get_by_role("textbox", name="Your answer").fill(
+            answer if isinstance(answer, str) else json.dumps(answer)
+        )
+    await card.get_by_role("button", name=press, exact=True).click()
+    assert await page.evaluate("window.sent") == [["resume", {"answers": {"one": answer}}]]
+    await expect(page.get_by_role("region", name="Your decision")).to_be_visible()

@@ -50,7 +50,7 @@ async def test_a_decision_is_announced(page: Page, model: ModelServer) -> None:
     await ended(page, "interrupted")
     announcer = page.locator("#announcer")
     await expect(announcer).to_contain_text("x = 1")
-    await expect(announcer).to_contain_text("waits for your decision")
+    await expect(page.locator("#alert")).to_contain_text("waits for your decision")
     await expect(announcer).not_to_contain_text("Copy")
 
 
