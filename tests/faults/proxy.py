@@ -27,6 +27,7 @@ _OTHER_FAULTS = (
     NetFault("stall", seconds=0.3),
 )
 _STREAM = re.compile(rb"/stream(/events)?(\?|$)")  # a browser's `fetch` may accept anything
+_STARTS = (b"/commands", b"/v1/responses")
 _BROKEN = (Left, Struck, OSError, h11.ProtocolError)
 
 
@@ -42,7 +43,7 @@ class Planned:
         self._in_a_row = 0
 
     def __call__(self, request: h11.Request, body: bytes) -> NetFault | None:
-        starts = b"/runs" in request.target or request.target.endswith(b"/commands")
+        starts = b"/runs" in request.target or request.target.endswith(_STARTS)
         if self._start and request.method == b"POST" and starts:
             return self._start.pop(0)
         accepts = dict(request.headers).get(b"accept", b"")
