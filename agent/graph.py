@@ -10,6 +10,7 @@ from langchain_core.tools import BaseTool
 from agent.middleware.approval import Approval
 from agent.middleware.at_most_once import AtMostOnceTools
 from agent.middleware.keep_partial_answer import KeepPartialAnswer
+from agent.middleware.mcp_tools import McpToolCalls
 from agent.middleware.retry_model_call import RetryModelCall
 from agent.middleware.run_context import Context, RunContext
 from agent.middleware.stoppable_graph import StoppableGraph
@@ -22,6 +23,7 @@ from agent.model.token_count import counter_for
 from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.tools import MEMORY_TOOLS, NEEDS_APPROVAL, TOOLS
+from agent.tools.mcp import MCP
 
 # The first is the outermost.
 MODEL_MIDDLEWARE: list[AgentMiddleware[Any, Any]] = [
@@ -31,10 +33,11 @@ MODEL_MIDDLEWARE: list[AgentMiddleware[Any, Any]] = [
     RetryModelCall(settings().steady_model_retries, settings().steady_fallback_model),
 ]
 TOOL_MIDDLEWARE: list[AgentMiddleware[Any, Any]] = [
-    Approval(NEEDS_APPROVAL),
+    Approval(NEEDS_APPROVAL, MCP),
     tool_errors(),
-    AtMostOnceTools(NEEDS_APPROVAL),
+    AtMostOnceTools(NEEDS_APPROVAL, MCP),
     ToolTimeLimit(settings().steady_tool_seconds),
+    McpToolCalls(MCP),
 ]
 
 

@@ -3,9 +3,18 @@
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 OPENAI_URL = "https://api.openai.com/v1"
 LONGEST_ANSWER_CHARACTERS = 1_000_000
@@ -15,6 +24,32 @@ _SHORTEST_SECRET_BYTES = 32  # of an HMAC with SHA-256
 
 class InvalidSettings(ValueError):
     """Variables that do not fit; the message names them in one line, without their values."""
+
+
+class McpServer(BaseModel):
+    """One MCP server: a program to start (`command`), or an address (`url`, Streamable HTTP).
+
+    `approval`: the names of tools whose calls wait for a person, beside those that call themselves
+    destructive; true: all wait; false: none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    command: str | None = None
+    args: tuple[SecretStr, ...] = ()
+    env: dict[str, SecretStr] = {}
+    url: SecretStr | None = None
+    headers: dict[str, SecretStr] = {}
+    approval: bool | tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("an MCP server has either a `command` or a `url`")
+        return self
+
+
+McpServerName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{0,30}$")]
 
 
 class Settings(BaseSettings):
@@ -123,6 +158,9 @@ class Settings(BaseSettings):
         default=SecretStr("memory://"),
         description="Where messages are counted; `redis://...` to share it",
     )
+    steady_mcp_servers: dict[McpServerName, McpServer] = Field(
+        default={}, description="MCP servers whose tools the agent has, as JSON: by name"
+    )
     steady_notes_dir: Path = Path("notes")
     steady_geocoding_url: str = "https://geocoding-api.open-meteo.com/v1/search"
     steady_weather_url: str = "https://api.open-meteo.com/v1/forecast"
@@ -159,6 +197,8 @@ def settings() -> Settings:
     """The process's settings, read once. Raises InvalidSettings where a variable does not fit."""
     try:
         return Settings(_env_file=os.environ.get("STEADY_ENV_FILE", ".env"))  # type: ignore[call-arg]
+    except SettingsError:  # its cause has the text, which may hold secrets
+        raise InvalidSettings("Wrong setting: STEADY_MCP_SERVERS is not JSON.") from None
     except ValidationError as error:
         wrong = (f"{each['loc'][0]!s}".upper() + f": {each['msg']}" for each in error.errors())
         raise InvalidSettings(f"Wrong setting: {'; '.join(wrong)}.") from error

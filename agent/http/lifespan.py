@@ -27,6 +27,7 @@ from agent.telemetry.export import start_metrics, stop_metrics, watched_loop
 from agent.telemetry.logs import start_json_logs
 from agent.telemetry.traces import start_traces, stop_traces
 from agent.tools import TOOLS
+from agent.tools.mcp import MCP
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,6 +47,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     apply_patches()
     if "langgraph_runtime_inmem" in sys.modules:
         await _mend_lists()
+    MCP.start()
     warming = asyncio.create_task(_warm_embedded()) if settings().embedded else None
     try:
         async with watched_loop(), waiting.watched():

@@ -8,6 +8,7 @@ import structlog
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.agents.middleware.human_in_the_loop import (
     ActionRequest,
+    DecisionType,
     InterruptOnConfig,
     ReviewConfig,
 )
@@ -18,10 +19,12 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
 
 from agent.middleware.call_records import CallRecord
+from agent.tools.mcp import McpTools
 
 log = structlog.stdlib.get_logger(__name__)
 
 _CREATE = "self tool_call config state runtime"  # parameters of the private method below
+_DECISIONS: tuple[DecisionType, ...] = ("approve", "edit", "reject", "respond")
 _EDITS = "hitl_edited_tool_calls"  # where LangChain writes a person's edits, by call id
 
 
@@ -33,16 +36,12 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
 
     Args:
         tools: those with side effects.
+        mcp: the tools of MCP servers, which say themselves whether they wait.
     """
 
-    def __init__(self, tools: Iterable[BaseTool]) -> None:
-        self._schemas = {
-            tool.name: {
-                "additionalProperties": False,
-                **convert_to_openai_tool(tool)["function"]["parameters"],
-            }
-            for tool in tools
-        }
+    def __init__(self, tools: Iterable[BaseTool], mcp: McpTools) -> None:
+        self._mcp = mcp
+        self._schemas = {tool.name: _schema(tool) for tool in tools}
         create = getattr(HumanInTheLoopMiddleware, "_create_action_and_config", None)
         if create is None or " ".join(inspect.signature(create).parameters) != _CREATE:
             log.warning("LangChain asks for approval in another way: edits are not checked before.")
@@ -65,6 +64,7 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
         self, state: AgentState[Any], runtime: Runtime[Any]
     ) -> dict[str, Any] | None:
         """Also records the approved calls, as edited; tools run from that record alone."""
+        await self._add_mcp_tools(state)
         update = await super().aafter_model(state, runtime)
         message, *answers = (update or {}).get("messages") or [None]
         if isinstance(message, AIMessage):
@@ -75,3 +75,21 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
                     edited = {**call, **edits.get(call["id"], {})}
                     await CallRecord.of(cast(ToolCall, edited), state["messages"]).approve()
         return update
+
+    async def _add_mcp_tools(self, state: AgentState[Any]) -> None:
+        """Takes in the servers' tools that the last message calls and that wait for a person."""
+        last = state["messages"][-1] if state["messages"] else None
+        for call in last.tool_calls if isinstance(last, AIMessage) else ():
+            name = call["name"]
+            if name in self._schemas or not self._mcp.has(name):
+                continue
+            tool = await self._mcp.arrive(name)
+            if tool is not None and self._mcp.needs_approval(name):
+                self._schemas[name] = _schema(tool)
+                self.interrupt_on[name] = InterruptOnConfig(allowed_decisions=[*_DECISIONS])
+
+
+def _schema(tool: BaseTool) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments, which takes no others."""
+    parameters = convert_to_openai_tool(tool)["function"]["parameters"]
+    return {"additionalProperties": False, **parameters}

@@ -20,6 +20,7 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
 from agent.middleware.call_records import CallRecord
+from agent.tools.mcp import McpTools
 
 UNKNOWN = (
     "The server stopped while this was carried out, so it may or may not have taken effect. "
@@ -32,11 +33,13 @@ class AtMostOnceTools(AgentMiddleware[AgentState[Any], Any]):
 
     Args:
         tools: those with side effects, as `Approval` has them.
+        mcp: the tools of MCP servers: those that act, and of them those that wait for a person.
     """
 
-    def __init__(self, tools: Iterable[BaseTool]) -> None:
+    def __init__(self, tools: Iterable[BaseTool], mcp: McpTools) -> None:
         super().__init__()
         self._names = {tool.name for tool in tools}
+        self._mcp = mcp
 
     async def awrap_tool_call(
         self,
@@ -44,12 +47,19 @@ class AtMostOnceTools(AgentMiddleware[AgentState[Any], Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         call = request.tool_call
-        if call["name"] not in self._names:
-            return await handler(request)
+        name = call["name"]
+        needs_approval = name in self._names
+        if not needs_approval:
+            if not self._mcp.has(name) or request.tool is not None:
+                return await handler(request)
+            await self._mcp.arrive(name)
+            needs_approval = self._mcp.needs_approval(name)
+            if not needs_approval and not self._mcp.acts(name):
+                return await handler(request)
         record = CallRecord.of(call, request.state.get("messages", ()))
-        if not await record.is_approved():
+        if needs_approval and not await record.is_approved():
             raise ToolException(
-                f"The tool {call['name']} was not carried out: nobody has approved this call with "
+                f"The tool {name} was not carried out: nobody has approved this call with "
                 "these arguments."
             )
         if not await record.claim():

@@ -15,6 +15,7 @@ from langgraph.graph import START, StateGraph
 from agent.middleware.at_most_once import UNKNOWN, AtMostOnceTools
 from agent.middleware.call_records import CallRecord
 from agent.tools import save_note
+from agent.tools.mcp import McpTools
 
 CALL: ToolCall = {"name": "save_note", "args": {"title": "a"}, "id": "1", "type": "tool_call"}
 ASKING = AIMessage("", id="m", tool_calls=[CALL])
@@ -52,7 +53,7 @@ class Tool:
 
 def wrapped(tool: Tool, call: ToolCall = CALL, messages: Any = (ASKING,)) -> Any:
     request: Any = SimpleNamespace(tool_call=call, state={"messages": list(messages)})
-    return AtMostOnceTools([save_note]).awrap_tool_call(request, tool)
+    return AtMostOnceTools([save_note], McpTools({})).awrap_tool_call(request, tool)
 
 
 async def approve() -> None:

@@ -14,6 +14,7 @@ from agent.scale.aegra import mismatches
 from agent.storage import serializer as module
 from agent.storage.serializer import StoredMessages, serializer
 from agent.tools import NEEDS_APPROVAL
+from agent.tools.mcp import McpTools
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_another_way_of_storing_is_read_by_langgraph(
 
 def test_a_request_for_approval_holds_the_argument_schema(warnings: list[str]) -> None:
     """The private method that adds it is the one that is installed."""
-    approval.Approval(NEEDS_APPROVAL)
+    approval.Approval(NEEDS_APPROVAL, McpTools({}))
     assert warnings == []
 
 
@@ -59,7 +60,7 @@ def test_another_way_to_ask_for_approval_is_said(
 ) -> None:
     """Where LangChain has no such method, the log says what is not checked."""
     monkeypatch.delattr(HumanInTheLoopMiddleware, "_create_action_and_config")
-    approval.Approval(NEEDS_APPROVAL)
+    approval.Approval(NEEDS_APPROVAL, McpTools({}))
     assert "edits are not checked" in warnings[0]
 
 

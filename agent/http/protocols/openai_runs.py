@@ -20,6 +20,7 @@ from agent.http.protocols.openai_requests import Conversation, ResponseRequest
 from agent.http.protocols.openai_responses import ResponseEvents
 from agent.http.runs import Chat
 from agent.tools import NEEDS_APPROVAL
+from agent.tools.mcp import MCP
 from client import Conflict, InvalidRequest, StreamLost
 from client.errors import translated
 
@@ -146,6 +147,6 @@ def _events(
         created_at(run_id),
         joined_id(CONVERSATION, thread_id),
         after=after,
-        waits={tool.name for tool in NEEDS_APPROVAL},
+        waits={tool.name for tool in NEEDS_APPROVAL} | {*filter(MCP.needs_approval, MCP.tools)},
         calls=calls,
     )

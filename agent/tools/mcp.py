@@ -1,0 +1,168 @@
+"""The tools of MCP servers, which `STEADY_MCP_SERVERS` names, through LangChain's adapter.
+
+The graph is made before any server is asked. Its servers are asked in the background, again and
+again until they answer, and nobody waits for them: a model call has the tools that are there. Each
+call of a tool opens a session of its own, so that a server which died and came back is used again.
+What is in the settings of a server, and what its library says, is not logged: it may be a secret.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.config import get_stream_writer
+
+from agent.settings import McpServer, settings
+
+log = structlog.stdlib.get_logger(__name__)
+
+_LIST_SECONDS = 20.0  # the longest wait for one server's list
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0  # between two tries
+_REFRESH_SECONDS = 300.0  # a server's list may change
+_LOOK_SECONDS, _ARRIVAL_LOOKS = 0.1, 100  # of a call whose server has not answered yet
+_LONGEST_NAME_CHARACTERS = 64  # that model endpoints take
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class McpTools:
+    """The tools of some servers: each is called `<server>_<tool>`.
+
+    Args:
+        servers: their settings, by name.
+
+    Attributes:
+        tools: those that are there, by name.
+    """
+
+    def __init__(self, servers: Mapping[str, McpServer]) -> None:
+        self._servers = dict(servers)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.tools: dict[str, BaseTool] = {}
+        if servers:
+            logging.getLogger("mcp").setLevel(logging.CRITICAL)
+            urls = [server.url.get_secret_value() for server in servers.values() if server.url]
+            logging.getLogger("httpx").addFilter(lambda record: not _names_any(record, urls))
+
+    def start(self) -> None:
+        """Has the servers asked for their tools, unless it is done already."""
+        for name, server in self._servers.items():
+            task = self._tasks.get(name)
+            if task is None or task.done():
+                self._tasks[name] = asyncio.create_task(self._keep_list(name, server))
+
+    def has(self, tool: str) -> bool:
+        """Whether this is the name of a tool of a server, which may not be there yet."""
+        return any(tool.startswith(f"{name}_") for name in self._servers)
+
+    async def arrive(self, tool: str) -> BaseTool | None:
+        """The tool, once its server has told of it; None where it does not in time."""
+        self.start()
+        for _ in range(_ARRIVAL_LOOKS):
+            if tool in self.tools:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        return self.tools.get(tool)
+
+    def needs_approval(self, tool: str) -> bool:
+        """Whether a person has to approve its calls; of a tool that is not there, too."""
+        found = self.tools.get(tool)
+        if found is None:
+            return True
+        server = next(s for name, s in self._servers.items() if tool.startswith(f"{name}_"))
+        if isinstance(server.approval, bool):
+            return server.approval
+        names = server.approval or ()
+        is_named = any(tool.endswith(f"_{_clean(name)}") for name in names)
+        return is_named or bool((found.metadata or {}).get("destructiveHint"))
+
+    def acts(self, tool: str) -> bool:
+        """Whether a call may change anything: unless the tool says that it only reads."""
+        found = self.tools.get(tool)
+        return found is None or not (found.metadata or {}).get("readOnlyHint")
+
+    async def _keep_list(self, name: str, server: McpServer) -> None:
+        pause_seconds, is_told = _SHORTEST_PAUSE_SECONDS, False
+        while True:
+            try:
+                async with asyncio.timeout(_LIST_SECONDS):
+                    self._take(name, await _listed(name, server))
+                pause_seconds, is_told = _SHORTEST_PAUSE_SECONDS, False
+                await asyncio.sleep(_REFRESH_SECONDS)
+            except Exception as error:  # of any library, and of any process
+                if not is_told:
+                    reason = type(error).__name__
+                    await log.awarning(f"The MCP server {name} does not answer ({reason}).")
+                is_told = True
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def _take(self, name: str, tools: list[BaseTool]) -> None:
+        before = {each for each in self.tools if each.startswith(f"{name}_")}
+        found = {tool.name: tool for tool in tools}
+        self.tools = {k: v for k, v in self.tools.items() if k not in before} | found
+        if before != found.keys():
+            log.info(f"The MCP server {name} has {len(found)} tools.")
+
+
+async def _listed(name: str, server: McpServer) -> list[BaseTool]:
+    from langchain_mcp_adapters.callbacks import Callbacks
+    from langchain_mcp_adapters.client import MultiServerMCPClient
+
+    client = MultiServerMCPClient(
+        {name: _connection(server)},
+        callbacks=Callbacks(on_progress=_tell_progress),
+        tool_name_prefix=True,
+    )
+    tools = await client.get_tools()
+    for tool in tools:
+        tool.name = _clean(tool.name)
+    return tools
+
+
+def _connection(server: McpServer) -> Any:
+    if server.url is not None:
+        return {
+            "transport": "streamable_http",
+            "url": server.url.get_secret_value(),
+            "headers": {name: value.get_secret_value() for name, value in server.headers.items()},
+        }
+    return {
+        "transport": "stdio",
+        "command": server.command,
+        "args": [each.get_secret_value() for each in server.args],
+        "env": {name: value.get_secret_value() for name, value in server.env.items()},
+    }
+
+
+async def _tell_progress(
+    progress: float, total: float | None, message: str | None, context: Any
+) -> None:
+    """Passes on what a tool says of its progress, as custom data of the run."""
+    told = {"progress": progress, "total": total, "message": message}
+    get_stream_writer()({"type": "tool_progress", "tool": context.tool_name, **told})
+
+
+def as_text(message: ToolMessage) -> ToolMessage:
+    """The result as models read it: texts as they are, and a word for each part that is none."""
+    if isinstance(message.content, str):
+        return message
+    parts = (part if isinstance(part, dict) else {"text": part} for part in message.content)
+    texts = (str(part.get("text") or f"[{part.get('type', 'part')}]") for part in parts)
+    return message.model_copy(update={"content": "\n".join(texts)})
+
+
+def _clean(name: str) -> str:
+    return _NOT_IN_NAMES.sub("_", name)[:_LONGEST_NAME_CHARACTERS]
+
+
+def _names_any(record: logging.LogRecord, urls: list[str]) -> bool:
+    """Whether a line of httpx's log is about a request to one of these addresses."""
+    return any(url in record.getMessage() for url in urls)
+
+
+MCP = McpTools(settings().steady_mcp_servers)
