@@ -37,7 +37,7 @@ MARK, NAME = "openai", "OpenAI's client"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _LOST = (408, 409, 429, 500, 502, 503, 504)
 _PAUSE_SECONDS = 0.2
-_TIMEOUT = httpx2.Timeout(10.0, read=5.0)
+_TIMEOUT = httpx2.Timeout(20.0)  # longer than the heartbeats of the routes are apart
 _STREAM = {"Accept": "text/event-stream"}
 
 
