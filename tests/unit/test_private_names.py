@@ -69,7 +69,7 @@ def test_a_langgraph_without_the_reducer_does_not_start(monkeypatch: pytest.Monk
     message = ModuleType("langgraph.graph.message")
     message.REMOVE_ALL_MESSAGES = "__remove_all__"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "langgraph.graph.message", message)
-    monkeypatch.delitem(sys.modules, "agent.middleware.thread_state")
+    monkeypatch.delitem(sys.modules, "agent.middleware.thread_state", raising=False)
     with pytest.raises(ImportError, match=r"requirements\.lock"):
         importlib.import_module("agent.middleware.thread_state")
 
