@@ -1,10 +1,15 @@
 """What the README files say is there, and their snippets work."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from langchain_core.tools import BaseTool
+from langgraph.graph.state import CompiledStateGraph
+
+import agent.graph
+import agent.prompt
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,6 +59,32 @@ def test_the_tool_of_the_readme_can_be_called() -> None:
     roll_dice = names["roll_dice"]
     assert isinstance(roll_dice, BaseTool)
     assert roll_dice.invoke({"sides": 1}) == "1"
+
+
+def test_the_second_graph_of_the_agents_page_is_one() -> None:
+    """Its line, pasted at the end of `agent/graph.py`, is a graph that the server can load."""
+    chapter = (ROOT / "agent/README.md").read_text(encoding="utf-8").split("## How to make it")[1]
+    line = re.findall(r"```python\n(.*?)```", chapter, re.DOTALL)[0]
+    entry = json.loads(f"{{{re.findall(r'```json(.*?)```', chapter, re.DOTALL)[0]}}}")
+    names = dict(vars(agent.graph))
+    exec(compile(line, "graph.py", "exec"), names)  # noqa: S102 - it is the page's own
+    ((name, described),) = entry.items()
+    assert described["path"] == f"agent.graph:{name}"
+    assert isinstance(names[name], CompiledStateGraph)
+
+
+def test_the_places_to_make_it_yours_are_the_only_ones() -> None:
+    """The introduction, the examples and the prompt stand in one file, and nowhere else."""
+    texts = [agent.prompt.INTRODUCTION, agent.prompt.SYSTEM_PROMPT, str(agent.prompt.EXAMPLES)]
+    files = [path for at in ("agent", "client") for path in (ROOT / at).rglob("*.*")]
+    code = [path for path in files if path.suffix in (".py", ".js", ".html", ".json")]
+    found = [
+        str(path.relative_to(ROOT))
+        for path in code
+        if path != ROOT / "agent/prompt.py"
+        and any(text in path.read_text(encoding="utf-8") for text in texts)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
