@@ -91,11 +91,18 @@ def quiet_model(model: ModelServer) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+def saved_notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where `server` saves notes."""
+    return tmp_path_factory.mktemp("server") / "notes"
+
+
+@pytest.fixture(scope="session")
+def server(model: ModelServer, saved_notes: Path) -> Iterator[LocalServer]:
     """A `langgraph dev` of this project, in a folder of its own, for the whole session."""
-    folder = tmp_path_factory.mktemp("server")
-    env = server_env(model.url, STEADY_NOTES_DIR=str(folder / "notes"))
-    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
+    env = server_env(model.url, STEADY_NOTES_DIR=str(saved_notes))
+    with LocalServer(
+        find_config(Path(__file__).parent), env=env, folder=saved_notes.parent
+    ) as running:
         yield running
 
 
