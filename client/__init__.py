@@ -5,7 +5,7 @@ Names are imported when they are first used: `steady --help` need not wait for t
 Attributes:
     __version__: this version, such as `0.1.0`.
     JSON: a JSON object, as Python has it: `dict[str, Any]`.
-    Mode: one of the four stream modes, as a text.
+    Mode: one of the stream modes, as a text.
     AgentEvent: the union of all events.
 """
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .client import AgentClient, RunOptions
+    from .answer import Answer
+    from .client import AgentClient
     from .errors import (
         CannotConnect,
         Conflict,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from .events import (
         JSON,
         AgentEvent,
+        Checkpoint,
+        Debug,
         Done,
         Error,
         Event,
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
         Reasoning,
         Retry,
         RunStarted,
+        StructuredResponse,
+        Task,
         Token,
         ToolCall,
         ToolCallDelta,
@@ -63,21 +68,26 @@ if TYPE_CHECKING:
     from .memories import Memories, Memory
     from .reconnect import Reconnect
     from .run import Run
+    from .run_options import RunOptions
     from .runs import Runs
     from .threads import Threads
 
 __all__ = [
-    "JSON", "AgentClient", "AgentEvent", "CannotConnect", "Conflict", "ConnectionLost", "Done",
-    "Error", "Event", "FirstEventTimedOut", "IdleTimedOut", "Interrupt", "InvalidRequest",
-    "Limits", "Memories", "Memory", "Mode", "ModelFailed", "NotFound", "Progress", "RateLimited",
-    "Reasoning", "Reconnect", "Retry", "Run", "RunError", "RunFailed", "RunLost", "RunOptions",
-    "RunStarted", "RunTimedOut", "Runs", "ServerError", "SteadyError", "StreamLost", "Threads",
+    "JSON", "AgentClient", "AgentEvent", "Answer", "CannotConnect", "Checkpoint", "Conflict",
+    "ConnectionLost", "Debug", "Done", "Error", "Event", "FirstEventTimedOut", "IdleTimedOut",
+    "Interrupt", "InvalidRequest", "Limits", "Memories", "Memory", "Mode", "ModelFailed",
+    "NotFound", "Progress", "RateLimited", "Reasoning", "Reconnect", "Retry", "Run", "RunError",
+    "RunFailed", "RunLost", "RunOptions", "RunStarted", "RunTimedOut", "Runs", "ServerError",
+    "SteadyError", "StreamLost", "StructuredResponse", "SyncAgentClient", "Task", "Threads",
     "Token", "ToolCall", "ToolCallDelta", "ToolFailed", "ToolResult", "Unauthorized",
     "Unavailable", "Update", "Usage", "Values", "from_json", "to_json",
 ]  # fmt: skip
 
 # The light ones first.
-_HOMES = ("events", "errors", "limits", "reconnect", "run", "threads", "runs", "memories", "client")
+_HOMES = (
+    "events", "errors", "limits", "reconnect", "answer", "run", "threads", "runs", "memories",
+    "run_options", "client", "sync",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

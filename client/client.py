@@ -8,31 +8,33 @@ async with AgentClient("http://127.0.0.1:2024") as agent:
                     print(text, end="", flush=True)
 """
 
-import json
-import os
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Self, TypedDict, Unpack
+from typing import Any, Self, Unpack, cast
 from uuid import UUID
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Assistant, DisconnectMode, MultitaskStrategy
 
+from .answer import Answer
+from .assistants import Assistants
+from .connection import http_client, server_url
 from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.delivery import Delivery
 from .delivery.expectation import Expectation
 from .delivery.request import RunRequest
 from .delivery.wire import Wire
-from .errors import CannotConnect, InvalidRequest, NotFound, translated
-from .events import JSON, Mode
+from .errors import InvalidRequest, NotFound, translated
+from .events import JSON, Interrupt
 from .limits import Limits
 from .memories import Memories
-from .proxies import proxy_for, proxy_trouble
 from .reconnect import Reconnect
 from .run import Run, listed
+from .run_input import Input, run_input
+from .run_options import RunOptions, check_json, checked_modes, options_in_body
 from .runs import Runs
 from .state.branches import (
     History,
@@ -43,33 +45,11 @@ from .state.branches import (
     is_unfinished,
     last_message_id,
 )
+from .state.decisions import answer_of, check_fit, waiting
 from .threads import Threads, checked_id
-from .version import __version__
 
-ALWAYS = ("messages-tuple", "custom")  # the answer is read from the model's messages
-DEFAULT_MODES: tuple[Mode, ...] = ("messages",)
 HISTORY_DEPTHS = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
-DEFAULT_URL = "http://127.0.0.1:2024"
-
-
-class RunOptions(TypedDict, total=False):
-    """What each method that starts a run takes, beside its own parameters.
-
-    Args:
-        modes: one of `values`, `updates`, `messages` and `events`, or any set of them. Default:
-            `messages`. Others raise InvalidRequest.
-        assistant_id: a graph's name or an assistant's id. Default: `agent`.
-        context: the run's context, as the graph's context schema has it. None, the default: the
-            assistant's own.
-        idempotency_key: a UUID of yours that makes it safe to ask again, even from another process:
-            a run that was started with it is streamed from its beginning, and no second one is
-            started. None, the default: each call starts a run.
-    """
-
-    modes: Mode | Iterable[Mode]
-    assistant_id: str
-    context: JSON | None
-    idempotency_key: str | None
+Prepare = Callable[[str], Awaitable[str | None]]  # see RunRequest
 
 
 class AgentClient:
@@ -114,33 +94,15 @@ class AgentClient:
         reconnect: Reconnect | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.url = (url or os.environ.get("LANGGRAPH_URL") or DEFAULT_URL).rstrip("/")
+        self.url = server_url(url)
         self.limits = limits or Limits()
-        token = os.environ.get("STEADY_TOKEN") if token is None else token
-        if token and not (token.isascii() and token.isprintable()):
-            raise InvalidRequest(
-                "The token holds characters that no HTTP header can carry: check STEADY_TOKEN, or "
-                "what was given as `token`."
-            )
-        timeout = httpx.Timeout(
-            self.limits.request_timeout_seconds, connect=self.limits.connect_seconds
-        )
-        with translated(self.url):
-            self._http = httpx.AsyncClient(
-                base_url=self.url,
-                timeout=timeout,
-                transport=transport or _transport_for(self.url),
-                trust_env=False,
-                headers={
-                    "User-Agent": f"steadystream/{__version__}",
-                    **({"Authorization": f"Bearer {token}"} if token else {}),
-                },
-            )
+        self._http = http_client(self.url, token, self.limits, transport)
         self.sdk = LangGraphClient(self._http)
         self._wire = Wire(self.sdk, self.url, self.limits, reconnect or Reconnect())
+        self._assistants = Assistants(self.sdk, self.url)
         self.threads = Threads(self.sdk, self.url)
         self.memories = Memories(self.sdk, self.url)
-        self.runs = Runs(self._wire, self.decide)
+        self.runs = Runs(self._wire, self.resume)
 
     async def __aenter__(self) -> Self:
         return self
@@ -150,7 +112,7 @@ class AgentClient:
 
     def stream(
         self,
-        message: str,
+        input: Input,
         *,
         thread_id: str | None = None,
         nodes: Iterable[str] | None = None,
@@ -162,10 +124,13 @@ class AgentClient:
         history: Sequence[JSON] = (),
         **options: Unpack[RunOptions],
     ) -> Run:
-        """Runs the agent on a message of the user, and streams the run.
+        """Runs a graph on a message of the user, or on any input, and streams the run.
 
         Args:
-            message: the text.
+            input: what the graph is given: a text, or a list of LangChain's content blocks, such as
+                `{"type": "image", "url": ...}`: a message of the user; a list of messages, each
+                with a `role`; an object with the values of the graph's own state; or None, which
+                goes on from where the thread is.
             thread_id: the thread that it continues. None, the default: a new thread.
             nodes: one node of the graph, or several: the only ones whose tokens and tool calls are
                 streamed, with the graphs within them. A node of an inner graph has a path, such as
@@ -184,8 +149,8 @@ class AgentClient:
                 False, the default: the stream raises RunLost. True: it continues from the thread's
                 last checkpoint, as another run in the same stream, with a `Retry` for each
                 unfinished message.
-            history: messages that come before this one and that the thread does not have, oldest
-                first, as `{"role": "user", "content": ...}`. Default: none.
+            history: messages that come before the input's and that the thread does not have,
+                oldest first, as `{"role": "user", "content": ...}`. Default: none.
             options: see RunOptions.
 
         Returns:
@@ -193,43 +158,76 @@ class AgentClient:
 
         Raises:
             InvalidRequest: the message is empty, a mode is unknown, an id is not a UUID, or what is
-                asked for cannot be written as JSON.
+                asked for cannot be written as JSON. Reading the run raises it for an input that the
+                graph's schema does not have, where `assistant_id` is given.
         """
-        if not message.strip():
-            raise InvalidRequest("The message is empty: say something.")
-        question_id = str(uuid.uuid4())
-        question = {"role": "user", "content": message, "id": question_id}
+        values, question_id = run_input(input, history)
+        if values is None and thread_id is None:
+            raise InvalidRequest("There is no input, and no thread that it could go on with.")
         ends_others = multitask_strategy in ("interrupt", "rollback")
         body: JSON = {
-            "input": {"messages": [*history, question]},
+            "input": values,
             "multitask_strategy": "enqueue" if ends_others else multitask_strategy,
             "if_not_exists": "reject" if thread_id else "create",
         }
         if checkpoint_id is not None:
             body["checkpoint_id"] = checkpoint_id
+        checkpoint_before: str | None = None
+        marks_start = restart_lost_run and question_id is None and thread_id is not None
+        assistant_id = options.get("assistant_id")
 
         async def prepare(thread: str) -> None:
-            if multitask_strategy in ("interrupt", "rollback"):
-                await self._wire.end_runs(thread, multitask_strategy)
+            nonlocal checkpoint_before
+            if assistant_id and isinstance(values, Mapping):
+                await self._assistants.check_input(assistant_id, values)
+            if ends_others:
+                await self._wire.end_runs(thread, cast(Any, multitask_strategy))
             if replaces:
                 state = await self._find_state(thread, lambda h: before_message(h, replaces))
                 body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
+            if marks_start:
+                checkpoint_before = _checkpoint_id(await self._wire.state(thread))
 
         def restart_body(state: JSON | None) -> JSON | None:
-            if state is None or not has_message(state, question_id):
+            is_there = state is not None and (
+                has_message(state, question_id)
+                if question_id
+                else _checkpoint_id(state) not in (None, checkpoint_before)
+            )
+            if state is None or not is_there:
                 return body | {"if_not_exists": "create"}
             return body | {"input": None, "checkpoint_id": None} if is_unfinished(state) else None
 
-        return self._run(
+        return self._start(
             body,
             thread_id,
+            options,
             previous_id=question_id,
-            prepare=prepare if ends_others or replaces else None,
+            prepare=prepare if assistant_id or ends_others or replaces or marks_start else None,
             restart_body=restart_body if restart_lost_run else None,
             nodes=nodes,
             on_disconnect=on_disconnect,
-            **options,
         )
+
+    async def ask(self, input: Input, **options: Any) -> Answer:
+        """Runs a graph to its end, and returns what it answered.
+
+        Args:
+            input: a text, content blocks, messages, a state, or None: see `stream`.
+            options: those of `stream`.
+
+        Returns:
+            The answer; its `str` is the text.
+
+        Raises:
+            SteadyError: what `stream`, or the reading of its run, raises.
+
+        Example::
+
+            print(await agent.ask("What is 6 x 7?"))
+        """
+        async with self.stream(input, **options) as run:
+            return await run.answer()
 
     def decide(
         self,
@@ -264,11 +262,50 @@ class AgentClient:
         without this project's `agent/access` checks nothing: there LangChain's middleware ends the
         run with RunFailed, or runs the tool with what it was given.
         """
-        body: JSON = {
-            "command": {"resume": {interrupt_id: {"decisions": listed(decisions)}}},
-            "multitask_strategy": "reject",
-        }
-        return self._run(body, thread_id, prepare=self._last_message_id, **options)
+        return self._answer(thread_id, {interrupt_id: listed(decisions)}, answer_of, options)
+
+    def resume(self, thread_id: str, answers: JSON, **options: Unpack[RunOptions]) -> Run:
+        """Continues a run that waits for answers, whatever it asks for, and streams the rest of it.
+
+        Args:
+            thread_id: the thread.
+            answers: by the id of each `Interrupt` that is answered, what the graph's
+                `interrupt(...)` returns: any JSON value that fits its `response_schema`. Those that
+                are not answered wait on.
+            options: see RunOptions, and for `context` `decide`.
+
+        Returns:
+            The rest of the run, which starts when it is first read. Reading it raises NotFound if
+            nothing waits under an id, and InvalidRequest for an answer that does not fit; neither
+            changes anything.
+
+        Raises:
+            InvalidRequest: see `decide`; or there is no answer.
+        """
+        if not answers:
+            raise InvalidRequest("Give an answer for at least one interrupt, by its id.")
+        return self._answer(thread_id, answers, lambda _, answer: answer, options)
+
+    def _answer(
+        self,
+        thread_id: str,
+        answers: JSON,
+        answer_to: Callable[[Interrupt | None, Any], Any],
+        options: RunOptions,
+    ) -> Run:
+        """Goes on with the answers, by interrupt id, as `answer_to` makes them for the graph."""
+        resume = {key: answer_to(None, each) for key, each in answers.items()}
+        body: JSON = {"command": {"resume": resume}, "multitask_strategy": "reject"}
+
+        async def check(thread: str) -> JSON:
+            state = await self._wire.state(thread)
+            interrupts = {interrupt.id: interrupt for interrupt in waiting(state)}
+            for key, each in answers.items():
+                resume[key] = answer_to(interrupts.get(key), each)
+                check_fit(state, key, resume[key])
+            return state
+
+        return self._continue(body, thread_id, options, check)
 
     def continue_run(self, thread_id: str, **options: Unpack[RunOptions]) -> Run:
         """Continues, from the thread's last checkpoint, a run that its server left unfinished.
@@ -288,12 +325,12 @@ class AgentClient:
         """
         body: JSON = {"input": None, "multitask_strategy": "reject"}
 
-        async def check(thread: str) -> str | None:
+        async def check(thread: str) -> JSON:
             state = await self._wire.state(thread)
             check_unfinished(state)
-            return last_message_id(state)
+            return state
 
-        return self._run(body, thread_id, prepare=check, **options)
+        return self._continue(body, thread_id, options, check)
 
     def regenerate(self, thread_id: str, **options: Unpack[RunOptions]) -> Run:
         """Answers the thread's last question again, on another branch; the old stays readable.
@@ -310,15 +347,29 @@ class AgentClient:
         """
         body: JSON = {"input": None, "multitask_strategy": "reject"}
 
-        async def go_back(thread: str) -> str | None:
+        async def go_back(thread: str) -> JSON:
             state = await self._find_state(thread, before_answer)
             body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
+            return state
+
+        return self._continue(body, thread_id, options, go_back)
+
+    def _continue(
+        self,
+        body: JSON,
+        thread_id: str,
+        options: RunOptions,
+        find_state: Callable[[str], Awaitable[JSON]],
+    ) -> Run:
+        """A run that goes on from a state of the thread, by the thread's own assistant."""
+
+        async def prepare(thread: str) -> str | None:
+            state = await find_state(thread)
+            if not options.get("assistant_id"):
+                body["assistant_id"] = await self._assistants.of_thread(thread, state)
             return last_message_id(state)
 
-        return self._run(body, thread_id, prepare=go_back, **options)
-
-    async def _last_message_id(self, thread_id: str) -> str | None:
-        return last_message_id(await self._wire.state(thread_id))
+        return self._start(body, thread_id, options, prepare=prepare)
 
     async def _find_state(self, thread_id: str, find: Callable[[History], JSON]) -> JSON:
         """What `find` returns of the thread's history, read no further back than needed."""
@@ -327,36 +378,26 @@ class AgentClient:
                 return find(await self._wire.history(thread_id, checkpoints))
         return find(await self._wire.history(thread_id, HISTORY_DEPTHS[-1]))
 
-    def _run(
+    def _start(
         self,
         body: JSON,
         thread_id: str | None,
+        options: RunOptions,
         *,
-        modes: Mode | Iterable[Mode] = DEFAULT_MODES,
-        assistant_id: str = "agent",
-        context: JSON | None = None,
-        idempotency_key: str | None = None,
         nodes: Iterable[str] | None = None,
         on_disconnect: DisconnectMode = "continue",
         previous_id: str | None = None,
-        prepare: Callable[[str], Awaitable[str | None]] | None = None,
+        prepare: Prepare | None = None,
         restart_body: Callable[[JSON | None], JSON | None] | None = None,
     ) -> Run:
-        chosen = _checked_modes(modes)
-        key = checked_id(idempotency_key, "idempotency key") if idempotency_key else None
-        body |= {
-            "assistant_id": assistant_id,
-            "stream_mode": [*dict.fromkeys([*(WIRE_MODES[mode] for mode in chosen), *ALWAYS])],
-            "stream_subgraphs": True,
-            "stream_resumable": True,
-            "on_disconnect": "continue",
-        }
-        if context is not None:
-            body["context"] = context
-        _check_json(body)
+        modes = checked_modes(options.get("modes") or "messages")
+        given_key = options.get("idempotency_key")
+        key = checked_id(given_key, "idempotency key") if given_key else None
+        body |= options_in_body(options, modes)
+        check_json(body)
         request = RunRequest(
             body,
-            Expectation(frozenset([*(WIRE_MODES[mode] for mode in chosen), "custom"]), previous_id),
+            Expectation(frozenset([*(WIRE_MODES[mode] for mode in modes), "custom"]), previous_id),
             creates_thread=not thread_id,
             idempotency_key=key or str(uuid.uuid4()),
             may_be_repeated=key is not None,
@@ -366,11 +407,17 @@ class AgentClient:
         delivery = Delivery(
             self._wire,
             checked_id(thread_id) if thread_id else _new_thread_id(key),
-            PART_NAMES & {"metadata", "messages", "custom", *chosen},
+            PART_NAMES & {"metadata", "messages", "custom", *modes},
             request=request,
         )
-        decide = partial(self.decide, modes=chosen, assistant_id=assistant_id, context=context)
-        return Run(delivery, self.limits, nodes=nodes, on_disconnect=on_disconnect, decide=decide)
+        rest: RunOptions = {**options, "modes": modes, "idempotency_key": None}
+        return Run(
+            delivery,
+            self.limits,
+            nodes=nodes,
+            on_disconnect=on_disconnect,
+            resume=partial(self.resume, **rest),
+        )
 
     async def info(self) -> JSON:
         """What the server says of itself: versions and flags."""
@@ -391,41 +438,13 @@ class AgentClient:
         Raises:
             NotFound: the server has no such assistant.
         """
-        with translated(self.url):
-            assistants = await self.sdk.assistants.search(graph_id=assistant_id, limit=1)
-            known_id = assistants[0]["assistant_id"] if assistants else assistant_id
-            return dict(await self.sdk.assistants.get_graph(known_id))
+        return await self._assistants.graph(assistant_id)
 
 
-def _transport_for(url: str) -> httpx.AsyncHTTPTransport:
-    """Raises CannotConnect for a proxy of the environment that cannot be used."""
-    variable, proxy = proxy_for(url) or ("", None)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    try:
-        return httpx.AsyncHTTPTransport(proxy=proxy, limits=limits)
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise CannotConnect(proxy_trouble(variable)) from error
-
-
-def _check_json(body: JSON) -> None:
-    """Raises InvalidRequest for what JSON cannot say: half a surrogate pair, NaN, an object."""
-    try:
-        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error
+def _checkpoint_id(state: JSON) -> str | None:
+    return (state.get("checkpoint") or {}).get("checkpoint_id")
 
 
 def _new_thread_id(idempotency_key: str | None) -> str:
     """The same for the same key: a repeated request must find the thread of the first one."""
     return str(uuid.uuid5(UUID(idempotency_key), "thread") if idempotency_key else uuid.uuid4())
-
-
-def _checked_modes(modes: Mode | Iterable[Mode]) -> list[Mode]:
-    chosen: list[Mode] = list(dict.fromkeys(listed(modes)))
-    unknown = [mode for mode in chosen if mode not in WIRE_MODES]
-    if unknown or not chosen:
-        raise InvalidRequest(
-            f"Not a stream mode: {', '.join(map(repr, unknown)) or 'none given'}; "
-            f"choose from {', '.join(WIRE_MODES)}."
-        )
-    return chosen

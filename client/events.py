@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 JSON = dict[str, Any]
-Mode = Literal["values", "updates", "messages", "events"]
+Mode = Literal["values", "updates", "messages", "events", "custom", "debug", "checkpoints", "tasks"]
 Status = Literal["success", "interrupted", "stopped", "timeout", "error"]
 
 
@@ -167,17 +167,70 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupt:
-    """The run waits for a person's decision.
+class Debug:
+    """`debug` mode: a step of the graph, as LangGraph tells it.
 
     Attributes:
-        id: the interrupt's id, for `AgentClient.decide`.
+        data: an object with `type` (checkpoint, task or task_result), `step` and `payload`.
+        namespace: the inner graph, as LangGraph names it; empty, the default: the graph itself.
+    """
+
+    data: JSON
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`checkpoints` mode: a checkpoint that the graph made.
+
+    Attributes:
+        data: its `values`, `next`, `tasks` and `metadata`.
+        namespace: see `Debug`. Default: empty.
+    """
+
+    data: JSON
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`tasks` mode: a node's task has begun or ended.
+
+    Attributes:
+        data: its `id`, `name` and `input`; at its end `result`, `error` and `interrupts`.
+        namespace: see `Debug`. Default: empty.
+    """
+
+    data: JSON
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """The run waits for a person's decision, or for any other answer.
+
+    Attributes:
+        id: the interrupt's id, for `AgentClient.decide` and `AgentClient.resume`.
         requests: what is asked: any JSON value. From LangChain's human-in-the-loop middleware, an
-            object with `action_requests` and `review_configs`.
+            object with `action_requests` and `review_configs`, or, where it asks about each call by
+            itself, one with the `type` `tool_approval`.
+        response_schema: the JSON schema of the answer. None, the default: anything.
     """
 
     id: str
     requests: Any
+    response_schema: JSON | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StructuredResponse:
+    """What a graph with a `response_format` answers, at the run's end.
+
+    Attributes:
+        value: any JSON value, of the form that the graph was made with.
+    """
+
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +308,8 @@ FINISH_WORDS = {
 
 AgentEvent = (
     RunStarted | Token | Reasoning | ToolCallDelta | ToolCall | ToolResult | Progress | Update
-    | Values | Event | Interrupt | Retry | Usage | Error | Done
+    | Values | Event | Debug | Checkpoint | Task | Interrupt | StructuredResponse | Retry | Usage
+    | Error | Done
 )  # fmt: skip
 
 # by class: the `type` of its JSON, and the names of its fields

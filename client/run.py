@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from langgraph_sdk.schema import CancelAction, DisconnectMode
 
+from .answer import Answer
 from .decoding.audience import Audience
 from .decoding.coalesce import coalesced
 from .decoding.decoder import Decoder
@@ -39,6 +40,7 @@ from .events import (
     Usage,
 )
 from .limits import Deadlines, Limits
+from .state.decisions import answer_of
 
 _closing: set[asyncio.Task[None]] = set()
 _NO_ERROR_TEXT = ": execution failed"
@@ -61,7 +63,7 @@ class Run:
             streamed. None, the default: all but tools and middleware.
         on_disconnect: `cancel` ends the run when its reader leaves. Default: `continue`.
         after: the `last_event_id` of a reader that left. None, the default: no event was read.
-        decide: what continues the run after an interrupt. None, the default: nothing can.
+        resume: what continues the run after interrupts. None, the default: nothing can.
 
     Raises (while it is iterated):
         ServerError: the server did not take the run, or went away.
@@ -87,7 +89,7 @@ class Run:
         nodes: Iterable[str] | None = None,
         on_disconnect: DisconnectMode = "continue",
         after: str | None = None,
-        decide: Callable[[str, str, JSON | Sequence[JSON]], "Run"] | None = None,
+        resume: Callable[[str, JSON], "Run"] | None = None,
     ) -> None:
         self._delivery = delivery
         self._deadlines = Deadlines(limits)
@@ -95,7 +97,8 @@ class Run:
             delivery.thread_id, Audience(None if nodes is None else listed(nodes))
         )
         self._on_disconnect = on_disconnect
-        self._decide = decide
+        self._resume = resume
+        self._usage: Usage | None = None
         self._after = self._cursor = Cursor.parse(after) if after else None
         self._events: AsyncGenerator[AgentEvent] | None = None
         self._failure: SteadyError | None = None
@@ -180,15 +183,32 @@ class Run:
         await self._read_to_end()
         return self._decoder.answer.text
 
-    async def final_state(self) -> JSON:
-        """The values of the thread's state at the run's end.
+    async def final_state(self) -> Any:
+        """The values of the thread's state at the run's end: of most graphs, an object.
 
         Raises:
             SteadyError: see `text`.
         """
         await self._read_to_end()
-        values: JSON = self._delivery.end.state["values"] if self._delivery.end else {}
-        return values
+        return self._delivery.end.state.get("values") if self._delivery.end else {}
+
+    async def answer(self) -> Answer:
+        """What the run has come to, once it has ended: its text, calls, usage, thread and state.
+
+        Raises:
+            SteadyError: see `text`.
+        """
+        text, state = await self.text(), await self.final_state()
+        return Answer(
+            text,
+            self.done.status if self.done else "success",
+            str(self.thread_id),
+            str(self.run_id),
+            self.tool_calls,
+            self._usage,
+            self.interrupts,
+            state,
+        )
 
     async def stop(self, action: CancelAction = "interrupt") -> None:
         """Cancels the run, as soon as the server has it; the stream ends with status `stopped`.
@@ -217,11 +237,40 @@ class Run:
             InvalidRequest: there is none, or more than one and no `interrupt_id`.
         """
         ids = [interrupt_id] if interrupt_id else [each.id for each in self.interrupts]
-        if self._decide is None or len(ids) != 1 or self.thread_id is None:
+        if len(ids) != 1:
             raise InvalidRequest(
                 f"Give the interrupt_id: {len(ids)} interrupts of this run wait for a decision."
             )
-        return self._decide(self.thread_id, ids[0], decisions)
+        interrupt = next((each for each in self.interrupts if each.id == ids[0]), None)
+        return self._resumed({ids[0]: answer_of(interrupt, listed(decisions))})
+
+    def resume(self, answer: Any) -> "Run":
+        """The rest of the run, which ended `interrupted`, whatever it asked for.
+
+        Args:
+            answer: what the graph's `interrupt(...)` returns; where several wait, an object with an
+                answer by the id of each: see `AgentClient.resume`.
+
+        Returns:
+            The rest of the run, with the same assistant, modes and context.
+
+        Raises:
+            InvalidRequest: nothing waits, or several, and the answer is not by their ids.
+        """
+        ids = {each.id for each in self.interrupts}
+        if isinstance(answer, Mapping) and answer and answer.keys() <= ids:
+            return self._resumed(dict(answer))
+        if len(ids) != 1:
+            raise InvalidRequest(
+                f"{len(ids)} interrupts of this run wait: give an object with an answer by the id "
+                f"of each, of {', '.join(sorted(ids)) or 'none'}."
+            )
+        return self._resumed({ids.pop(): answer})
+
+    def _resumed(self, answers: JSON) -> "Run":
+        if self._resume is None or self.thread_id is None:
+            raise InvalidRequest("This run cannot be continued from here: use AgentClient.resume.")
+        return self._resume(self.thread_id, answers)
 
     def failure(self, error: SteadyError) -> tuple[Error, Done]:
         """What the stream raised, as the two events that end a stream in band.
@@ -267,10 +316,9 @@ class Run:
             try:
                 for number, event in enumerate(self._decoder.decode(part.name, part.data), 1):
                     cursor = after_part and replace(after_part, event=number)
-                    if not self._was_read(cursor):
-                        self._note_first_text()
-                        if self._is_asked_for(event):
-                            yield cursor, event
+                    self._note(event)
+                    if self._is_asked_for(event) and not self._was_read(cursor):
+                        yield cursor, event
             except SteadyError as error:
                 self._failure = error
                 return
@@ -287,9 +335,14 @@ class Run:
         """Whether the reader who left before had read this event."""
         return bool(self._after and cursor and self._after.covers(cursor))
 
-    def _note_first_text(self) -> None:
+    def _note(self, event: AgentEvent) -> None:
         if self._ttft_ms is None and self._decoder.answer.has_text:
             self._ttft_ms = self.elapsed_ms
+        if isinstance(event, Usage):
+            before = self._usage or Usage(0, 0)
+            self._usage = Usage(
+                before.input_tokens + event.input_tokens, before.output_tokens + event.output_tokens
+            )
 
     def _last_events(self, end: RunEnd) -> Iterator[AgentEvent]:
         """Events that no part brought, each with a cursor after the last part's, and `Done`."""

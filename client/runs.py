@@ -1,6 +1,6 @@
 """The runs of a server's threads: list them, join their streams, cancel them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from langgraph_sdk.schema import Run as ServerRun
@@ -26,12 +26,12 @@ class Runs:
 
     Args:
         wire: the server.
-        decide: `AgentClient.decide`.
+        resume: `AgentClient.resume`.
     """
 
-    def __init__(self, wire: Wire, decide: Callable[..., Run]) -> None:
+    def __init__(self, wire: Wire, resume: Callable[..., Run]) -> None:
         self._wire = wire
-        self._decide = decide
+        self._resume = resume
 
     async def list(self, thread_id: str, limit: int = 20) -> RunList:
         """The thread's runs, newest first: `run_id`, `status`, `created_at`, `metadata`...
@@ -85,7 +85,7 @@ class Runs:
     ) -> Run:
         """The stream of a run that was started elsewhere or earlier, while the server keeps it.
 
-        Its modes are those that it was started with; `text()` is the whole answer, and `decide`
+        Its modes are those that it was started with; `text()` is the whole answer, and `resume`
         goes on with the run's own assistant, modes and context.
 
         Args:
@@ -107,17 +107,16 @@ class Runs:
             was_read=last_event_id is not None,
         )
 
-        def decide(thread_id: str, interrupt_id: str, decisions: JSON | Sequence[JSON]) -> Run:
+        def resume(thread_id: str, answers: JSON) -> Run:
             kwargs = delivery.run.get("kwargs") or {}
             names = Expectation.of_run(delivery.run).modes
-            return self._decide(
+            return self._resume(
                 thread_id,
-                interrupt_id,
-                decisions,
+                answers,
                 modes=[mode for mode, name in WIRE_MODES.items() if name in names] or ["messages"],
-                assistant_id=delivery.run.get("assistant_id") or "agent",
+                assistant_id=delivery.run.get("assistant_id"),
                 context=kwargs.get("context"),
             )
 
         limits = self._wire.limits
-        return Run(delivery, limits, nodes=nodes, after=last_event_id, decide=decide)
+        return Run(delivery, limits, nodes=nodes, after=last_event_id, resume=resume)

@@ -36,9 +36,8 @@ def answers_by_interrupt(answer: Any, state: dict[str, Any]) -> dict[str, Any]:
         raise HTTPException(422, f"Several requests wait: give an answer for each id, of {ids}.")
     answers: dict[str, Any] = answer if is_by_id else {interrupts[0].id: answer}
     for interrupt_id, given in answers.items():
-        decisions = given.get("decisions") if isinstance(given, dict) else None
         try:
-            check_fit(state, interrupt_id, decisions if isinstance(decisions, list) else [])
+            check_fit(state, interrupt_id, given)
         except SteadyError as error:
             status = 404 if isinstance(error, NotFound) else 422
             raise HTTPException(status, error.message) from error

@@ -33,6 +33,7 @@ from agent.http.protocols import openai_routes
 from agent.http.readiness import Readiness
 from agent.http.runs import error_body, error_events, start_events
 from agent.http.schemas import (
+    AnswerBody,
     ChatQuestion,
     ContinueRunBody,
     DecisionBody,
@@ -206,6 +207,12 @@ async def stop_agent(ref: RunRef, chat: AsUser) -> dict[str, str]:
 @app.post("/agent/decide", tags=["Agent"], **_STREAM)
 async def decide_agent(body: DecisionBody, request: AsRun) -> Response:
     """A person's decisions about an interrupt; the rest of the run follows as events."""
+    return await request.start(body)
+
+
+@app.post("/agent/resume", tags=["Agent"], **_STREAM)
+async def resume_agent(body: AnswerBody, request: AsRun) -> Response:
+    """The answers to whatever a run waits for; the rest of it follows as events."""
     return await request.start(body)
 
 

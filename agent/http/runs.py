@@ -67,8 +67,10 @@ class Chat:
     def start(self, action: Action, fields: JSON) -> Run:
         """The run that the client's method of this name begins with these arguments."""
         method: Callable[..., Run] = getattr(self.agent, action)
-        key = self.own_id(fields.get("idempotency_key"))
-        return method(**{**fields, "idempotency_key": key})
+        given = {**fields, "idempotency_key": self.own_id(fields.get("idempotency_key"))}
+        if "message" in given:
+            given["input"] = given.pop("message")
+        return method(**given)
 
     def own_id(self, name: str | None) -> str | None:
         """The UUID for what the user calls by this name: no other user's is the same."""

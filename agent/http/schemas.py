@@ -7,16 +7,26 @@ import json
 from typing import Annotated, Any, ClassVar, Literal, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    TypeAdapter,
+)
 
 from agent.settings import settings
+from client import Mode
 
 LONGEST_MESSAGE = settings().steady_longest_message_characters
 MOST_HISTORY = 1000  # messages
 
 JSON = dict[str, Any]
-Action = Literal["stream", "decide", "regenerate", "continue_run"]  # methods of `AgentClient`
-Mode = Literal["values", "updates", "messages", "events"]
+# methods of `AgentClient`
+Action = Literal["stream", "decide", "resume", "regenerate", "continue_run"]
 Modes = Annotated[
     list[Mode],
     Field(min_length=1, max_length=len(get_args(Mode))),
@@ -53,6 +63,29 @@ IdempotencyKey = Annotated[
 ]
 
 
+_TEXT, _BLOCKS = "message-text", "message-blocks"  # no part of where an error is
+
+
+def _form_of_message(message: Any) -> str:
+    return _BLOCKS if isinstance(message, list) else _TEXT
+
+
+class ContentBlock(BaseModel):
+    """One of LangChain's content blocks: a text, an image, a file..."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(min_length=1, max_length=100)
+
+
+Message = Annotated[
+    Annotated[Text, Tag(_TEXT)]
+    | Annotated[list[ContentBlock], Field(min_length=1, max_length=100), Tag(_BLOCKS)],
+    Discriminator(_form_of_message),
+    Field(description="What the person says: a text, or LangChain's content blocks."),
+]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -77,7 +110,12 @@ class RunFields(_Strict):
     action: ClassVar[Action]
 
     modes: Modes = ["messages"]
-    assistant_id: str = Field(default="agent", min_length=1, max_length=200)
+    assistant_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Unset: `agent`, and for what goes on with a thread's run the thread's own.",
+    )
     context: JSONObject | None = None
 
 
@@ -86,7 +124,7 @@ class MessageFields(RunFields):
 
     action = "stream"
 
-    message: Text
+    message: Message
     multitask_strategy: MultitaskStrategy = Field(
         default="reject", description="What to do when the thread is busy with another run."
     )
@@ -107,6 +145,16 @@ class DecisionFields(RunFields):
     decisions: list[JSONObject] = Field(min_length=1, max_length=100)
 
 
+class AnswerFields(RunFields):
+    """What a run's interrupts are answered, whatever they ask for."""
+
+    action = "resume"
+
+    answers: JSONObject = Field(
+        min_length=1, max_length=100, description="By the interrupt's id, any JSON value."
+    )
+
+
 class MessageBody(MessageFields):
     """A message to the agent. Without `thread_id` it opens a new thread."""
 
@@ -118,6 +166,12 @@ class MessageBody(MessageFields):
 
 class DecisionBody(DecisionFields):
     """What a person decided about an interrupt: one decision for each of its requests."""
+
+    thread_id: Id
+
+
+class AnswerBody(AnswerFields):
+    """The answers to what a run waits for: any JSON value for each interrupt."""
 
     thread_id: Id
 
@@ -138,7 +192,7 @@ class ContinueRunBody(RunFields):
     thread_id: Id
 
 
-RunBody = MessageBody | DecisionBody | RegenerateBody | ContinueRunBody
+RunBody = MessageBody | DecisionBody | AnswerBody | RegenerateBody | ContinueRunBody
 
 
 class RunRef(_Strict):
@@ -160,6 +214,13 @@ class DecideFrame(DecisionFields):
     """Decides about an interrupt of the thread; the rest of the run follows."""
 
     type: Literal["decide"]
+    idempotency_key: IdempotencyKey = None
+
+
+class ResumeFrame(AnswerFields):
+    """Answers what the thread's run waits for; the rest of the run follows."""
+
+    type: Literal["resume"]
     idempotency_key: IdempotencyKey = None
 
 
@@ -193,14 +254,17 @@ class PingFrame(_Strict):
     type: Literal["ping"]
 
 
-TurnFrame = MessageFrame | DecideFrame | RegenerateFrame | ContinueRunFrame
+TurnFrame = MessageFrame | DecideFrame | ResumeFrame | RegenerateFrame | ContinueRunFrame
 AnyFrame = TurnFrame | StopFrame | PingFrame
 FRAME: TypeAdapter[AnyFrame] = TypeAdapter(Annotated[AnyFrame, Field(discriminator="type")])
+
+
+_UNTOLD_STEPS = ("body", "query", "path", _TEXT, _BLOCKS)
 
 
 def first_error(errors: list[Any]) -> str:
     """pydantic's first error as one line: where it is, and what is wrong with it."""
     error = errors[0]
-    path = ".".join(str(step) for step in error["loc"] if step not in ("body", "query", "path"))
+    path = ".".join(str(step) for step in error["loc"] if step not in _UNTOLD_STEPS)
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{path}: {message}" if path else message

@@ -16,11 +16,8 @@ from agent.http.runs import Chat, error_events, run_events, undo
 from agent.http.schemas import (
     JSON,
     AnyFrame,
-    ContinueRunFrame,
-    DecideFrame,
     MessageFrame,
     PingFrame,
-    RegenerateFrame,
     StopFrame,
     TurnFrame,
 )
@@ -137,7 +134,7 @@ class Conversation:
                     self._turns.appendleft(turn)
                     self._arrived.set()
                     await self._give_way(turn, strategy)
-            case MessageFrame() | DecideFrame() | RegenerateFrame() | ContinueRunFrame():
+            case _:
                 self._turns.append(Turn(frame))
                 self._arrived.set()
 

@@ -19,27 +19,71 @@ _LABELS = {
 }
 
 
-def can_be_asked(interrupt: Interrupt) -> bool:
-    """Whether it has requests of LangChain's human-in-the-loop middleware."""
-    return isinstance(interrupt.requests, dict) and bool(interrupt.requests.get("action_requests"))
-
-
-def ask_person(console: Console, interrupt: Interrupt, shown: Sequence[JSON] = ()) -> list[JSON]:
-    """One decision for each of the requests, in their order.
+def ask_person(console: Console, interrupt: Interrupt, shown: Sequence[JSON] = ()) -> Any:
+    """What the person answers, as the graph takes it.
 
     `shown` are the calls, as `{"name", "args"}`, that the person has before their eyes.
     """
     request = interrupt.requests
+    if not isinstance(request, dict):
+        return _free_answer(console, interrupt)
+    if request.get("type") == "tool_approval":
+        allowed = _kinds_in(interrupt.response_schema)
+        return _decision(console, request, _is_shown(request, shown), allowed)
+    if not request.get("action_requests"):
+        return _free_answer(console, interrupt)
     reviews = {review["action_name"]: review for review in request.get("review_configs") or ()}
-    return [
-        _decision(
-            console,
-            action,
-            {"name": action["name"], "args": action["args"]} in shown,
-            reviews.get(action["name"], {}).get("allowed_decisions") or list(_LABELS),
-        )
-        for action in request["action_requests"]
-    ]
+    return {
+        "decisions": [
+            _decision(
+                console,
+                action,
+                _is_shown(action, shown),
+                reviews.get(action["name"], {}).get("allowed_decisions") or list(_LABELS),
+            )
+            for action in request["action_requests"]
+        ]
+    }
+
+
+def what_waits(interrupt: Interrupt) -> str:
+    """What an interrupt asks for, in one line: the tools' names, or the graph's own words."""
+    request = interrupt.requests
+    actions = request.get("action_requests") if isinstance(request, dict) else None
+    if actions:
+        return ", ".join(str(action["name"]) for action in actions)
+    if isinstance(request, dict) and request.get("type") == "tool_approval":
+        return str(request.get("name"))
+    return request if isinstance(request, str) else json.dumps(request, ensure_ascii=False)
+
+
+def is_about_tools(interrupt: Interrupt) -> bool:
+    """Whether LangChain asks for decisions about tool calls."""
+    request = interrupt.requests
+    return isinstance(request, dict) and (
+        bool(request.get("action_requests")) or request.get("type") == "tool_approval"
+    )
+
+
+def _is_shown(action: JSON, shown: Sequence[JSON]) -> bool:
+    return {"name": action["name"], "args": action["args"]} in shown
+
+
+def _kinds_in(schema: JSON | None) -> list[str]:
+    """The kinds of decisions that the schema of a decision allows."""
+    text = json.dumps(schema or {})
+    return [kind for kind in _LABELS if f'"{kind}"' in text] or list(_LABELS)
+
+
+def _free_answer(console: Console, interrupt: Interrupt) -> Any:
+    """A graph's own question: JSON where the answer is JSON, else the text as it is."""
+    console.print("[yellow]the run waits for your answer:[/]")
+    write_line(what_waits(interrupt), console)
+    schema = interrupt.response_schema
+    if schema is not None:
+        write_line(f"as JSON: {json.dumps(schema, ensure_ascii=False)}", console, "dim")
+    text = console.input("? ")
+    return text if (schema or {}).get("type") == "string" else _read(text, None)
 
 
 def _decision(console: Console, action: JSON, is_shown: bool, allowed: list[str]) -> JSON:
@@ -74,7 +118,7 @@ def _edited(console: Console, args: JSON) -> JSON:
 
 def _read(text: str, before: Any) -> Any:
     if not text:
-        return before
+        return "" if before is None else before
     if isinstance(before, str):
         return text
     try:

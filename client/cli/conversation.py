@@ -1,17 +1,17 @@
 """A conversation in the terminal, and the decisions that its runs wait for."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from ..client import AgentClient
-from ..errors import CannotConnect, InvalidRequest, NotFound, SteadyError
+from ..errors import CannotConnect, NotFound, SteadyError
 from ..events import JSON, Interrupt
 from ..run import Run
 from . import exit_codes
-from .approve import ask_person, can_be_asked
+from .approve import ask_person, is_about_tools, what_waits
 from .connection import ctrl_c_leaves
 from .output import notes, write_line
 from .prompt import Prompt
@@ -37,14 +37,12 @@ async def show_and_decide(run: Run, as_json: bool) -> int:
     screen = Screen()
     code = await show_run(run, as_json, screen)
     while code == exit_codes.WAITS_FOR_DECISION:
-        waiting = run.interrupts[0]
-        if as_json or not _person_is_here() or not can_be_asked(waiting):
-            _say_how_to_decide(str(run.thread_id), run.interrupts)
+        if as_json or not _person_is_here() or not run.interrupts:
+            _say_how_to_go_on(str(run.thread_id), run.interrupts)
             break
-        with ctrl_c_leaves():
-            decisions = ask_person(notes, waiting, screen.calls)
+        answers = _asked(run.interrupts, screen.calls)
         screen = Screen()
-        run = run.decide(decisions, waiting.id)
+        run = run.resume(answers)
         code = await show_run(run, as_json, screen)
     return code
 
@@ -53,14 +51,24 @@ def _person_is_here() -> bool:
     return sys.stdin.isatty() and notes.is_terminal
 
 
-def _say_how_to_decide(thread_id: str, interrupts: list[Interrupt]) -> None:
+def _asked(interrupts: Sequence[Interrupt], shown: Sequence[JSON] = ()) -> JSON:
+    """What the person answers each of them, by its id."""
+    with ctrl_c_leaves():
+        return {each.id: ask_person(notes, each, shown) for each in interrupts}
+
+
+def _say_how_to_go_on(thread_id: str, interrupts: Sequence[Interrupt]) -> None:
+    if not interrupts:
+        write_line(f"steady: paused; to go on: steady continue-run {thread_id}", notes)
+        return
     for interrupt in interrupts:
-        asked = interrupt.requests
-        if can_be_asked(interrupt):
-            asked = ", ".join(str(action["name"]) for action in asked["action_requests"])
-        write_line(f"steady: waits for a decision: {asked}", notes)
+        write_line(f"steady: waits for a decision: {what_waits(interrupt)}", notes)
     write_line(f"to decide: steady decide {thread_id}", notes)
-    write_line(f"""or: steady decide {thread_id} --decisions '[{{"type": "approve"}}]'""", notes)
+    if all(is_about_tools(each) for each in interrupts):
+        example = f"""decide {thread_id} --decisions '[{{"type": "approve"}}]'"""
+    else:
+        example = f"""resume {thread_id} --answers '{{"{interrupts[0].id}": "..."}}'"""
+    write_line(f"or: steady {example}", notes)
 
 
 async def decide_waiting(
@@ -71,11 +79,9 @@ async def decide_waiting(
     if not waiting:
         raise NotFound("Nothing on the thread waits for a decision.")
     if decisions is None:
-        if not can_be_asked(waiting[0]):
-            raise InvalidRequest("The request is none of a tool's: give --decisions.")
-        with ctrl_c_leaves():
-            decisions = ask_person(notes, waiting[0])
-    run = agent.decide(thread_id, waiting[0].id, decisions, **options)
+        run = agent.resume(thread_id, _asked(waiting), **options)
+    else:
+        run = agent.decide(thread_id, waiting[0].id, decisions, **options)
     return await show_and_decide(run, as_json)
 
 
@@ -127,11 +133,9 @@ class Chat:
 
     async def _decide_all(self) -> None:
         interrupts = self._agent.threads.interrupts
-        while waiting := list(filter(can_be_asked, await interrupts(self._thread_id))):
-            with ctrl_c_leaves():
-                decisions = ask_person(notes, waiting[0], self._calls)
-            decide = partial(self._agent.decide, interrupt_id=waiting[0].id, decisions=decisions)
-            await self._show(decide, **self._options_of_rest)
+        while waiting := await interrupts(self._thread_id):
+            resume = partial(self._agent.resume, answers=_asked(waiting, self._calls))
+            await self._show(resume, **self._options_of_rest)
 
     async def _show(self, start: Callable[..., Run], **options: Any) -> None:
         screen = Screen(as_markdown=True)

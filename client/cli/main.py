@@ -11,7 +11,7 @@ from ..events import Done, Error, to_json
 from ..version import __version__
 from . import exit_codes
 from .options import WholeHelp
-from .run_commands import chat, continue_run, decide, join, regenerate, run, stop
+from .run_commands import chat, continue_run, decide, join, regenerate, resume, run, stop
 from .server_commands import bench, chain, demo, doctor, graph, model, token
 from .threads_and_memory import memory, threads
 
@@ -39,7 +39,7 @@ def cli(debug: bool) -> None:
 
 
 _COMMANDS = (
-    *(run, chat, join, decide, stop, regenerate, continue_run, threads, memory),
+    *(run, chat, join, decide, resume, stop, regenerate, continue_run, threads, memory),
     *(chain, demo, graph, doctor, bench, token, model),
 )
 for _command in _COMMANDS:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import click
@@ -13,7 +13,7 @@ import click
 from ..events import JSON, Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
-MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
+MODES: tuple[Mode, ...] = get_args(Mode)
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")
 
 
@@ -78,6 +78,9 @@ at_url = click.option(
 with_assistant = click.option(
     "--assistant-id", default="agent", show_default=True, help="A graph's name, or an id."
 )
+with_own_assistant = click.option(
+    "--assistant-id", help="A graph's name, or an id; unset: the thread's own, or agent."
+)
 in_modes = click.option(
     "--mode",
     "modes",
@@ -102,7 +105,7 @@ on_thread = click.option("--thread-id", help="Continue this thread; unset: a new
 
 def on_run(command: F) -> F:
     """The options of every command that shows a run."""
-    return in_modes(with_assistant(at_url(in_json(command))))
+    return in_modes(with_own_assistant(at_url(in_json(command))))
 
 
 def with_context(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from .options import (
     in_json,
     in_modes,
     json_list,
+    json_object,
     on_run,
     on_thread,
     question_from,
@@ -28,12 +29,23 @@ from .options import (
 @with_context
 @click.option("--checkpoint-id", help="Continue from this earlier state of the thread.")
 @click.option("--replaces", help="Say this instead of the thread's message with this id.")
+@click.option(
+    "--input",
+    "state",
+    type=json_object,
+    metavar="JSON",
+    help="What the graph is given instead of a QUESTION: its state's values.",
+)
 @served
-async def run(agent: Any, question: str | None, as_json: bool, **options: Any) -> int:
+async def run(
+    agent: Any, question: str | None, state: JSON | None, as_json: bool, **options: Any
+) -> int:
     """Ask QUESTION once, and stream the run; without it, or with `-`, stdin is the question."""
     from .conversation import show_and_decide
 
-    stream = agent.stream(question_from(question), **options)
+    if state is not None and question is not None:
+        raise click.UsageError("Give a QUESTION or --input, not both.")
+    stream = agent.stream(question_from(question) if state is None else state, **options)
     return await show_and_decide(stream, as_json)
 
 
@@ -103,6 +115,25 @@ async def decide(
     from .conversation import decide_waiting
 
     return await decide_waiting(agent, thread_id, decisions, as_json, **options)
+
+
+@click.command()
+@click.argument("thread_id")
+@click.option(
+    "--answers",
+    type=json_object,
+    required=True,
+    metavar="JSON",
+    help="By each interrupt's id, what the graph goes on with: any JSON value.",
+)
+@on_run
+@with_context
+@served
+async def resume(agent: Any, thread_id: str, answers: JSON, as_json: bool, **options: Any) -> int:
+    """Answer whatever a thread's run waits for, and stream the rest of it."""
+    from .conversation import show_and_decide
+
+    return await show_and_decide(agent.resume(thread_id, answers, **options), as_json)
 
 
 @click.command()

@@ -9,11 +9,14 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
-from ..decoding.messages import text_of
+from ..decoding.audience import SEPARATOR
+from ..decoding.messages import messages_in, text_of
 from ..events import (
     FINISH_WORDS,
     JSON,
     AgentEvent,
+    Checkpoint,
+    Debug,
     Done,
     Error,
     Event,
@@ -22,6 +25,8 @@ from ..events import (
     Reasoning,
     Retry,
     RunStarted,
+    StructuredResponse,
+    Task,
     Token,
     ToolCall,
     ToolCallDelta,
@@ -78,10 +83,12 @@ class Screen:
                 return
         self._waiting.stop()
         match event:
-            case Token(content=text, message_id=message_id):
+            case Token(content=text, message_id=message_id, node=node):
                 if message_id != self._message_id:
                     self._end_line()
                     self._message_id = message_id
+                    if SEPARATOR in node:
+                        self._say(self._notes, f"[dim]{escape(node)}[/]")
                 self._write_answer(text)
             case Reasoning(content=text):
                 self._write(self._notes, text, "dim italic")
@@ -113,6 +120,16 @@ class Screen:
                     f"[dim]{escape(name):<22}[/] [bold]{escape(run_name)}[/] {_event_data(data)}",
                     True,
                 )
+            case Debug(data=data) | Checkpoint(data=data) | Task(data=data):
+                kind = type(event).__name__.lower()
+                self._say(answer, f"[dim]{kind:<22}[/] {_brief(data)}", True)
+            case StructuredResponse(value=value):
+                self._say(answer, escape(json.dumps(value, ensure_ascii=False, indent=2)))
+            case Progress(data={"type": "history", "dropped_messages": int(count)}):
+                told = f"{count} older messages do not fit the context and were left out"
+                self._say(self._notes, f"[yellow]{told}[/]")
+            case Progress(data={"type": "history", "summarized_messages": int(count)}):
+                self._say(self._notes, f"[yellow]{count} older messages were summarized[/]")
             case Progress(data=data):
                 self._say(self._notes, f"[blue]progress[/] {_brief(data)}")
             case Retry(reason=reason):
@@ -120,8 +137,11 @@ class Screen:
             case Error(message=message):
                 self._say(self._notes, f"[bold red]error[/] {escape(message)}")
 
-    def _values(self, state: dict[str, Any]) -> None:
-        messages = state.get("messages") or []
+    def _values(self, state: Any) -> None:
+        if not isinstance(state, dict) or "messages" not in state:
+            self._say(self._answer, f"[bold blue]values[/] {_brief(state)}")
+            return
+        messages = messages_in(state)
         new = messages[self._seen_messages :]
         self._seen_messages = len(messages)
         told = "; ".join(_message(message) for message in new) or "no new message"
@@ -183,8 +203,8 @@ def _event_data(data: dict[str, Any]) -> str:
 
 
 def _changes(delta: Any) -> str:
-    if isinstance(delta, dict) and isinstance(delta.get("messages"), list):
-        return "; ".join(_message(message) for message in delta["messages"])
+    if messages := messages_in(delta):
+        return "; ".join(map(_message, messages))
     return _brief(delta)
 
 

@@ -1,12 +1,12 @@
 """From the parts of the server's stream to events. Pure: no I/O.
 
-The LangGraph server names its parts `metadata`, `values`, `updates`, `messages`, `events`,
-`custom` and `error`; a subgraph's carry its path behind a `|`.
+The LangGraph server names its parts `metadata`, `error`, and as their modes; a subgraph's carry
+its path behind a `|`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from langgraph_sdk.schema import StreamMode
 
@@ -14,12 +14,15 @@ from ..errors import from_run
 from ..events import (
     JSON,
     AgentEvent,
+    Checkpoint,
+    Debug,
     Event,
     Mode,
     Progress,
     Reasoning,
     Retry,
     RunStarted,
+    Task,
     ToolCallDelta,
     Update,
     Usage,
@@ -35,8 +38,17 @@ WIRE_MODES: dict[Mode, StreamMode] = {
     "updates": "updates",
     "messages": "messages-tuple",
     "events": "events",
+    "custom": "custom",
+    "debug": "debug",
+    "checkpoints": "checkpoints",
+    "tasks": "tasks",
 }
-PART_NAMES = frozenset({"metadata", "values", "updates", "messages", "events", "custom"})
+PART_NAMES = frozenset({"metadata", *get_args(Mode)})
+_OF_STEPS: dict[str, Callable[[Any, str], AgentEvent]] = {
+    "debug": Debug,
+    "checkpoints": Checkpoint,
+    "tasks": Task,
+}
 _RETRY_FIELDS = {"type", "attempt", "message_id", "reason"}  # of an agent's custom data
 _STOPPED = ("UserInterrupt", "UserRollback")  # what the server raises in a run that is cancelled
 
@@ -96,6 +108,8 @@ class Decoder:
                 yield Retry(data["attempt"], str(data["message_id"] or ""), data["reason"])
             case "custom":
                 yield Progress(data)
+            case "debug" | "checkpoints" | "tasks":
+                yield _OF_STEPS[kind](data, path)
             case "error" if data.get("error") in _STOPPED:
                 self.stopped = True
             case "error":
@@ -109,7 +123,7 @@ class Decoder:
 
     def _updates(self, data: JSON) -> Iterator[AgentEvent]:
         for node, delta in data.items():
-            if node == "__interrupt__":
+            if node in ("__interrupt__", "__metadata__"):
                 continue
             self.answer.read_delta(delta)
             yield Update(node, delta)

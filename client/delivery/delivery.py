@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..events import JSON
 from ..reconnect import Backoff
+from ..state.decisions import waiting
 from .cursor import Cursor
 from .expectation import Expectation
 from .position import Position
@@ -230,6 +231,9 @@ class Delivery:
         else:
             state = await self._wire.state(self.thread_id)
             end = self._ended(state, self._position.is_reached)
+            if waiting(state) and not end.has_own_state:
+                is_last = await self._wire.is_last(self.thread_id, str(self.run_id))
+                end = replace(end, is_last=is_last)
             if await self._proof.is_enough(end, decoder):
                 self.end = end
 

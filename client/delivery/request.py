@@ -43,8 +43,10 @@ class RunRequest:
 
     def json(self, expectation: Expectation) -> JSON:
         """What is sent: the body, with metadata by which the run is found and read again."""
-        metadata = {REQUEST_KEY: self.idempotency_key, **expectation.metadata(self.body)}
-        return {**self.body, "metadata": metadata, "config": {"metadata": metadata}}
+        config, given = self.body.get("config") or {}, self.body.get("metadata") or {}
+        own = {REQUEST_KEY: self.idempotency_key, **expectation.metadata(self.body)}
+        metadata = {**(config.get("metadata") or {}), **given, **own}
+        return {**self.body, "metadata": metadata, "config": {**config, "metadata": metadata}}
 
     def restarted(self, state: JSON | None) -> "RunRequest | None":
         """The request for the run that replaces this one's, which the server has lost.

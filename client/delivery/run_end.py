@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..decoding.decoder import Decoder
 from ..errors import RunTimedOut, StreamLost, from_state
-from ..events import JSON, AgentEvent, Interrupt, Status
+from ..events import JSON, AgentEvent, Interrupt, Status, StructuredResponse
 from ..state.decisions import waiting
 from .expectation import Expectation
 
@@ -25,6 +25,8 @@ class RunEnd:
         state: the state of its thread.
         expectation: what its stream had to bring.
         is_proved: whether a join that was opened after the end came to where the reader was.
+        is_last: whether no other run has come to the thread since. A run that leaves a step as it
+            was makes no checkpoint of its own.
     """
 
     run_id: str | None
@@ -32,12 +34,23 @@ class RunEnd:
     state: JSON
     expectation: Expectation
     is_proved: bool = False
+    is_last: bool = False
 
     @property
     def interrupts(self) -> list[Interrupt]:
         """What waits in the state, unless another run has come there meanwhile."""
-        state_run_id = (self.state.get("metadata") or {}).get("run_id")
-        return waiting(self.state) if state_run_id in (None, self.run_id) else []
+        return waiting(self.state) if self.has_own_state or self.is_last else []
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run ended before a node, at which it was to pause."""
+        return self.status == "success" and self.has_own_state and bool(self.state.get("next"))
+
+    @property
+    def has_own_state(self) -> bool:
+        """Whether the state is one that the run made."""
+        run_id = (self.state.get("metadata") or {}).get("run_id")
+        return run_id in (None, self.run_id)
 
     def is_stopped(self, decoder: Decoder) -> bool:
         """Whether the run was cancelled. Some servers also call one interrupted that waits."""
@@ -83,7 +96,12 @@ class RunEnd:
         interrupts = self.interrupts
         events = [*answer.corrections(values, decoder.attempt), *interrupts]
         answer.read_end(values, previous_id)
-        return "interrupted" if interrupts else "success", events
+        if interrupts or self.is_paused:
+            return "interrupted", events
+        structured = values.get("structured_response") if isinstance(values, dict) else None
+        if structured is not None:
+            events.append(StructuredResponse(structured))
+        return "success", events
 
     def _missing(self, decoder: Decoder) -> set[str]:
         return decoder.answer.missing(

@@ -110,6 +110,12 @@ class Wire:
         )
         return next(matching, None)
 
+    async def is_last(self, thread_id: str, run_id: str) -> bool:
+        """Whether this is the newest of the thread's runs."""
+        with translated(self.url):
+            runs = await self.sdk.runs.list(thread_id, limit=1, select=["run_id"])
+        return [run["run_id"] for run in runs] == [run_id]
+
     async def state(self, thread_id: str) -> JSON:
         """The thread's latest state: `values`, `tasks`, `interrupts`."""
         with translated(self.url):

@@ -13,28 +13,45 @@ from ..events import JSON, Interrupt
 _KINDS = ("approve", "edit", "reject", "respond")
 
 
-def check_fit(state: JSON, interrupt_id: str, decisions: Sequence[Any]) -> None:
-    """Checks a person's decisions against the interrupt that waits for them.
+def answer_of(interrupt: Interrupt | None, decisions: Sequence[Any]) -> Any:
+    """What a person's decisions about an interrupt are to the graph.
+
+    LangChain asks about all calls of a message at once, or about each by itself.
+    """
+    request = interrupt.requests if interrupt else None
+    is_of_one_call = isinstance(request, dict) and request.get("type") == "tool_approval"
+    if is_of_one_call and len(decisions) == 1:
+        return decisions[0]
+    return {"decisions": list(decisions)}
+
+
+def check_fit(state: JSON, interrupt_id: str, answer: Any) -> None:
+    """Checks an answer against the interrupt that waits for it.
 
     Args:
         state: the thread's state; or any object with its `interrupts`, each with `id` and `value`.
-        interrupt_id: the interrupt that is decided.
-        decisions: one for each of its requests. Where the requests are none of LangChain's, any.
+        interrupt_id: the interrupt that is answered.
+        answer: what the graph is to go on with. For requests of LangChain's an object with its
+            `decisions`, one for each; for others what their `response_schema` takes, or anything.
 
     Raises:
         NotFound: nothing waits under this id.
-        InvalidRequest: a decision does not fit its request; the message says what to give instead.
+        InvalidRequest: the answer does not fit; the message says what to give instead.
     """
-    requests = {interrupt.id: interrupt.requests for interrupt in waiting(state)}
-    if interrupt_id not in requests:
-        others = f"These wait: {', '.join(requests)}." if requests else "Nothing else waits."
+    interrupts = {interrupt.id: interrupt for interrupt in waiting(state)}
+    if interrupt_id not in interrupts:
+        others = f"These wait: {', '.join(interrupts)}." if interrupts else "Nothing else waits."
         raise NotFound(
             f"Nothing waits on the thread under the id {interrupt_id!r}: it was decided already, "
             f"or never was. {others}"
         )
-    request = requests[interrupt_id]
+    interrupt = interrupts[interrupt_id]
+    request = interrupt.requests
     if not isinstance(request, dict) or "action_requests" not in request:
+        _check_schema("The answer does not fit", interrupt.response_schema, answer)
         return
+    given = answer.get("decisions") if isinstance(answer, dict) else None
+    decisions = given if isinstance(given, list) else []
     actions = request["action_requests"]
     if len(decisions) != len(actions):
         raise InvalidRequest(
@@ -50,7 +67,10 @@ def waiting(state: JSON) -> list[Interrupt]:
     interrupts = state.get("interrupts") or [
         interrupt for task in state.get("tasks") or () for interrupt in task.get("interrupts") or ()
     ]
-    return [Interrupt(str(each.get("id")), each.get("value")) for each in interrupts]
+    return [
+        Interrupt(str(each.get("id")), each.get("value"), each.get("response_schema"))
+        for each in interrupts
+    ]
 
 
 def _check_one(name: str, action: JSON, review: JSON, decision: Any) -> None:
@@ -72,12 +92,16 @@ def _check_edit(name: str, action: JSON, schema: JSON | None, edited: Any) -> No
         raise InvalidRequest(f"{name} edits: give `edited_action` with `name` and `args`.")
     if edited.get("name") != action["name"]:
         raise InvalidRequest(f"{name} edits {action['name']!r}: it cannot become another tool.")
+    _check_schema(f"{name}: the arguments do not fit", schema, edited["args"])
+
+
+def _check_schema(trouble: str, schema: JSON | None, value: Any) -> None:
     if schema is None:
         return
     try:
         import jsonschema_rs
     except ImportError:  # the client is installed alone; the server has it, and checks the same
         return
-    for error in jsonschema_rs.iter_errors(schema, edited["args"]):
+    for error in jsonschema_rs.iter_errors(schema, value):
         path = ".".join(map(str, error.instance_path))
-        raise InvalidRequest(f"{name}: the arguments do not fit: {path} {error.message}".strip())
+        raise InvalidRequest(f"{trouble}: {path} {error.message}".strip())

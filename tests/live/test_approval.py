@@ -418,6 +418,26 @@ async def test_over_the_websocket(keeping: LocalServer, note: Note) -> None:
 
 
 @pytest.mark.parametrize("surface", ["sse", "websocket"])
+async def test_an_answer_by_id_goes_on(keeping: LocalServer, note: Note, surface: str) -> None:
+    """`resume` takes whatever the interrupt asks for, by its id; what does not fit is refused."""
+    events = await ask(keeping.url, "/agent/stream", {"message": note.question})
+    (interrupt,) = [event for event in events if event["type"] == "interrupt"]
+    thread_id, at = events[0]["thread_id"], interrupt["id"]
+    for answer, words in ({"decisions": []}, ""), ({"decisions": [APPROVE]}, "All done."):
+        body = {"answers": {at: answer}}
+        if surface == "sse":
+            async with httpx.AsyncClient(base_url=keeping.url, timeout=60) as http:
+                answered = await http.post("/agent/resume", json={"thread_id": thread_id, **body})
+            assert answered.status_code == (200 if words else 422)
+            assert words in answered.text
+        else:
+            async with talking(keeping, f"?thread_id={thread_id}") as socket:
+                await say(socket, type="resume", **body)
+                assert text_of(await turn(socket)) == words
+    assert note.saved()
+
+
+@pytest.mark.parametrize("surface", ["sse", "websocket"])
 async def test_a_decision_brings_its_context(
     keeping: LocalServer, keeper: AgentClient, note: Note, model: ModelServer, surface: str
 ) -> None:

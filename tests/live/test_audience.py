@@ -1,34 +1,15 @@
 """Tokens are what is meant for the person: graphs whose models also speak to the program."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
 import pytest
 from langgraph_sdk import get_client
 
 from client import AgentClient, Event, Mode, Token, ToolCall, ToolCallDelta, Update, Values
-from client.cli.local_server import LocalServer, find_config
-from tests.conftest import server_env
+from client.cli.local_server import LocalServer
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
 
-GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
 SECRET = "between the programs"
-
-
-@pytest.fixture(scope="module")
-def graphs(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    project = find_config(Path(__file__).parent).parent
-    env = server_env(model.url, PYTHONPATH=str(project))
-    with LocalServer(GRAPHS, env=env, folder=tmp_path_factory.mktemp("graphs")) as running:
-        yield running
-
-
-@pytest.fixture
-async def asking(graphs: LocalServer) -> AsyncIterator[AgentClient]:
-    async with AgentClient(graphs.url) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -52,25 +33,25 @@ def script(model: ModelServer) -> None:
     ],
 )
 async def test_the_answer_is_the_agents_own_in_every_mode(
-    asking: AgentClient, graph: str, question: str, answer: str, mode: Mode
+    graphs: AgentClient, graph: str, question: str, answer: str, mode: Mode
 ) -> None:
     """What models say in tools, structured output and subgraphs is never mixed into the text."""
-    async with asking.stream(question, assistant_id=graph, modes=[mode]) as run:
+    async with graphs.stream(question, assistant_id=graph, modes=[mode]) as run:
         assert await run.text() == answer
 
 
-async def test_calls_in_tools_make_no_tokens(asking: AgentClient) -> None:
+async def test_calls_in_tools_make_no_tokens(graphs: AgentClient) -> None:
     """No token carries what a model says inside a tool; `events` mode shows it."""
     modes: list[Mode] = ["messages", "events"]
-    async with asking.stream("Ask the expert.", assistant_id="inside_tool", modes=modes) as run:
+    async with graphs.stream("Ask the expert.", assistant_id="inside_tool", modes=modes) as run:
         events = [event async for event in run]
     assert SECRET not in "".join(e.content for e in events if isinstance(e, Token))
     assert any(SECRET in str(e.data) for e in events if isinstance(e, Event))
 
 
-async def test_an_inner_graph_speaks_under_its_path(asking: AgentClient) -> None:
+async def test_an_inner_graph_speaks_under_its_path(graphs: AgentClient) -> None:
     """A graph that a node invokes streams under its path, and is no part of the text."""
-    async with asking.stream("Hello?", assistant_id="subgraph") as run:
+    async with graphs.stream("Hello?", assistant_id="subgraph") as run:
         events = [event async for event in run]
         assert await run.text() == "You said: Hello?"
     texts: dict[str, str] = {}
@@ -91,19 +72,19 @@ async def test_an_inner_graph_speaks_under_its_path(asking: AgentClient) -> None
     ],
 )
 async def test_nodes_may_be_a_path(
-    asking: AgentClient, nodes: list[str], graph: str, text: str
+    graphs: AgentClient, nodes: list[str], graph: str, text: str
 ) -> None:
     """A path chooses a node and all within it, in the tokens and in the text."""
     question = "Hello?" if graph == "subgraph" else "Ask the expert."
-    async with asking.stream(question, assistant_id=graph, nodes=nodes) as run:
+    async with graphs.stream(question, assistant_id=graph, nodes=nodes) as run:
         events = [event async for event in run]
         assert await run.text() == text
     assert "".join(e.content for e in events if isinstance(e, Token)) == text
 
 
-async def test_structured_output_comes_under_its_own_node(asking: AgentClient) -> None:
+async def test_structured_output_comes_under_its_own_node(graphs: AgentClient) -> None:
     """A node's structured output has that node's name, never the answer's."""
-    async with asking.stream("Hello?", assistant_id="structured") as run:
+    async with graphs.stream("Hello?", assistant_id="structured") as run:
         events = [event async for event in run]
     assert {e.node for e in events if isinstance(e, Token) and SECRET in e.content} == {"route"}
     assert {e.node for e in events if isinstance(e, ToolCall)} == {"call_route"}
@@ -112,21 +93,21 @@ async def test_structured_output_comes_under_its_own_node(asking: AgentClient) -
     )
 
 
-async def test_nodes_choose_who_speaks(asking: AgentClient) -> None:
+async def test_nodes_choose_who_speaks(graphs: AgentClient) -> None:
     """With `nodes` only theirs are tokens and tool calls."""
-    async with asking.stream("Hello?", assistant_id="structured", nodes=["answer"]) as run:
+    async with graphs.stream("Hello?", assistant_id="structured", nodes=["answer"]) as run:
         events = [event async for event in run]
         assert run.tool_calls == []
     assert not [e for e in events if isinstance(e, ToolCall | ToolCallDelta)]
     assert "".join(e.content for e in events if isinstance(e, Token)) == "You said: Hello?"
 
 
-async def test_a_summary_is_no_answer(asking: AgentClient, model: ModelServer) -> None:
+async def test_a_summary_is_no_answer(graphs: AgentClient, model: ModelServer) -> None:
     """The call in which middleware summarizes the thread leaves no token and no text."""
-    async with asking.stream("First.", assistant_id="summarizing") as first:
+    async with graphs.stream("First.", assistant_id="summarizing") as first:
         await first.text()
     asked = len(model.requests)
-    async with asking.stream(
+    async with graphs.stream(
         "Second.",
         assistant_id="summarizing",
         thread_id=first.thread_id,
@@ -139,10 +120,10 @@ async def test_a_summary_is_no_answer(asking: AgentClient, model: ModelServer) -
 
 
 async def test_a_run_begun_with_subgraphs_is_joined_without_their_words(
-    graphs: LocalServer, asking: AgentClient
+    graphs_server: LocalServer, graphs: AgentClient
 ) -> None:
     """Who joins a run that somebody streams with its inner graphs reads its own state alone."""
-    stock = get_client(url=graphs.url)
+    stock = get_client(url=graphs_server.url)
     thread = await stock.threads.create()
     run = await stock.runs.create(
         thread["thread_id"],
@@ -152,7 +133,7 @@ async def test_a_run_begun_with_subgraphs_is_joined_without_their_words(
         stream_subgraphs=True,
         stream_resumable=True,
     )
-    async with asking.runs.join(thread["thread_id"], run["run_id"]) as joined:
+    async with graphs.runs.join(thread["thread_id"], run["run_id"]) as joined:
         events = [event async for event in joined]
     assert await joined.text() == "You said: Hello?"
     told = [event for event in events if isinstance(event, Update | Values)]
@@ -161,9 +142,9 @@ async def test_a_run_begun_with_subgraphs_is_joined_without_their_words(
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_state_may_be_anything(asking: AgentClient, mode: Mode) -> None:
+async def test_a_state_may_be_anything(graphs: AgentClient, mode: Mode) -> None:
     """A graph whose state is a number streams it, and ends like any other."""
-    async with asking.stream("How many?", assistant_id="counting", modes=[mode]) as run:
+    async with graphs.stream("How many?", assistant_id="counting", modes=[mode]) as run:
         events = [event async for event in run]
     assert await run.final_state() == 1
     assert mode != "values" or Values(1) in events

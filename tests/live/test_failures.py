@@ -342,7 +342,7 @@ async def test_an_empty_message_is_rejected(agent: AgentClient, message: str) ->
         agent.stream(message)
 
 
-@pytest.mark.parametrize("modes", [[], ["tokens"], ["messages", "debug"], "tokens"])
+@pytest.mark.parametrize("modes", [[], ["tokens"], ["messages", "words"], "tokens"])
 async def test_an_unknown_mode_is_rejected(agent: AgentClient, modes: Any) -> None:
     """A mode that is none, or none at all, is rejected with the four that there are."""
     with pytest.raises(InvalidRequest, match="values, updates, messages, events"):

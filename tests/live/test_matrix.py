@@ -83,6 +83,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("POST", "/agent/decide"): Row(
         "thread", in_place("thread_id", **DECIDED), ok=404
     ),  # nothing waits there
+    ("POST", "/agent/resume"): Row("thread", in_place("thread_id", answers={"none": 1}), ok=404),
     ("POST", "/agent/regenerate"): Row("thread", in_place("thread_id")),
     ("POST", "/agent/continue_run"): Row(
         "thread", in_place("thread_id"), ok=422

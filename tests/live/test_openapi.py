@@ -15,7 +15,7 @@ from tests.sse_reader import ask
 from tests.users import bearer, token_of
 
 JSON = dict[str, Any]
-STREAMS = ("/chat/stream", "/agent/stream", "/agent/decide", "/agent/regenerate")
+STREAMS = ("/chat/stream", "/agent/stream", "/agent/decide", "/agent/resume", "/agent/regenerate")
 NOBODY = "00000000-0000-4000-8000-000000000000"
 KINDS = {
     *("run_started", "token", "reasoning", "tool_call_delta", "tool_call", "tool_result", "update"),

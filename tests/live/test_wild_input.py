@@ -36,6 +36,7 @@ OURS = r"^/(chat|agent)/"
 OURS_ARE = {
     *("/chat/stream", "/agent/stream", "/agent/stop", "/agent/decide", "/agent/regenerate"),
     "/agent/continue_run",
+    "/agent/resume",
     "/agent/stream/{thread_id}/{run_id}",
 }
 STRATEGIES = ("reject", "enqueue", "interrupt", "rollback")

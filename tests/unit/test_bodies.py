@@ -16,7 +16,7 @@ def test_modes_are_each_named_once() -> None:
     twice = MessageBody(message="Hello.", modes=["values", "messages", "values"])
     assert twice.modes == ["values", "messages"]
     with pytest.raises(ValidationError, match="modes"):
-        MessageBody(message="Hello.", modes=["messages"] * 5)
+        MessageBody(message="Hello.", modes=["messages"] * 9)
 
 
 ENDS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"

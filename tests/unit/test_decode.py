@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 from client import (
+    Checkpoint,
+    Debug,
     Event,
     ModelFailed,
     Progress,
     Reasoning,
     RunFailed,
     RunStarted,
+    Task,
     Token,
     ToolCall,
     ToolCallDelta,
@@ -248,10 +251,20 @@ def test_a_state_that_is_no_object_is_told(state: Any) -> None:
     assert decoded(Decoder(), ("values", state)) == [Values(state)]
 
 
-@pytest.mark.parametrize("name", ["end", "debug", "tasks", "checkpoints", "something-new"])
+@pytest.mark.parametrize("name", ["end", "lifecycle", "something-new"])
 def test_unknown_parts_are_no_events(name: str) -> None:
     """What a newer server adds is passed over."""
     assert decoded(Decoder(), (name, {"any": "thing"}), (name, None)) == []
+
+
+def test_steps_are_told_as_they_came() -> None:
+    """What the modes of steps bring is kept whole, with the inner graph that it is about."""
+    parts = [("debug", {"type": "task"}), ("checkpoints", {"next": []}), ("tasks|a:1", {"id": "t"})]
+    assert decoded(Decoder(), *parts) == [
+        Debug({"type": "task"}),
+        Checkpoint({"next": []}),
+        Task({"id": "t"}, "a:1"),
+    ]
 
 
 def test_an_error_part_is_raised() -> None:
@@ -285,5 +298,9 @@ def test_each_mode_has_its_name_on_the_wire() -> None:
         "updates": "updates",
         "messages": "messages-tuple",
         "events": "events",
+        "custom": "custom",
+        "debug": "debug",
+        "checkpoints": "checkpoints",
+        "tasks": "tasks",
     }
     assert modes == WIRE_MODES

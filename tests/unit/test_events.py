@@ -35,7 +35,11 @@ TABLE = {
     "update": "node, delta",
     "values": "state",
     "event": "name, run_name, data, tags, metadata",
-    "interrupt": "id, requests",
+    "debug": "data, namespace",
+    "checkpoint": "data, namespace",
+    "task": "data, namespace",
+    "interrupt": "id, requests, response_schema",
+    "structured_response": "value",
     "retry": "attempt, message_id, reason",
     "usage": "input_tokens, output_tokens",
     "error": "code, message, retryable",
@@ -110,9 +114,12 @@ def test_statuses_are_those_of_the_table() -> None:
     assert typing.get_type_hints(Done)["status"] == events.Status
 
 
-def test_the_four_modes_are_the_four_modes() -> None:
-    """The client's modes are those that the design names."""
-    assert typing.get_args(events.Mode) == ("values", "updates", "messages", "events")
+def test_the_modes_are_these() -> None:
+    """The four of the design, and LangGraph's others."""
+    assert typing.get_args(events.Mode) == (
+        *("values", "updates", "messages", "events"),
+        *("custom", "debug", "checkpoints", "tasks"),
+    )
 
 
 def test_type_names_are_snake_case() -> None:
@@ -141,6 +148,8 @@ def field_values(hint: object) -> st.SearchStrategy[object]:
         return VALUES
     if hint == events.JSON:
         return OBJECTS
+    if hint == events.JSON | None:
+        return st.none() | OBJECTS
     return TEXTS if hint is str else st.from_type(hint)
 
 

@@ -28,7 +28,8 @@ AGENT = {
     "scale": ["*"],
 }
 _FOUNDATION = ["events", "errors", "limits", "reconnect"]
-_LIBRARY = [*_FOUNDATION, "decoding", "state", "delivery", "run"]
+_LIBRARY = [*_FOUNDATION, "answer", "decoding", "state", "delivery", "run"]
+_REQUESTS = ["run_input", "run_options", "assistants", "connection"]
 CLIENT = {
     "events": [],
     "errors": ["events"],
@@ -39,12 +40,17 @@ CLIENT = {
     "decoding": _FOUNDATION,
     "state": _FOUNDATION,
     "delivery": [*_FOUNDATION, "decoding", "state"],
-    "run": [*_FOUNDATION, "decoding", "state", "delivery"],
+    "answer": ["events"],
+    "run": [*_FOUNDATION, "answer", "decoding", "state", "delivery"],
+    "run_input": _FOUNDATION,
+    "run_options": _LIBRARY,
+    "assistants": [*_FOUNDATION, "run_input", "run_options"],
+    "connection": [*_FOUNDATION, "proxies", "version"],
     "threads": _LIBRARY,
     "runs": [*_LIBRARY, "threads"],
     "memories": _LIBRARY,
-    "client": [*_LIBRARY, "threads", "runs", "memories", "proxies", "version"],
-    "sync": [*_LIBRARY, "threads", "runs", "memories", "client"],
+    "client": [*_LIBRARY, *_REQUESTS, "threads", "runs", "memories"],
+    "sync": [*_LIBRARY, *_REQUESTS, "threads", "runs", "memories", "client"],
     "cli": ["*"],
 }
 

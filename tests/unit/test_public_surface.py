@@ -8,12 +8,12 @@ import client
 
 ROOT = Path(client.__file__).parents[1]
 NAMES = """
-    JSON AgentClient AgentEvent CannotConnect Conflict ConnectionLost Done Error Event
-    FirstEventTimedOut IdleTimedOut Interrupt InvalidRequest Limits Memories Memory Mode
-    ModelFailed NotFound Progress RateLimited Reasoning Reconnect Retry Run RunError RunFailed
-    RunLost RunOptions RunStarted RunTimedOut Runs ServerError SteadyError StreamLost Threads
-    Token ToolCall ToolCallDelta ToolFailed ToolResult Unauthorized Unavailable Update Usage
-    Values from_json to_json
+    JSON AgentClient AgentEvent Answer CannotConnect Checkpoint Conflict ConnectionLost Debug
+    Done Error Event FirstEventTimedOut IdleTimedOut Interrupt InvalidRequest Limits Memories
+    Memory Mode ModelFailed NotFound Progress RateLimited Reasoning Reconnect Retry Run
+    RunError RunFailed RunLost RunOptions RunStarted RunTimedOut Runs ServerError SteadyError
+    StreamLost StructuredResponse SyncAgentClient Task Threads Token ToolCall ToolCallDelta
+    ToolFailed ToolResult Unauthorized Unavailable Update Usage Values from_json to_json
 """
 
 

@@ -1,0 +1,63 @@
+"""The assistants of a server: what input they take, how they are drawn, which one a thread has."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from langgraph_sdk.client import LangGraphClient
+
+from .errors import InvalidRequest, SteadyError, translated
+from .events import JSON
+from .run_input import described, unknown_keys
+from .run_options import DEFAULT_ASSISTANT
+
+
+class Assistants:
+    """What the client asks of assistants, each by a graph's name or an assistant's id."""
+
+    def __init__(self, sdk: LangGraphClient, url: str) -> None:
+        self._sdk = sdk
+        self._url = url
+        self._input_schemas: dict[str, Mapping[str, Any]] = {}
+
+    async def graph(self, assistant_id: str) -> JSON:
+        """The drawing of the graph. Raises NotFound."""
+        with translated(self._url):
+            return dict(await self._sdk.assistants.get_graph(await self._uuid(assistant_id)))
+
+    async def check_input(self, assistant_id: str, values: Mapping[str, Any]) -> None:
+        """Compares an input with the schema that the server tells, which is asked for once.
+
+        Servers drop keys that a graph does not have without a word. Raises InvalidRequest; where
+        there is no schema to be had, the run tells what is wrong.
+        """
+        schema = self._input_schemas.get(assistant_id)
+        if schema is None:
+            with suppress(SteadyError), translated(self._url):
+                schemas = await self._sdk.assistants.get_schemas(await self._uuid(assistant_id))
+                schema = schemas.get("input_schema") or schemas.get("state_schema") or {}
+                self._input_schemas[assistant_id] = schema
+        if unknown := unknown_keys(values, schema):
+            raise InvalidRequest(
+                f"The graph {assistant_id!r} takes no {', '.join(sorted(map(repr, unknown)))}. By "
+                f"the server's schema, its input has: {described(schema or {}) or 'nothing'}."
+            )
+
+    async def of_thread(self, thread_id: str, state: JSON) -> str:
+        """The assistant that has run on the thread, by its state or, failing that, its metadata."""
+        if known := _assistant_in(state.get("metadata")):
+            return known
+        with translated(self._url):
+            thread = await self._sdk.threads.get(thread_id)
+        return _assistant_in(thread.get("metadata")) or DEFAULT_ASSISTANT
+
+    async def _uuid(self, assistant_id: str) -> str:
+        with suppress(ValueError):
+            return str(UUID(assistant_id))
+        assistants = await self._sdk.assistants.search(graph_id=assistant_id, limit=1)
+        return assistants[0]["assistant_id"] if assistants else assistant_id
+
+
+def _assistant_in(metadata: Any) -> str | None:
+    return (metadata or {}).get("assistant_id") or (metadata or {}).get("graph_id")
