@@ -21,6 +21,7 @@ from .output import out
 
 QUESTION = "Reply with the single word: ready"
 _PARALLEL = 4
+_PROTOCOLS = {"OpenAI's": "/v1/models"}  # a route of each, that reads
 _SILENCE_SECONDS = 8.0  # the LangGraph server sends a comment after 5 s of silence
 
 
@@ -211,6 +212,16 @@ async def _storage(agent: AgentClient, assistant_id: str) -> Finding:
     return Finding("storage", False, "not everything can be written: the server's log says why")
 
 
+async def _protocols(agent: AgentClient, assistant_id: str) -> Finding:
+    """Which protocols of others the server speaks: each can be closed by a setting."""
+    told = []
+    for name, path in _PROTOCOLS.items():
+        with translated(agent.url):
+            answer = await agent.sdk.http.client.get(path)
+        told.append(f"{name} ({path}): {'open' if answer.is_success else 'closed'}")
+    return Finding("protocols", True, ", ".join(told))
+
+
 async def _blocking(agent: AgentClient, assistant_id: str) -> Finding:
     """While a run works the server must answer others; one blocking call holds everybody up."""
     worst, running = 0.0, asyncio.create_task(_wait_seconds(agent, assistant_id))
@@ -225,5 +236,5 @@ async def _blocking(agent: AgentClient, assistant_id: str) -> Finding:
 
 _CHECKS: tuple[Check, ...] = (
     _access, _assistants, _model, _first_event, _job_slots, _streaming, _resumable, _heartbeats,
-    _storage, _blocking,
+    _storage, _blocking, _protocols,
 )  # fmt: skip

@@ -138,6 +138,7 @@ def test_the_doctor_examines_a_server(server: LocalServer, model: ModelServer) -
         "buffering",
         "resumable",
         "heartbeats",
+        "OpenAI's (/v1/models): open",
     ):
         assert check in told
     assert "4 runs at once" in told
