@@ -10,10 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, get_args
+from typing import Any
 
-from client.events import Mode
-from tests.bench import deaf, measure, threads
+from tests.bench import deaf, measure, pace, threads
 from tests.bench.contestants import (
     MANY_JOBS,
     OURS,
@@ -52,19 +51,19 @@ def attempt(what: str, work: Callable[[], Any], otherwise: Any) -> Any:
 
 
 def one_at_a_time(model: Contestant, size: Size, results: Results) -> None:
-    """Single streams: first texts, and costs in each mode."""
-    with all_servers(f"{model.url}/v1") as servers:
+    """Single streams: first texts and costs; and many at a real model's pace."""
+    with all_servers(f"{model.url}/v1", MANY_JOBS) as servers:
         everyone = [model, *servers.values()]
         results.cold_seconds.append(servers[OURS].cold_seconds)
         results.first_texts_ms = attempt(
             "first texts", lambda: asyncio.run(measure.first_texts(everyone, size.rounds)), {}
         )
-        pair = [servers[STOCK_NAME], servers[OURS]]
-        for mode in ("messages", *(m for m in get_args(Mode) if m != "messages")):
-            who = everyone if mode == "messages" else pair
-            results.costs[mode] = attempt(
-                f"costs of {mode}",
-                lambda who=who, mode=mode: asyncio.run(measure.costs(who, mode, size)),
+        results.costs = attempt("costs", lambda: asyncio.run(measure.costs(everyone, size)), {})
+        three = servers["FastAPI tutorial"], servers[STOCK_NAME], servers[OURS]
+        for load in size.loads:
+            results.paces[load.streams] = attempt(
+                f"{load.streams} streams at {pace.TOKENS_PER_SECOND} tokens a second",
+                lambda load=load: pace.measured(*three, load),
                 {},
             )
         env = environment(f"{model.url}/v1")

@@ -18,12 +18,11 @@ import psutil
 from client.cli.bench import Heard, post_stream, run_stream
 from client.cli.local_server import LocalServer, find_config, free_port
 from client.delivery.wire import Part
-from client.events import Mode
 
 ROOT = find_config(Path(__file__).parent).parent
 STOCK = Path(__file__).parent / "stock" / "langgraph.json"
 OURS = "steadystream"
-MANY_JOBS = 250
+MANY_JOBS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Contestant:
     kind: str = "langgraph"
     cold_seconds: float = 0.0
 
-    async def ask(self, http: httpx.AsyncClient, question: str, mode: Mode = "messages") -> Heard:
+    async def ask(self, http: httpx.AsyncClient, question: str) -> Heard:
         """One stream, read in the way of its kind."""
         if self.kind == "langgraph":
-            return await run_stream(http, mode, question)
+            return await run_stream(http, "messages", question)
         if self.kind == "tutorial":
             return await post_stream(http, "/chat", {"message": question}, _said_by_tutorial)
         messages = [{"role": "user", "content": question}]
@@ -124,16 +123,15 @@ def tutorial(env: dict[str, str]) -> Iterator[Contestant]:
 
 
 @contextmanager
-def all_servers(model_url: str) -> Iterator[dict[str, Contestant]]:
+def all_servers(model_url: str, jobs: int) -> Iterator[dict[str, Contestant]]:
     """Every contestant that is a server, at once: they are measured in turns."""
     env = environment(model_url)
     ours = find_config(Path(__file__).parent)
     with ExitStack() as stack:
         made = [
             stack.enter_context(tutorial(env)),
-            stack.enter_context(langgraph_dev("stock, 1 job", STOCK, env, 1)),
-            stack.enter_context(langgraph_dev("stock, 10 jobs", STOCK, env, 10)),
-            stack.enter_context(langgraph_dev(OURS, ours, env, 10)),
+            stack.enter_context(langgraph_dev("stock", STOCK, env, jobs)),
+            stack.enter_context(langgraph_dev(OURS, ours, env, jobs)),
         ]
         yield {contestant.name: contestant for contestant in made}
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import httpx
 
 from client.cli.bench import Heard, figures, percentile
-from client.events import Mode
 from tests.bench.contestants import ROOT, Contestant, ask_worker
+from tests.bench.pace import TOKENS_PER_SECOND, Load
 
 GAP_LIMIT_SECONDS = 0.25
-TOKENS_PER_SECOND = 50
-
 Series = dict[str, list[float]]
 
 
@@ -29,14 +27,29 @@ class Size:
     tokens: int
     levels: tuple[int, ...]
     level_seconds: int
+    loads: tuple[Load, ...]
     turns: int
     stops: int
 
 
 FULL = Size(
-    rounds=4, tokens=5000, levels=(25, 50, 100, 150, 200), level_seconds=4, turns=400, stops=20
+    rounds=3,
+    tokens=5000,
+    levels=(25, 50, 100, 150, 200, 300, 400, 600, 800),
+    level_seconds=4,
+    loads=(Load(20, 5, rounds=2), Load(100, 5, rounds=1)),
+    turns=400,
+    stops=20,
 )
-QUICK = Size(rounds=1, tokens=300, levels=(2,), level_seconds=1, turns=20, stops=3)
+QUICK = Size(
+    rounds=1,
+    tokens=300,
+    levels=(2,),
+    level_seconds=1,
+    loads=(Load(2, 1, rounds=1),),
+    turns=20,
+    stops=3,
+)
 
 
 async def first_texts(contestants: Iterable[Contestant], rounds: int) -> Series:
@@ -61,17 +74,16 @@ class Cost:
     tokens_per_second: float
 
 
-async def costs(contestants: Iterable[Contestant], mode: Mode, size: Size) -> dict[str, Cost]:
+async def costs(contestants: Iterable[Contestant], size: Size) -> dict[str, Cost]:
     """Server CPU and bytes a token, and tokens a second, at full model speed."""
     cpu: Series = defaultdict(list)
     heard: dict[str, list[Heard]] = defaultdict(list)
-    rounds = size.rounds if mode == "messages" else max(size.rounds // 2, 1)
-    for number in range(rounds + 1):
+    for number in range(size.rounds + 1):
         for contestant in contestants:
             async with httpx.AsyncClient(base_url=contestant.url) as http:
                 before = contestant.cpu_seconds()
                 tokens = size.tokens if number else QUICK.tokens  # the first warms up
-                stream = await contestant.ask(http, f"stream {tokens} tokens", mode)
+                stream = await contestant.ask(http, f"stream {tokens} tokens")
             if number and not stream.error:
                 spent = contestant.cpu_seconds() - before
                 cpu[contestant.name].append(1e6 * spent / max(stream.tokens, 1))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tests.bench.contestants import OURS
 from tests.bench.measure import Capacity, Cost, Series
+from tests.bench.pace import Pace
 from tests.bench.threads import Grown
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-STOCK = "stock, 10 jobs"
+STOCK = "stock"
 INSIDE = "ours in process"
 
 
@@ -22,7 +23,8 @@ class Results:
     """All that was measured; a name is missing where its contestant failed."""
 
     first_texts_ms: Series = field(default_factory=dict)
-    costs: dict[str, dict[str, Cost]] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
+    paces: dict[int, dict[str, Pace]] = field(default_factory=dict)
     capacities: dict[str, Capacity] = field(default_factory=dict)
     inside: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     clients_us: Series = field(default_factory=dict)
@@ -47,7 +49,7 @@ def tables(results: Results) -> str:
     """Everything, in Markdown."""
     parts = [
         _one_stream(results),
-        _modes(results),
+        *(_paced(streams, paces) for streams, paces in results.paces.items()),
         _many(results),
         _threads(results),
         _rest(results),
@@ -77,7 +79,7 @@ def _one_stream(results: Results) -> str:
         rate = f"{statistics.median(figures['tokens_per_second']):.0f}"
         added = spread(added_ms(results, name), 1)
         rows.append([name, added, spread(figures["cpu_us"], 1), "", rate])
-    for name, cost in results.costs.get("messages", {}).items():
+    for name, cost in results.costs.items():
         added = spread(added_ms(results, name), 1) if name != "the model itself" else ""
         weight, rate = f"{cost.bytes_per_token:.1f}", f"{cost.tokens_per_second:.0f}"
         rows.append([name, added, spread(cost.cpu_us, 1), weight, rate])
@@ -91,13 +93,31 @@ def _one_stream(results: Results) -> str:
     return _rows(head, rows)
 
 
-def _modes(results: Results) -> str:
-    rows = [
-        [f"`{mode}`", *(cell for name in (STOCK, OURS) for cell in _cells(costs.get(name)))]
-        for mode, costs in results.costs.items()
+def _paced(streams: int, paces: dict[str, Pace]) -> str:
+    rows = []
+    first = next(iter(paces.values()), Pace())
+    stock = next((pace for name, pace in paces.items() if name.startswith("stock")), Pace())
+    for name, pace in paces.items():
+        gaps = [spread(gap) for gap in (pace.gap_ms, pace.gap_p99_ms)]
+        ratios = _ratio(pace.stream_ms, first.stream_ms), _ratio(pace.run_ms, stock.run_ms)
+        costs = spread(pace.stream_ms, 1), ratios[0], spread(pace.run_ms, 1), ratios[1]
+        rows.append([name, *costs, *gaps, f"{pace.bytes_per_token:.0f}"])
+    head = [
+        f"{streams} streams of 50 tokens/s",
+        "CPU ms/stream-second",
+        "of the tutorial's",
+        "CPU ms/short run",
+        "of stock's",
+        "median gap, ms",
+        "p99 gap",
+        "bytes/token",
     ]
-    head = ["mode", "stock: us/token", "bytes/token", "ours: us/token", "bytes/token"]
     return _rows(head, rows)
+
+
+def _ratio(values: Sequence[float], of: Sequence[float]) -> str:
+    whole = statistics.median(of) if of else 0.0
+    return f"{statistics.median(values) / whole:.2f}" if values and whole else ""
 
 
 def _cells(cost: Cost | None) -> tuple[str, str]:
@@ -148,8 +168,7 @@ def _client(results: Results, kind: str) -> str:
 
 
 def _goals(results: Results) -> str:
-    messages = results.costs.get("messages", {})
-    ours, stock = messages.get(OURS), messages.get(STOCK)
+    ours, stock = results.costs.get(OURS), results.costs.get(STOCK)
     on, off = (
         results.inside.get(name, {}).get("first_text_ms", [])
         for name in (INSIDE, f"{INSIDE}, frames off")
