@@ -71,10 +71,7 @@ class Responses:
         threads, thread_id = self._chat.agent.threads, fields["thread_id"]
         answers = answers_for(await threads.interrupts(thread_id), body.approvals)
         calls = await self._calls(thread_id)
-        [(interrupt_id, answer)] = answers.items()
-        run = self._chat.start(
-            "decide", {**fields, "interrupt_id": interrupt_id, "decisions": answer["decisions"]}
-        )
+        run = self._chat.start("resume", {**fields, "answers": answers})
         return RunStream(run, partial(_events, body.model, calls=calls))
 
     async def join(self, ref: RunRef, after: int = -1) -> ResponseStream:
