@@ -139,7 +139,7 @@ REFUSED: dict[str, tuple[str, JSON, int, str]] = {
     "empty message": (AGENT, {"message": " "}, 422, "invalid_request"),
     "no thread id": (AGENT, {"message": "a", "thread_id": "../x"}, 422, "invalid_request"),
     "unknown thread": (AGENT, {"message": "a", "thread_id": UNKNOWN}, 404, "not_found"),
-    "unknown mode": (AGENT, {"message": "a", "modes": ["debug"]}, 422, "invalid_request"),
+    "unknown mode": (AGENT, {"message": "a", "modes": ["words"]}, 422, "invalid_request"),
     "no mode": (AGENT, {"message": "a", "modes": []}, 422, "invalid_request"),
     "unknown assistant": (
         AGENT,

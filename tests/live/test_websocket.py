@@ -303,7 +303,7 @@ REFUSED: dict[str, str | bytes] = {
     "unknown type": '{"type": "shout"}',
     "empty message": '{"type": "message", "message": " "}',
     "unknown field": '{"type": "stop", "now": true}',
-    "unknown mode": '{"type": "message", "message": "a", "modes": ["debug"]}',
+    "unknown mode": '{"type": "message", "message": "a", "modes": ["words"]}',
     "binary": b"\x00\xff",
 }
 
