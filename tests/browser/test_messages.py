@@ -1,11 +1,16 @@
 """What a person does with messages, conversations and runs, beside asking."""
 
+import base64
 import re
 
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from tests.browser.test_page import answers, ask, ended, questions
 from tests.model_server import ModelServer, Reply
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 async def test_versions_of_a_message_and_of_an_answer(page: Page, model: ModelServer) -> None:
@@ -98,3 +103,32 @@ async def test_what_a_run_may_choose(page: Page, model: ModelServer) -> None:
     asked = model.requests[-1]
     assert (asked["model"], asked["temperature"]) == ("another-model", 0.5)
     assert "tools" not in asked
+
+
+async def test_files_go_with_a_message(page: Page, model: ModelServer) -> None:
+    """An image and a text reach the model with the words, and stay with the message; what is
+    neither is told, and what is attached can be taken away again."""
+    files = [
+        FilePayload(name="dot.png", mimeType="image/png", buffer=PNG),
+        FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"Buy tea."),
+        FilePayload(name="more.txt", mimeType="text/plain", buffer=b"Never mind."),
+        FilePayload(name="tool.exe", mimeType="application/x-msdownload", buffer=b"MZ"),
+    ]
+    await page.locator("#files").set_input_files(files)
+    attached = page.get_by_role("list", name="Attached files").get_by_role("listitem")
+    await expect(attached).to_have_count(3)
+    await expect(page.locator("#attach-fault")).to_contain_text("tool.exe is neither")
+    await page.get_by_role("button", name="Remove more.txt").click()
+    await ask(page, "Look at both.")
+    await ended(page)
+    await expect(attached).to_have_count(0)
+    sent = model.requests[-1]["messages"][-1]["content"]
+    assert sent[0] == {"type": "text", "text": "Look at both."}
+    assert sent[1]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+    assert "Buy tea." in sent[2]["text"]
+    for _ in range(2):
+        question = page.get_by_role("article", name="You")
+        await expect(question.get_by_role("paragraph")).to_have_text("Look at both.")
+        await expect(question.get_by_role("img", name="Attached image")).to_be_visible()
+        await expect(question).to_contain_text("notes.txt")
+        await page.reload()
