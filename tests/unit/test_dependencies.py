@@ -87,7 +87,7 @@ def test_the_client_declares_what_it_imports() -> None:
 @pytest.mark.parametrize(
     ("folders", "extras"),
     [
-        (("agent", "client"), ("postgres", "scale", "embedded")),
+        (("agent", "client"), ("postgres", "scale", "embedded", "telemetry")),
         (("tests",), ("dev", "postgres", "embedded")),
     ],
 )
