@@ -166,6 +166,38 @@ STREAMS = [
     Habit("event: error", "Anthropic's gateways", [b"event: error\ndata: CUDA out of memory\n\n"],
           False, error="CUDA out of memory"),
     Habit("no JSON", "proxies", [*text("The"), b"data: <oops>\n\n"], False, error="cannot be read"),
+    Habit("no space behind `data:`", "vLLM", [b.replace(b"data: ", b"data:") for b in [*PLAIN,
+          *STOP]], True),
+    Habit("no choices at first", "Azure", [block({"choices": [], "created": 0, "id": "", "model":
+          "", "prompt_filter_results": [{"prompt_index": 0}]}), *PLAIN, *STOP], True),
+    Habit("nulls everywhere", "llama.cpp", [chunk({"role": "assistant", "content": word,
+          "tool_calls": None, "function_call": None, "refusal": None, "reasoning_content": None})
+          for word in WORDS] + [chunk({"role": None, "content": None, "tool_calls": []}, "stop"),
+          DONE], True),
+    Habit("the whole text beside each piece", "Perplexity", [block({"choices": [{"index": 0,
+          "delta": {"content": word}, "message": {"content": "".join(WORDS[:n])}}]}) for n, word in
+          enumerate(WORDS, 1)] + STOP, True),
+    Habit("`text` beside the delta", "Together", [block({"choices": [{"index": 0, "text": word,
+          "delta": {"content": word}}]}) for word in WORDS] + STOP, True),
+    Habit("choices count from 1", "gateways", [block({"choices": [{"index": 1, "delta": {"content":
+          word}, "finish_reason": None}]}) for word in WORDS] + [block({"choices": [{"index": 1,
+          "delta": {}, "finish_reason": "stop"}]}), DONE], True),
+    Habit("the choice is no list", "gateways", [block({"choices": {"index": 0, "delta": {"content":
+          SAID}}}), *STOP], False),
+    Habit("a list of chunks", "Gemini's gateways", [b"data: [" + chunk({"content": SAID},
+          "stop")[6:].strip() + b"]\n\n", DONE], False),
+    Habit("an empty list for a delta", "PHP gateways", [*PLAIN, chunk([], "stop"), DONE], False),
+    Habit("a quoted [DONE]", "gateways", [*PLAIN, b'data: "[DONE]"\n\n'], False),
+    Habit("tool_calls behind a text", "small models", [*PLAIN, *CALLED], True),
+    Habit("usage in the choice", "Kimi", [*PLAIN, block({"choices": [{"index": 0, "delta": {},
+          "finish_reason": "stop", **_usage(5, 4, 9)}]}), DONE], False, usage=(5, 4)),
+    Habit("an error that says nothing", "gateways", [block({"choices": [{"index": 0, "delta":
+          {"content": word}}], "error": {"code": 0, "message": ""}}) for word in WORDS] + STOP,
+          False),
+    Habit("an `error:` line", "llama.cpp", [*text("The"), b'error: {"code": 500, "message": '
+          b'"CUDA out of memory"}\n\n'], False, error="CUDA out of memory"),
+    Habit("a status and a message", "Cerebras", [block({"status_code": 500, "message":
+          "CUDA out of memory"})], False, error="CUDA out of memory"),
 ]
 CALLS = [
     Habit("all calls are number 0", "Ollama", [*calls(call(ONE), call(TWO, id="b")), *CALLED], True,
@@ -184,7 +216,7 @@ CALLS = [
     Habit("a new id in each fragment", "gateways", [*calls(call(ONE[:9]), call(ONE[9:], None,
           id="b")), *CALLED], False, expressions=_ONE),
     Habit("the name in each fragment", "gateways", [*calls(call(ONE[:9]), call(ONE[9:])), *CALLED],
-          True, expressions=_ONE),
+          False, expressions=_ONE),
     Habit("a name in two pieces", "gateways", [*calls(call(None, "calc"), call(None, "ulate",
           id=...), call(ONE, None, id=...)), *CALLED], True, expressions=_ONE),
     Habit("interleaved calls", "OpenAI", [*calls(call(ONE[:9]), call(TWO[:9], id="b", index=1),
@@ -218,8 +250,29 @@ CALLS = [
           False, error="cut at the model's limit", asked_once=True),
     Habit("arguments that are no JSON", "small models", [*calls(call("{'expression': ")),
           *CALLED], False, error="cannot be read"),
+    Habit("the id is the text null", "Mistral", [*calls(call(ONE, id="null"), call(TWO, id="null",
+          index=1)), *CALLED], False, expressions=_TWO),
+    Habit("all in one chunk", "gateways", [chunk({"reasoning_content": "hmm", "content": "",
+          "tool_calls": [call(ONE)]}, "tool_calls"), DONE], False, expressions=_ONE,
+          reasoning="hmm"),
+    Habit("calls are an object", "PHP gateways", [chunk({"tool_calls": {"0": call(ONE)}}),
+          *CALLED], False, expressions=_ONE),
+    Habit("a prefix before the name", "Gemini, gpt-oss", [*calls(call(ONE,
+          "default_api.calculate")), *CALLED], False, expressions=_ONE),
+    Habit("a mark behind the name", "gpt-oss", [*calls(call(ONE,
+          "calculate<|channel|>commentary")), *CALLED], False, expressions=_ONE),
+    Habit("a mark behind the arguments", "gpt-oss", [*calls(call(f"{ONE}<|call|>")), *CALLED],
+          True, expressions=_ONE),
+    Habit("arguments in a code block", "small models", [*calls(call(f"```json\n{ONE}\n```")),
+          *CALLED], False, expressions=_ONE),
+    Habit("two objects as arguments", "vLLM's parsers", [*calls(call(ONE), call(TWO, None,
+          id=...)), *CALLED], False, error="cannot be read"),
+    Habit("tool_calls without a call", "small models", [OPEN, *CALLED], False,
+          error="told no call"),
 ]
 WHOLE = [
+    Habit("JSON lines without `data:`", "proxies", [b.removeprefix(b"data: ").replace(b"\n\n",
+          b"\n") for b in [*PLAIN, *STOP]], False),
     Habit("not a stream", "gateways", _whole({"content": SAID}), False, type="application/json"),
     Habit("a call, not in a stream", "gateways", _whole({"content": None, "tool_calls": [call(ONE,
           index=...)]}, "tool_calls"), False, expressions=_ONE, type="application/json"),

@@ -134,7 +134,7 @@ class AnswerReader:
         name, data = fields_of(block)
         if data is None or not data.strip():
             return
-        if data.startswith(b"[DONE]"):
+        if data.lstrip(b' "').startswith(b"[DONE]"):
             self._dialect.mark_done()
             self._finish()
             return
@@ -177,13 +177,19 @@ class AnswerReader:
             raise no_endpoint("answers with a web page")
         try:
             event = loads(text)
-        except (ValueError, RecursionError) as error:
-            raise unreadable() from error
+        except (ValueError, RecursionError):
+            self._add_lines(text)
+            return
         events = self._regular(event, "")
         if not events and not self._dialect.has_ended:
             raise no_endpoint("answers with JSON that is no completion")
         self._dialect.mark_done()
         self._tell(events)
+
+    def _add_lines(self, text: bytes) -> None:
+        """Events without `data:`, one a line."""
+        for line in filter(None, map(bytes.strip, text.split(b"\n"))):
+            self._add(line if line.startswith(b"data:") else b"data: " + line)
 
     def _finish(self) -> None:
         self._is_done = True

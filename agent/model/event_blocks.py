@@ -65,4 +65,6 @@ def fields_of(block: bytes) -> tuple[str, bytes | None]:
             data.append(value.removeprefix(b" "))
         elif field == b"event":
             name = value.strip().decode("utf-8", "replace")
+        elif field == b"error":  # llama.cpp
+            name, data = "error", [value]
     return name, b"\n".join(data) if data else None

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from client import AgentClient, Mode, ModelFailed, Reasoning, Run, Token
+from client import AgentClient, Mode, ModelFailed, Reasoning, Retry, Run, Token
 from client import Usage as UsageEvent
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
-from tests.habits import HABITS, SAID, Habit
+from tests.habits import DONE, HABITS, SAID, WORDS, Habit, chunk
 from tests.habits_of_responses import RESPONSES
 from tests.model_server import ModelServer, Reply
 from tests.sse_reader import opened
@@ -89,7 +89,8 @@ async def check(
     asked = [r for r in model.requests if question in str(r)][-1]
     sent = [call["id"] for m in asked.get("messages", ()) for call in m.get("tool_calls") or ()]
     sent += [m["call_id"] for m in asked.get("input", ()) if m.get("type") == "function_call"]
-    meant = [call["args"]["expression"] for call in calls] == list(habit.expressions)
+    made = [(call["name"], call["args"].get("expression")) for call in calls]
+    meant = made == [("calculate", expression) for expression in habit.expressions]
     is_paired = ids == sent and len({*ids}) == len(ids) and sorted(results) == sorted(ids)
     if meant and is_paired and await run.text() == habit.text:
         return ""
@@ -160,3 +161,25 @@ async def test_what_cannot_help_is_asked_once(serving: LocalServer, model: Model
             script(model, habit, question, False)
             await outcome(agent.stream(question))
             assert sum(question in str(request) for request in model.requests) == 1
+
+
+async def test_a_lone_closing_tag_is_known_after_the_first_answer(
+    agent: AgentClient, model: ModelServer
+) -> None:
+    """The first answer is taken back and asked for once more, although there are no retries; from
+    the second question on it is read rightly at once."""
+    words = ("Let me", " see.\n</thi", "nk>\n\n", *WORDS)
+    raw = [chunk({"content": word}, model="reasons-unseen") for word in words]
+    raw += [chunk({}, "stop", model="reasons-unseen"), DONE]
+    for question, retries in (("Unseen at first?", 1), ("Unseen again?", 0)):
+        model.on(question, Reply(raw=raw))
+        run = agent.stream(question)
+        events, failure = await outcome(run)
+        assert failure == ""
+        assert sum(isinstance(event, Retry) for event in events) == retries
+        assert sum(question in str(request) for request in model.requests) == retries + 1
+        dropped = {event.message_id for event in events if isinstance(event, Retry)}
+        thought = [e.content for e in events if isinstance(e, Reasoning)]
+        told = [e for e in events if isinstance(e, Token) and e.message_id not in dropped]
+        assert ("".join(thought), "".join(e.content for e in told)) == ("Let me see.\n", SAID)
+        assert (await agent.threads.messages(str(run.thread_id)))[-1]["content"] == SAID

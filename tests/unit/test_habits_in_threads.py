@@ -72,5 +72,6 @@ def test_a_synchronous_stream_reads_it_rightly(
     whole: AIMessageChunk = reduce(add, stream)
     assert whole.text == habit.text or habit.expressions
     assert [call["args"]["expression"] for call in whole.tool_calls] == list(habit.expressions)
+    assert {call["name"] for call in whole.tool_calls} <= {"calculate"}
     assert len({call["id"] for call in whole.tool_calls}) == len(habit.expressions)
     assert whole.additional_kwargs.get("reasoning_content", "") == habit.reasoning

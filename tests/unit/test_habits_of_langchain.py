@@ -47,7 +47,8 @@ async def is_right(url: str, model: ModelServer, habit: Habit, of_responses: boo
     counts = [(each["input_tokens"], each["output_tokens"]) for each in usage]
     return (
         messages[-1].text == habit.text
-        and [call["args"].get("expression") for call in calls] == list(habit.expressions)
+        and [(call["name"], call["args"].get("expression")) for call in calls]
+        == [("calculate", expression) for expression in habit.expressions]
         and thought == habit.reasoning
         and (habit.usage is None or counts == [habit.usage])
     )

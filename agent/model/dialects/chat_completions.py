@@ -22,6 +22,8 @@ _MADE_ANEW = frozenset(
     {"role", "content", "refusal", "tool_calls", "function_call", "id", *THINKING_FIELDS}
 )
 
+_NOT_OF_BASE = ("choices", "usage", "error", "errors")  # the SDK raises for any error
+
 
 class ChatCompletions:
     """One answer. `hidden_openings` are models whose answers begin in the middle of reasoning.
@@ -35,6 +37,7 @@ class ChatCompletions:
         self._reasoning, self._content = Halves(), Halves()
         self._tags: ThinkTags | None = None
         self._lone_tag = LoneClosingTag()
+        self._choice_index: str | None = None
         self._finish: str | None = None
         self._is_refusal = False
         self._has_ended = False
@@ -50,12 +53,14 @@ class ChatCompletions:
     def add(self, event: Any, name: str = "") -> list[JSON]:
         """The regular chunks for one that came. Raises UnusableAnswer."""
         raise_error_of(event, name)
+        if isinstance(event, list):  # some gateways send several chunks in one event
+            return [made for each in event if isinstance(each, dict) for made in self.add(each)]
         if not isinstance(event, dict):
             return []
         if usage := usage_of(event):
             self._usage = usage
             self._has_ended = self._has_ended or not event.get("choices")
-        choice = _first_choice(event)
+        choice = self._choice_of(event)
         if choice is None:
             return []
         self._last = event
@@ -83,6 +88,8 @@ class ChatCompletions:
         """What is left to tell at the end of the response. Raises UnusableAnswer."""
         if not self._has_ended or self._last is None:
             raise broken_off()
+        if self._finish == "tool_calls" and not (self._calls or self._has_text):
+            raise UnusableAnswer("ended as if it called a tool, and told no call: try again.")
         tags = self._tags or ThinkTags()
         reasoning, text = tags.end()
         texts = {
@@ -102,7 +109,20 @@ class ChatCompletions:
             return "refusal"
         if self._calls and self._finish in (None, "stop"):  # Ollama, Gemini
             return "tool_calls"
+        if self._finish == "tool_calls" and not self._calls:
+            return "stop"
         return self._finish or "stop"
+
+    def _choice_of(self, event: JSON) -> JSON | None:
+        """Of several answers (`n` above 1) the first is the answer; not all count from 0."""
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else [choices]:
+            if isinstance(choice, dict):
+                index = None if choice.get("index") is None else str(choice["index"])
+                self._choice_index = self._choice_index or index
+                if index in (None, self._choice_index):
+                    return choice
+        return None
 
     def _delta_of(self, choice: JSON) -> JSON:
         """What a chunk adds. Some gateways send `message`, at the end once more and whole."""
@@ -178,17 +198,8 @@ class ChatCompletions:
         return is_plain and self._lone_tag.passes(text)
 
 
-def _first_choice(event: JSON) -> JSON | None:
-    """Of several answers (`n` above 1) the first is the answer."""
-    choices = event.get("choices")
-    for choice in choices if isinstance(choices, list) else [choices]:
-        if isinstance(choice, dict) and choice.get("index") in (0, None, "0"):
-            return choice
-    return None
-
-
 def _base(event: JSON) -> JSON:
-    base = {key: value for key, value in event.items() if key not in ("choices", "usage")}
+    base = {key: value for key, value in event.items() if key not in _NOT_OF_BASE}
     return base | {"object": "chat.completion.chunk"}
 
 

@@ -48,7 +48,9 @@ def raise_error_of(event: Any, name: str = "") -> None:
         is_chunk = isinstance(event.get("choices"), list) and event["choices"]
         status = event.get("base_resp")
         status = status if isinstance(status, dict) else {}
-        if event.get("error") or event.get("errors") or status.get("status_code"):
+        error = event.get("error") or event.get("errors")
+        says_nothing = is_chunk and not (words_of(error) or _kind(error).strip())
+        if (error and not says_nothing) or status.get("status_code"):
             pass
         elif (
             is_chunk

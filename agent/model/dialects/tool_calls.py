@@ -22,6 +22,11 @@ _NO_ARGUMENTS = ("", "null", "None")
 _FRAGMENT_FIELDS = frozenset(
     {"index", "id", "type", "function", "name", "arguments", "parameters", "input"}
 )
+_DECODER = json.JSONDecoder(strict=False)
+_OPENING_FENCE = re.compile(r"^\s*```\w*")
+_CLOSING_MARK = re.compile(r"\s*(```|<\|\w+\|>)?\s*")  # of a code block; of gpt-oss
+_MARK_AT_END = re.compile(r"(?<=\})\s*<\|[^{}]*$")
+_SEPARATOR = re.compile(r"[.:/]")
 _HALF_ESCAPE = re.compile(r"\\u[dD]|\\u?$")  # or what may become one with the next fragment
 
 
@@ -48,13 +53,14 @@ class _Call:
     text: str = ""
     sent: int = 0
     is_held: bool = False
+    is_over: bool = False
     halves: Halves = field(default_factory=Halves)
 
     def passes(self, text: str) -> bool:
         """Takes plain text that may go on as it is, which it tells."""
         if self.is_held or self.sent != len(self.text) or not self.sent or self.halves.pending:
             return False
-        if _HALF_ESCAPE.search(text) or self.text.endswith(("\\", "\\u")):
+        if _HALF_ESCAPE.search(text) or "<|" in text or self.text.endswith(("\\", "\\u")):
             return False
         self.text += text
         self.sent += len(text)
@@ -62,11 +68,15 @@ class _Call:
 
     def write(self, text: str) -> None:
         """Adds arguments. What may still turn out to be something else is held."""
-        text = self.halves.add(text)
+        text = "" if self.is_over else self.halves.add(text)
         if self.text.strip() == "{}" and not self.sent and text.strip():
             self.text = ""  # the arguments themselves come after an empty object
         tail = self.text[-2:]
         self.text += text
+        if "<|" in text and (mark := _MARK_AT_END.search(self.text)):
+            whole = self.text[: mark.start()]
+            if self.sent <= len(whole) and arguments_object(whole) is not None:
+                self.text, self.is_over = whole, True
         if not self.is_held:
             start = self.text.lstrip()
             self.is_held = bool(start) and start[0] != "{"
@@ -103,14 +113,17 @@ class _Call:
 
 
 def arguments_object(text: str) -> JSON | None:
-    """The arguments, which may be encoded twice."""
+    """The arguments, which may be encoded twice, in a code block, or have a mark behind them."""
     value: Any = text
     for _ in range(3):
         if not isinstance(value, str):
             break
+        text = _OPENING_FENCE.sub("", value).strip()
         try:
-            value = json.loads(value, strict=False)
+            value, end = _DECODER.raw_decode(text)
         except (ValueError, RecursionError):
+            return None
+        if not _CLOSING_MARK.fullmatch(text, end):
             return None
     return value if isinstance(value, dict) else None
 
@@ -128,6 +141,8 @@ class ToolCalls:
 
     def add(self, fragments: Any) -> list[JSON]:
         """Regular fragments for those of one chunk, which may be a list, or a single one."""
+        if isinstance(fragments, dict) and "0" in fragments:  # a list, as PHP may write it
+            fragments = list(fragments.values())
         fragments = fragments if isinstance(fragments, list) else [fragments]
         return [made for one in fragments if isinstance(one, dict) for made in self._add(one)]
 
@@ -148,7 +163,7 @@ class ToolCalls:
         function = fragment.get("function")
         function = function if isinstance(function, dict) else fragment
         name, text = function.get("name"), _arguments(function)
-        name = name.strip() if isinstance(name, str) else ""
+        name = self._offered(name.strip()) if isinstance(name, str) else ""
         raw_id = str(fragment["id"]) if fragment.get("id") else ""
         index = _index(fragment.get("index"))
         call = self._called(index, raw_id, name, text)
@@ -204,6 +219,13 @@ class ToolCalls:
         call = _Call(len(self._calls), index, raw_id, own)
         self._calls.append(call)
         return call
+
+    def _offered(self, name: str) -> str:
+        """A tool's name without what models add: Gemini's `default_api.`, gpt-oss's marks."""
+        tools = (self._offer or Offer()).needs_arguments
+        bare = name.partition("<|")[0].strip()
+        forms = (name, bare, _SEPARATOR.split(bare)[-1])
+        return next((form for form in forms if form in tools), name)
 
     def _may_become(self, name: str) -> bool:
         return any(tool.startswith(name) for tool in (self._offer or Offer()).needs_arguments)

@@ -20,6 +20,8 @@ def usage_of(event: JSON) -> JSON | None:
     found = event.get("usage")
     if not found and isinstance(event.get("x_groq"), dict):
         found = event["x_groq"].get("usage")
+    if not found and isinstance(choices := event.get("choices"), list) and choices:  # Kimi
+        found = choices[0].get("usage") if isinstance(choices[0], dict) else None
     if not isinstance(found, dict):
         return None
     counts: JSON = {}
