@@ -144,6 +144,8 @@ STREAMS = [
           "reasoning.text", "text": "hmm"}]}), *PLAIN, *STOP], False, reasoning="hmm"),
     Habit("<think>", "Qwen, DeepSeek", [*text("<thi", "nk>hm", "m</thi", "nk>\n\n", *WORDS), *STOP],
           False, reasoning="hmm"),
+    Habit("<think>, a word at a time", "Qwen, DeepSeek", [*text("<think>", "h", "m", "m",
+          "</think>", "\n\n", *WORDS), *STOP], False, reasoning="hmm"),
     Habit("◁think▷", "Kimi", [*text("◁think▷hmm◁/thi", "nk▷", *WORDS), *STOP], False,
           reasoning="hmm"),
     Habit("<think> in a text", "everybody", [*text("Use ", "<think>", "x</think>"), *STOP], True,

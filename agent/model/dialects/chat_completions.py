@@ -77,6 +77,8 @@ class ChatCompletions:
         if calls := delta.get("tool_calls"):
             return self._calls.passes(calls[0])
         if "reasoning_content" in delta:
+            if self._tags is not None and not self._tags.is_past:
+                return None  # it came as text, in which the closing tag has to be found
             return lambda text: not self._reasoning.pending
         return self._content_passes
 

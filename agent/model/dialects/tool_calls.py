@@ -25,6 +25,7 @@ _FRAGMENT_FIELDS = frozenset(
 _DECODER = json.JSONDecoder(strict=False)
 _OPENING_FENCE = re.compile(r"^\s*```\w*")
 _CLOSING_MARK = re.compile(r"\s*(```|<\|\w+\|>)?\s*")  # of a code block; of gpt-oss
+_ENDS = {"{": "}", '"': '"', "`": "`"}  # of an object; encoded twice; in a code block
 _MARK_AT_END = re.compile(r"(?<=\})\s*<\|[^{}]*$")
 _SEPARATOR = re.compile(r"[.:/]")
 _HALF_ESCAPE = re.compile(r"\\u[dD]|\\u?$")  # or what may become one with the next fragment
@@ -97,7 +98,10 @@ class _Call:
 
     def is_complete(self) -> bool:
         """Whether the arguments are a whole object: nothing can be added to it."""
-        return self.text.rstrip().endswith("}") and arguments_object(self.text) is not None
+        end = _ENDS.get(self.text.lstrip()[:1])
+        if end is None or not self.text.rstrip().endswith(end):
+            return False
+        return arguments_object(self.text) is not None
 
     def rest(self) -> str | None:
         """The end of the arguments; None: they are none."""
