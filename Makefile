@@ -18,7 +18,7 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: test-3.12 test-3.13 pythons help install demo dev test test-fast check bench faults faults-compare kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
+.PHONY: test-3.12 test-3.13 pythons help install demo dev test test-fast check bench faults faults-compare visit kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-fast  checks, unit tests and one live file, in under three minutes"
 	@echo "make clients  install clients of other makers, for their tests"
 	@echo "make faults  N=300 streams under seeded network faults, judged one by one"
+	@echo "make visit   drive front ends of other makers for MINUTES=10, as a person would"
 	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
 	@echo "make scale   serve on SCALE_PORT=2026 as one process of several: DATABASE_URI and REDIS_URI name what they share"
@@ -120,6 +121,10 @@ $(CLIENTS_READY): $(wildcard $(addprefix $(CLIENTS)/,*.json */package*.json app/
 # Clients of other makers beside ours, on a stock server and on ours: a table in tests/faults/README.md.
 faults-compare: clients
 	$(BIN)/python -m tests.faults.compare -n $(or $(N),40) --markdown
+
+# A person on front ends of other makers, for MINUTES=10: what is lost, doubled or left standing.
+visit: clients
+	$(BIN)/python -m tests.clients.visit --minutes $(or $(MINUTES),10) $(FLAGS)
 
 kills: $(READY)
 	$(BIN)/python -m tests.faults.kills -n $(or $(N),200)

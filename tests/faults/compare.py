@@ -5,7 +5,7 @@
 
 A stock server is `langgraph dev` with an agent as LangGraph's documentation builds it. Each client
 is asked for the text of an answer; the scenarios are those of the suite in which the network fails
-between client and server, and the model does not.
+between client and server, and the model does not. What else befalls a run is in `rivals`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from client.cli.local_server import LocalServer
-from tests.faults import table
+from tests.faults import rivals, table
 from tests.faults.contestants import (
     Contestant,
     JavaScript,
@@ -35,9 +35,10 @@ from tests.faults.truth import Server
 from tests.model_server import ModelServer
 
 README = Path(__file__).with_name("README.md")
-STOCK = Path(__file__).parents[1] / "bench/stock/langgraph.json"
+STOCK = Path(__file__).with_name("stock_agent") / "langgraph.json"
 OURS = "steadystream"
 COLUMNS = ("streams", "complete", "error told", "cut short", "lost or doubled", "hangs, wrong")
+RIVALS = ("steadystream", "Python SDK, v3", "JS SDK, v3")
 _VERDICTS = {"complete": 1, "told": 2, "silent end": 3, "lost or doubled": 4}
 
 
@@ -50,6 +51,9 @@ def stock_server(wire: ModelWire) -> Iterator[LocalServer]:
         LocalServer(STOCK, env=env, folder=Path(folder)) as running,
     ):
         yield running
+
+
+SERVERS: dict[str, rivals.Start] = {"stock server": stock_server, "our server": server_for}
 
 
 async def compare(
@@ -92,7 +96,18 @@ def markdown(found: dict[str, dict[str, list[Outcome]]]) -> str:
     lines = [["client", *COLUMNS], ["---", *["---:"] * len(COLUMNS)]]
     for server, by_client in found.items():
         lines += [row(f"{name}, {server}", outcomes) for name, outcomes in by_client.items()]
+    return _table(lines)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _tell(by_client: dict[str, list[Outcome]], verbose: bool) -> None:
+    for client, outcomes in by_client.items():
+        for outcome in outcomes if verbose else ():
+            if outcome.verdict != "complete":
+                print(f"    {client}: {outcome}", flush=True)
 
 
 def main() -> int:
@@ -106,19 +121,23 @@ def main() -> int:
     options = parser.parse_args()
     scenarios = for_contestants(range(options.first, options.first + options.n))
     found: dict[str, dict[str, list[Outcome]]] = {}
+    rest = [["what happens, server", *RIVALS], ["---"] * (1 + len(RIVALS))]
     with ModelServer() as model, model_wire(model) as wire:
-        for name, started in (("stock server", stock_server), ("our server", server_for)):
+        for name, started in SERVERS.items():
             with started(wire) as server:
                 found[name] = asyncio.run(compare(server.url, wire, scenarios))
+            for cells, by_client in rivals.rows(started, name, wire, options.n // 5):
+                rest.append(cells)
+                print("  ".join(cells), flush=True)
+                _tell(by_client, options.v)
     for name, by_client in found.items():
         print(f"\n{name}")
         for client, outcomes in by_client.items():
             print("  ".join(row(client, outcomes)))
-            for outcome in outcomes if options.v else ():
-                if outcome.verdict != "complete":
-                    print(f"    {outcome}")
+        _tell(by_client, options.v)
     if options.markdown:
         table.put_into(README, "contestants", markdown(found))
+        table.put_into(README, "thread streams", _table(rest))
     return int(any(not outcome.is_right for outcome in found["our server"][OURS]))
 
 

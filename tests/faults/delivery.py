@@ -21,10 +21,9 @@ class Delivery:
     def __init__(self, client: Peer, fault: NetFault | None, told: Callable[[NetFault], None]):
         self._client, self._fault, self._told = client, fault, told
         self._waiting = fault if fault and fault.kind != "buffer" else None
-        self._passed_bytes = 0
+        self.passed_bytes = 0
         self._single_bytes = 0
         self._slow_until = 0.0
-        self.body_bytes = 0
 
     async def send(self, response: h11.Response, body: AsyncIterator[h11.Data]) -> None:
         """Sends all of it. Raises Struck where the fault is one that ends the connection."""
@@ -48,7 +47,7 @@ class Delivery:
         """Passes a piece on; True when the response has ended with it."""
         fault = self._waiting
         if fault and fault.after_bytes != AT_END and self._reaches(fault, data, is_boundary):
-            at = len(data) if fault.kind == "end" else fault.after_bytes - self._passed_bytes
+            at = len(data) if fault.kind == "end" else fault.after_bytes - self.passed_bytes
             await self._write(data[:at])
             if await self._strike():
                 return True
@@ -57,7 +56,7 @@ class Delivery:
         return False
 
     def _reaches(self, fault: NetFault, data: bytes, is_boundary: bool) -> bool:
-        reached = self._passed_bytes + len(data) >= fault.after_bytes
+        reached = self.passed_bytes + len(data) >= fault.after_bytes
         return reached and (is_boundary or fault.kind != "end")
 
     async def _strike(self) -> bool:
@@ -87,7 +86,7 @@ class Delivery:
     async def _write(self, data: bytes) -> None:
         if not data:
             return
-        self._passed_bytes += len(data)
+        self.passed_bytes += len(data)
         wire = self._client.http.send(h11.Data(data=data)) or b""
         single, self._single_bytes = self._single_bytes, max(self._single_bytes - len(wire), 0)
         for at in range(min(single, len(wire))):

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from client import AgentClient, Limits, Run, SteadyError
+from client import Run, SteadyError
 from tests.faults import outcome as verdicts
+from tests.faults.contestants import APPROVE, client_of
 from tests.faults.heard import Heard
 from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome
@@ -16,8 +17,6 @@ from tests.faults.truth import Server
 from tests.model_script import place
 
 HANG_SECONDS = 60.0
-APPROVE = {"type": "approve"}
-_LIMITS = {"connect_seconds": 5.0, "heartbeat_timeout_seconds": 1.5}
 
 Tell = Callable[[str], None]
 
@@ -44,7 +43,7 @@ async def judge(
 async def _stream(
     scenario: Scenario, server: Server, url: str, heard: Heard, tell: Tell
 ) -> Outcome:
-    async with client(scenario, url) as agent:
+    async with client_of(scenario, url) as agent:
         run = agent.stream(scenario.question, modes=scenario.modes)
         try:
             for stays in scenario.leaves:
@@ -85,11 +84,6 @@ async def _read(
             await _rest(scenario, heard)
             if stays is not None and (stays := stays - 1) <= 0:
                 return
-
-
-def client(scenario: Scenario, url: str) -> AgentClient:
-    """The client under test, with limits that suit faults of a few seconds."""
-    return AgentClient(url, limits=Limits(**_LIMITS, reconnect_seconds=scenario.reconnect_seconds))
 
 
 async def _rest(scenario: Scenario, heard: Heard) -> None:

@@ -18,6 +18,7 @@ Verdict = Literal[
     "told",  # ended in the right typed error
     "lost or doubled",
     "silent end",
+    "left standing",  # a text was shown that the thread does not hold
     "wrong error",
     "untyped error",
     "wrong result",

@@ -60,7 +60,8 @@ class Proxy:
     """Listens at `url` while the context is open and passes requests on to `upstream_url`.
 
     `plan` says which fault each request meets, or chooses it by the request and its body. `done`
-    lists the faults that were really done. `tell` hears of each request and fault.
+    lists the faults that were really done, and `body_bytes` counts what the responses brought.
+    `tell` hears of each request and fault.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         self.done: list[NetFault] = []
+        self.body_bytes = 0
         self._say = tell
 
     async def __aenter__(self) -> Self:
@@ -191,6 +193,7 @@ class Proxy:
             self._break(client, fault)
             raise
         finally:
+            self.body_bytes += delivery.passed_bytes
             for task in (sending, leaving):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError, *_BROKEN):

@@ -65,7 +65,8 @@ class Scenario:
 
     `kind` is its row in the table. The reader sleeps `reader_seconds` after each of the first
     `reader_sleeps` events; he leaves after each number of events in `leaves`, and joins again.
-    `model_wire` are the faults between agent and model, one for each model call.
+    `model_wire` are the faults between agent and model, one for each model call. The run may be
+    stopped after `stops_after` pieces of text, and the thread may have `earlier_turns`.
     """
 
     seed: int
@@ -81,6 +82,8 @@ class Scenario:
     must_fail: bool = False
     leaves: tuple[int, ...] = ()
     model_wire: tuple[NetFault, ...] = ()
+    stops_after: int | None = None
+    earlier_turns: int = 0
 
     @property
     def approvals(self) -> int:

@@ -7,9 +7,11 @@ told, and a normal end as a claim that all has come.
 import asyncio
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import httpx
 from langgraph_sdk import get_client
 
 from client.decoding.decoder import WIRE_MODES
@@ -17,6 +19,7 @@ from tests.faults import outcome as verdicts
 from tests.faults.contestants import Contestant, Reading
 from tests.faults.model_wire import ModelWire
 from tests.faults.outcome import Outcome
+from tests.faults.plan import Plan
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import Scenario
 from tests.faults.truth import Server, text_of
@@ -33,6 +36,9 @@ async def judge_contestant(
     wire.on(scenario.question, scenario.replies, scenario.model_wire)
     began = time.monotonic()
     thread_id = await server.new_thread()
+    for turn in range(scenario.earlier_turns):
+        earlier = Scenario(turn, "", scenario.modes, f"Turn {turn}.", (), Plan())
+        await read(earlier, server.url, thread_id, Reading())
     reading = Reading()
     async with Proxy(server.url, scenario.plan) as proxy:
         try:
@@ -53,10 +59,28 @@ async def judge_contestant(
     elif reading.error:
         outcome = _of_error(scenario, read_texts, reading.error)
     else:
-        messages = (await server.truth(thread_id)).messages
-        outcome = _of_end(scenario, read_texts, [*messages])
-    await server.forget(thread_id)
+        try:
+            messages = (await server.truth(thread_id)).messages
+            outcome = _of_screen(scenario, reading.texts, messages)
+        except httpx.HTTPError:
+            outcome = Outcome(scenario, "silent end", "the server is gone, or the thread")
+    with suppress(httpx.HTTPError):
+        await server.forget(thread_id)
     return replace(outcome, faults=faults, seconds=time.monotonic() - began)
+
+
+def _of_screen(scenario: Scenario, texts: dict[str, str], messages: dict[str, str]) -> Outcome:
+    """The verdict on what a person has before him against the thread's messages."""
+    if left := [text for at, text in texts.items() if text and at not in messages]:
+        return Outcome(scenario, "left standing", f"{left[0][:40]!r} is not in the thread")
+    ids = [*messages][scenario.earlier_turns :]
+    if scenario.stops_after is None:
+        return _of_end(scenario, _Read(texts), ids)
+    shown, kept = ([by_id.get(at, "") for at in ids] for by_id in (texts, messages))
+    if shown == kept and len(kept) == 1:
+        return Outcome(scenario, "complete")
+    is_part = len(kept) == 1 and kept[0].startswith(shown[0])
+    return Outcome(scenario, "silent end" if is_part else "lost or doubled", f"{len(kept)} kept")
 
 
 @dataclass

@@ -7,9 +7,12 @@ import pytest
 from client.cli.local_server import LocalServer
 from tests.clients.environments import HERE, needs
 from tests.faults.compare import OURS, compare
-from tests.faults.contestants import for_contestants
+from tests.faults.contestants import Contestant, JavaScript, for_contestants, steadystream
 from tests.faults.model_wire import ModelWire, model_wire
-from tests.faults.series import server_for
+from tests.faults.rivals import APPROVAL, JOIN_LATER, MODEL, STOP, scenarios
+from tests.faults.series import run_all, server_for
+from tests.faults.stock import judge_contestant
+from tests.faults.truth import Server
 from tests.model_server import ModelServer
 
 pytestmark = pytest.mark.timeout(180)
@@ -40,3 +43,27 @@ async def test_contestants(running: LocalServer, wire: ModelWire) -> None:
     for name, outcomes in found.items():
         assert sum(len(it.faults) for it in outcomes) > len(outcomes) / 2, name
         assert verdicts.get(name, [COMPLETE]).count("hang") == 0
+
+
+async def verdicts(what: str, read: Contestant, url: str, wire: ModelWire, count: int) -> set[str]:
+    async with Server(url) as server:
+        found = await run_all(
+            scenarios(what, range(count)),
+            lambda made: judge_contestant(made, server, wire, read.__qualname__, read),
+        )
+    return {outcome.verdict for outcome in found}
+
+
+@pytest.mark.parametrize("what", [STOP, MODEL, JOIN_LATER, APPROVAL])
+async def test_what_befalls_a_run(running: LocalServer, wire: ModelWire, what: str) -> None:
+    """Stopped, tried again, joined or approved, a run leaves its reader what the thread holds."""
+    expected = {COMPLETE, "told"} if what == MODEL else {COMPLETE}
+    assert await verdicts(what, steadystream, running.url, wire, 4) <= expected
+
+
+async def test_stops_over_v3(running: LocalServer, wire: ModelWire) -> None:
+    """What a reader of the JS SDK's thread stream saw before his stop is kept, once."""
+    needs(HERE / "node_modules")
+    async with JavaScript() as javascript:
+        found = await verdicts(STOP, javascript.reads("v3"), running.url, wire, 4)
+    assert found <= {COMPLETE, "silent end", "told"}  # it may read nothing after the stop
