@@ -27,7 +27,7 @@ def start_traces() -> None:
     if not sends_to_collector("TRACES"):
         return
     if find_spec("openinference.instrumentation.langchain") is None:
-        log.warning("Traces need OpenInference: `pip install 'steadystream[telemetry]'`.")
+        log.warning("Traces need OpenInference: `pip install '.[telemetry]'`.")
         return
     if not isinstance(get_tracer_provider(), TracerProvider):
         provider = TracerProvider(resource=resource())

@@ -67,7 +67,7 @@ ROUTES: dict[tuple[str, str], Row] = {
     ("GET", "/health"): Row(),
     ("GET", "/info"): Row(),
     ("GET", "/live"): Row(),
-    ("GET", "/ready"): Row(),
+    ("GET", "/ready"): Row(is_public=True),
     ("POST", "/runs"): Row(body=run_of),
     ("POST", "/runs/cancel"): Row(
         "run", lambda place: {"thread_id": place["thread_id"], "run_ids": [place["run_id"]]}, ok=204
