@@ -62,7 +62,7 @@ async def check(
     agent: AgentClient, model: ModelServer, habit: Habit, mode: Mode, together: bool
 ) -> str:
     """What is wrong with a habit; nothing if all is right."""
-    question = f"{habit.name} in {mode}{' at once' if together else ''} {id(agent)}?"
+    question = f"[{habit.name}] in {mode}{' at once' if together else ''} {id(agent)}?"
     script(model, habit, question, together)
     run = agent.stream(question, modes=[mode])
     events, failure = await outcome(run)
@@ -140,7 +140,7 @@ async def test_each_habit_is_right_in_the_plain_chat(
     for habit in HABITS:
         if habit.expressions or "arguments" in habit.name:
             continue
-        question = f"{habit.name} in the plain chat {serving.url}?"
+        question = f"[{habit.name}] in the plain chat {serving.url}?"
         script(model, habit, question, False)
         async with opened(serving.url, "/chat/stream", {"question": question}) as stream:
             failed = stream.response.is_error  # before its first token, an answer is a status
@@ -157,7 +157,7 @@ async def test_what_cannot_help_is_asked_once(serving: LocalServer, model: Model
     """A page that is no endpoint, and a cut inside arguments, are not tried again."""
     async with AgentClient(serving.url) as agent:
         for habit in (habit for habit in HABITS if habit.asked_once):
-            question = f"{habit.name} once {serving.url}?"
+            question = f"[{habit.name}] once {serving.url}?"
             script(model, habit, question, False)
             await outcome(agent.stream(question))
             assert sum(question in str(request) for request in model.requests) == 1
