@@ -46,7 +46,7 @@ async def test_axe_finds_nothing(page: Page, model: ModelServer, scheme: str) ->
     await ended(page)
     await ask(page, "Every form.")
     await ended(page, "interrupted")
-    await expect(page.get_by_role("alert")).to_contain_text(["waits for your decision"])
+    await expect(page.locator("[aria-live=assertive]#alert")).to_contain_text("waits for you")
     await expect(page.locator("[aria-live=polite]#announcer")).to_contain_text("a picture")
     await page.locator("#options summary").click()
     await page.get_by_role("button", name="Inspector").click()
