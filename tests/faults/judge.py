@@ -48,10 +48,11 @@ async def _stream(
         try:
             for stays in scenario.leaves:
                 await _read(scenario, run, heard, tell, stays)
-                if run.done is None:
-                    tell(f"left; joins after {run.last_event_id}")
-                    where = str(run.thread_id), str(run.run_id)
-                    run = agent.runs.join(*where, run.last_event_id)
+                if run.done is not None:
+                    break
+                tell(f"left; joins after {run.last_event_id}")
+                where = str(run.thread_id), str(run.run_id)
+                run = agent.runs.join(*where, run.last_event_id)
             if run.done is None:
                 await _read(scenario, run, heard, tell)
             calls = run.tool_calls
