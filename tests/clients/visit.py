@@ -144,9 +144,9 @@ class ChatApp(FrontEnd):
         await self.page.reload()
 
     async def edit(self, text: str) -> None:
-        await self.page.get_by_role("button", name="Edit").last.click(force=True)
+        await self.page.get_by_role("button", name="Edit").last.dispatch_event("click")
         await self.page.locator("textarea").first.fill(text)
-        await self.page.get_by_role("button", name="Submit").click(force=True)
+        await self.page.get_by_role("button", name="Submit").dispatch_event("click")
 
     async def regenerate(self) -> None:
         await self.page.get_by_role("button", name="Refresh").last.click(force=True)
