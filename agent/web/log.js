@@ -19,6 +19,7 @@ function follow(isToFollow) {
   if (isFollowing) {
     log.scrollTop = log.scrollHeight;
     openDecision()?.querySelector("button")?.scrollIntoView({ block: "nearest" });
+    lastTop = log.scrollTop; // nobody scrolled up
   }
   offerEnd();
 }

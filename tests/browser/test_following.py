@@ -8,6 +8,7 @@ from tests.browser.test_page import answers, ask, ended
 from tests.model_server import ModelServer, Reply, ToolCall
 
 LINES = "\n\n".join(f"Line {n}, of a long answer." for n in range(80))
+LOWEST_LOG_PIXELS = 60
 CALL = ToolCall("save_note", {"title": "long", "text": "In view."})
 
 
@@ -55,7 +56,7 @@ async def test_what_waits_is_in_view(
 ) -> None:
     """After a long answer, also where the person has scrolled up, Approve can be pressed at once;
     scrolled away again, a button that is in view leads to it."""
-    said = Reply(LINES[:1200], tool_calls=[CALL], tokens_per_second=60)
+    said = Reply(LINES[:1200], tool_calls=[CALL], tokens_per_second=40)
     model.on("Save at length.", said, Reply("Ok."))
     context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
     page = await context.new_page()
@@ -65,7 +66,10 @@ async def test_what_waits_is_in_view(
         await expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
     await ask(page, "Save at length.")
     await expect(answers(page)).to_contain_text("Line 12,")
-    await page.mouse.move(size[0] / 2, size[1] / 2)
+    box = await page.locator("#log").bounding_box()
+    assert box is not None
+    assert box["height"] >= LOWEST_LOG_PIXELS
+    await page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     await page.mouse.wheel(0, -200)
     await expect(page.get_by_role("button", name="Jump to the end")).to_be_visible()
     approve = page.get_by_role("button", name="Approve", exact=True)
