@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,16 @@ async def shown(page: Page) -> list[list[str]]:
 
 
 async def held(agent: AgentClient, page: Page) -> list[list[str]]:
-    """The same, as the thread holds them."""
-    thread_id = await page.locator("main").get_attribute("data-thread")
-    messages = await agent.threads.messages(str(thread_id))
+    """The same, as the thread holds them once no run of it is active: a page that stops an answer
+    is idle before the server has heard of it."""
+    thread_id = str(await page.locator("main").get_attribute("data-thread"))
+    async with asyncio.timeout(20):
+        for pause_seconds in repeat(0.05):
+            runs = await agent.runs.list(thread_id)
+            if all(run["status"] not in ("pending", "running") for run in runs):
+                break
+            await asyncio.sleep(pause_seconds)
+    messages = await agent.threads.messages(thread_id)
     return [[m["type"], text_of(m)] for m in messages]
 
 
