@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,6 @@ class _Reader:
         self._reading = reading
         self._key = {**_STREAM, "Idempotency-Key": uuid.uuid4().hex}
         self._response_id, self._number = "", -1
-        self._pieces = count(1)
 
     async def read(self) -> None:
         """Raises what the client raised last, where the server stays away too long."""
@@ -99,9 +97,7 @@ class _Reader:
         if event.type == "response.created":
             self._response_id = event.response.id
         elif event.type == "response.output_text.delta":
-            self._reading.keep(_message_id(event.item_id), event.delta)
-            if self._asked.reader_seconds and next(self._pieces) <= self._asked.reader_sleeps:
-                await asyncio.sleep(self._asked.reader_seconds)
+            await self._reading.keep(self._asked, _message_id(event.item_id), event.delta)
         elif event.type == "response.output_item.done" and event.item.type == "message":
             if event.item.status != "completed":
                 self._reading.texts.pop(_message_id(event.item.id), None)
