@@ -18,13 +18,14 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: test-3.12 test-3.13 pythons help install demo dev test test-fast check bench faults faults-compare visit kills bench-scale scale scale-install test-scale test-latest test-lowest model clients lock embedded-eval picture clean
+.PHONY: test-3.12 test-3.13 pythons help install demo dev test test-fast check bench faults faults-compare visit kills bench-scale scale scale-install test-scale test-latest test-lowest model clients graphs lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
 	@echo "make test    run all tests"
 	@echo "make test-fast  checks, unit tests and one live file, in under three minutes"
 	@echo "make clients  install clients of other makers, for their tests"
+	@echo "make graphs   install packages of graphs that others made, for their tests"
 	@echo "make faults  N=300 streams under seeded network faults, judged one by one"
 	@echo "make visit   drive front ends of other makers for MINUTES=10, as a person would"
 	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
@@ -116,6 +117,16 @@ $(CLIENTS_READY): $(wildcard $(addprefix $(CLIENTS)/,*.json */package*.json app/
 	cd $(CLIENTS)/chat_app && PATH="$(OWN_NODE):$$PATH" npm run --silent build
 	$(PYTHON) -m venv $(CLIENTS)/.venv
 	$(CLIENTS)/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(CLIENTS)/requirements.lock
+	@touch $@
+
+# Graphs of other makers, whose packages ask for other versions than ours, on a plain server.
+FOREIGN := tests/live/foreign/requirements.lock
+
+graphs: .venv-graphs/.ready
+
+.venv-graphs/.ready: $(FOREIGN)
+	$(PYTHON) -m venv .venv-graphs
+	.venv-graphs/bin/python -m pip install --quiet --disable-pip-version-check -r $(FOREIGN)
 	@touch $@
 
 # Clients of other makers beside ours, on a stock server and on ours: a table in tests/faults/README.md.

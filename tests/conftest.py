@@ -57,7 +57,7 @@ LONGEST = (
 ROOT = Path(__file__).parent
 HOW_TO_SKIP_NONE = (
     "To skip none: `apt-get install chromium postgresql redis-server npm libgomp1` and "
-    "`make scale-install clients model`."
+    "`make scale-install clients graphs model`."
 )
 
 
