@@ -32,11 +32,11 @@ STOPPED = """
 import sys
 from client import SyncAgentClient, Token
 with SyncAgentClient(sys.argv[1]) as agent:
-    run = agent.stream("A long story.")
     try:
-        for event in run:
-            if isinstance(event, Token):
-                print("first", flush=True)
+        with agent.stream("A long story.") as run:
+            for event in run:
+                if isinstance(event, Token):
+                    print("first", flush=True)
     except KeyboardInterrupt:
         print(run.done.status, run.text().startswith("word0"), run.thread_id, flush=True)
 """
