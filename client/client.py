@@ -390,8 +390,7 @@ class AgentClient:
         prepare: Prepare | None = None,
         restart_body: Callable[[JSON | None], JSON | None] | None = None,
     ) -> Run:
-        given_modes = options.get("modes")
-        modes = checked_modes("messages" if given_modes is None else given_modes)
+        modes = checked_modes(options.get("modes"))
         given_key = options.get("idempotency_key")
         key = checked_id(given_key, "idempotency key") if given_key else None
         body |= options_in_body(options, modes)

@@ -18,8 +18,8 @@ class RunOptions(TypedDict, total=False):
     """What each method that starts a run takes, beside its own parameters.
 
     Args:
-        modes: one of `values`, `updates`, `messages` and `events`, or any set of them. Default:
-            `messages`. Others raise InvalidRequest.
+        modes: one of `values`, `updates`, `messages`, `events`, `custom`, `debug`, `checkpoints`
+            and `tasks`, or any set of them. Default: `messages`. Others raise InvalidRequest.
         assistant_id: a graph's name or an assistant's id. None, the default: `agent` for a new
             input, and the thread's own for what continues a run of it.
         context: the run's context, as the graph's context schema has it. None, the default: the
@@ -68,9 +68,9 @@ def options_in_body(options: RunOptions, modes: Sequence[Mode]) -> JSON:
     }
 
 
-def checked_modes(modes: Mode | Iterable[Mode]) -> list[Mode]:
-    """The stream modes, each once. Raises InvalidRequest."""
-    chosen: list[Mode] = list(dict.fromkeys(listed(modes)))
+def checked_modes(modes: Mode | Iterable[Mode] | None) -> list[Mode]:
+    """The stream modes, each once; None stands for `messages`. Raises InvalidRequest."""
+    chosen: list[Mode] = list(dict.fromkeys(listed("messages" if modes is None else modes)))
     unknown = [mode for mode in chosen if mode not in WIRE_MODES]
     if unknown or not chosen:
         raise InvalidRequest(

@@ -82,6 +82,7 @@ class AccessMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_own_call = scope.get("root_path", "").startswith("/noauth")  # in process, never a socket
         if scope["type"] not in ("http", "websocket") or is_own_call:
+            scope[OWN_CALL] = is_own_call
             await self._app(scope, receive, send)
             return
         send = _with_headers(scope, send)

@@ -17,6 +17,7 @@ _MOST_MODELS = 20  # a run may name its model: the label must not grow with what
 _OTHER = "other"
 
 _LONG_SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96]
+_RUN_SECONDS = [*_LONG_SECONDS, 81.92, 163.84, 327.68, 655.36]
 _FIRST_TOKEN_SECONDS = [0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30]
 _TOKEN_SECONDS = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5]
 _TOKENS = [4**n for n in range(12)]
@@ -40,13 +41,13 @@ request_duration = _meter.create_histogram(
     "gen_ai.server.request.duration",
     "s",
     "From the request for a run to the run's end",
-    explicit_bucket_boundaries_advisory=[*_LONG_SECONDS, 81.92, 163.84, 327.68, 655.36],
+    explicit_bucket_boundaries_advisory=_RUN_SECONDS,
 )
 operation_duration = _meter.create_histogram(
     "gen_ai.client.operation.duration",
     "s",
     "One call of the model, from its beginning to its last token",
-    explicit_bucket_boundaries_advisory=[*_LONG_SECONDS, 81.92, 163.84, 327.68, 655.36],
+    explicit_bucket_boundaries_advisory=_RUN_SECONDS,
 )
 token_usage = _meter.create_histogram(
     "gen_ai.client.token.usage",

@@ -20,7 +20,7 @@ from agent.telemetry import metrics
 from agent.telemetry.trace_context import callers_trace
 
 END_CHECK = "steady-end-check"  # a header: the run has ended, and the reader makes sure of the rest
-OWN_CALL = "steady.own_call"  # in a scope: the server asks itself, for a stream that is counted
+OWN_CALL = "steady.own_call"  # in a scope: the server asks itself, which is no reader's stream
 _SURFACES = {"/chat/": "chat", "/agent/": "agent", "/ws/": "websocket", "/v1/": "openai"}
 _FROM_START = ("", "-", "-1", "0", "0-0")
 _TIME_IN_ID = re.compile(r"(?:^|/)(\d{13})-\d+(?:/|$)")  # the in-memory server's and Redis's ids
@@ -41,8 +41,7 @@ class StreamTelemetry:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_own = scope.get(OWN_CALL) or scope.get("root_path", "").startswith("/noauth")
-        if scope["type"] not in ("http", "websocket") or is_own:
+        if scope["type"] not in ("http", "websocket") or scope.get(OWN_CALL):
             await self._app(scope, receive, send)
             return
         stream = _Stream(scope)

@@ -1,7 +1,7 @@
 """The trace that a run belongs to: passed on from the request that asked for it."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from opentelemetry import context, trace
@@ -28,23 +28,21 @@ def keep_trace(configurable: MutableMapping[str, Any]) -> None:
 @contextmanager
 def callers_trace(headers: Mapping[str, str]) -> Iterator[None]:
     """Continues the trace whose `traceparent` a request brings, if it brings one."""
-    if "traceparent" not in headers:
+    with _continued(headers) if "traceparent" in headers else nullcontext():
         yield
-        return
-    token = context.attach(_propagator.extract(headers))
-    try:
-        yield
-    finally:
-        context.detach(token)
 
 
 @contextmanager
 def run_context(configurable: Mapping[str, Any]) -> Iterator[None]:
     """Continues the trace that `configurable` names, unless one goes on already."""
     headers = {name: configurable[key] for name, key in _KEYS.items() if key in configurable}
-    if not headers or trace.get_current_span().get_span_context().is_valid:
+    goes_on = trace.get_current_span().get_span_context().is_valid
+    with nullcontext() if goes_on or not headers else _continued(headers):
         yield
-        return
+
+
+@contextmanager
+def _continued(headers: Mapping[str, str]) -> Iterator[None]:
     token = context.attach(_propagator.extract(headers))
     try:
         yield

@@ -57,7 +57,7 @@ class McpTools:
 
     def has(self, tool: str) -> bool:
         """Whether this is the name of a tool of a server, which may not be there yet."""
-        return any(tool.startswith(f"{name}_") for name in self._servers)
+        return _server_of(tool) in self._servers
 
     async def arrive(self, tool: str) -> BaseTool | None:
         """The tool, once its server has told of it; None where it does not in time."""
@@ -73,7 +73,7 @@ class McpTools:
         found = self.tools.get(tool)
         if found is None:
             return True
-        server = next(s for name, s in self._servers.items() if tool.startswith(f"{name}_"))
+        server = self._servers[_server_of(tool)]
         if isinstance(server.approval, bool):
             return server.approval
         names = server.approval or ()
@@ -102,7 +102,7 @@ class McpTools:
                 pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
     def _take(self, name: str, tools: list[BaseTool]) -> None:
-        before = {each for each in self.tools if each.startswith(f"{name}_")}
+        before = {each for each in self.tools if _server_of(each) == name}
         found = {tool.name: tool for tool in tools}
         self.tools = {k: v for k, v in self.tools.items() if k not in before} | found
         if before != found.keys():
@@ -154,6 +154,12 @@ def as_text(message: ToolMessage) -> ToolMessage:
     parts = (part if isinstance(part, dict) else {"text": part} for part in message.content)
     texts = (str(part.get("text") or f"[{part.get('type', 'part')}]") for part in parts)
     return message.model_copy(update={"content": "\n".join(texts)})
+
+
+def _server_of(tool: str) -> str:
+    """The server's name in a tool's, which has no underscore (`McpServerName`); else empty."""
+    name, mark, _ = tool.partition("_")
+    return name if mark else ""
 
 
 def _clean(name: str) -> str:

@@ -206,7 +206,7 @@ def run_of(prefix: str, text: str) -> RunRef:
     try:
         return RunRef(str(UUID(digits[:32])), str(UUID(digits[32:])))
     except ValueError:
-        raise NotFound(f"There is no {text!r} here: it is no id that this server gave.") from None
+        raise _not_an_id(text) from None
 
 
 def thread_of(prefix: str, text: str) -> str:
@@ -214,4 +214,8 @@ def thread_of(prefix: str, text: str) -> str:
     try:
         return str(UUID(text.removeprefix(prefix)))
     except ValueError:
-        raise NotFound(f"There is no {text!r} here: it is no id that this server gave.") from None
+        raise _not_an_id(text) from None
+
+
+def _not_an_id(text: str) -> NotFound:
+    return NotFound(f"There is no {text!r} here: it is no id that this server gave.")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from client import AgentClient, InvalidRequest
+from client.client import HISTORY_DEPTHS
 from client.state.branches import branch, messages_of
 
 JSON = dict[str, Any]
-_DEPTHS = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
 
 
 class Continuation(NamedTuple):
@@ -34,7 +34,7 @@ async def continuation(
     held = await agent.threads.messages(thread_id)
     if (rest := _rest(held, messages)) is not None:
         return Continuation(None, rest)
-    for checkpoints in _DEPTHS:
+    for checkpoints in HISTORY_DEPTHS:
         states: list[JSON] = [
             dict(each) for each in await agent.threads.history(thread_id, limit=checkpoints)
         ]
