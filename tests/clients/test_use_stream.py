@@ -3,7 +3,6 @@
 import asyncio
 import re
 import secrets
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tests.clients.conftest import Open
 from tests.faults.plan import Kind, NetFault, Plan
 from tests.faults.proxy import Proxy
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
+from tests.runs import ended
 from tests.users import token_of
 
 HOOKS = pytest.mark.parametrize("hook", ["v0", "v1"])
@@ -44,12 +44,7 @@ async def held(agent: AgentClient, page: Page) -> list[list[str]]:
     """The same, as the thread holds them once no run of it is active: a page that stops an answer
     is idle before the server has heard of it."""
     thread_id = str(await page.locator("main").get_attribute("data-thread"))
-    async with asyncio.timeout(20):
-        for pause_seconds in repeat(0.05):
-            runs = await agent.runs.list(thread_id)
-            if all(run["status"] not in ("pending", "running") for run in runs):
-                break
-            await asyncio.sleep(pause_seconds)
+    await ended(agent, thread_id)
     messages = await agent.threads.messages(thread_id)
     return [[m["type"], text_of(m)] for m in messages]
 

@@ -8,6 +8,7 @@ import pytest
 from client import AgentClient, ModelFailed, StreamLost, Token
 from client.cli.local_server import LocalServer
 from tests.model_server import Fault, ModelServer, Reply
+from tests.runs import ended
 
 LONG = "stream 120 tokens at 60 per second"
 
@@ -64,16 +65,6 @@ class HeldHeads(httpx.AsyncHTTPTransport):
             self.arrived.set()
             await self.release.wait()
         return response
-
-
-async def ended(agent: AgentClient, thread_id: str) -> list[str]:
-    """The statuses of the thread's runs, once all have ended."""
-    async with asyncio.timeout(10):
-        while True:
-            statuses = [run["status"] for run in await agent.runs.list(thread_id)]
-            if not {"pending", "running"} & set(statuses):
-                return statuses
-            await asyncio.sleep(0.05)
 
 
 async def test_a_run_that_is_left_before_its_answer_is_cancelled(
