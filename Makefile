@@ -60,7 +60,7 @@ test-fast: check
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/unit tests/live/test_modes.py
 
 # Each worker has servers of its own; a file's tests stay together.
-test: model clients
+test: model clients graphs
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Other versions than the locked ones, each in an environment of its own: the newest and the lowest

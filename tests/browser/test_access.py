@@ -39,6 +39,7 @@ async def test_axe_finds_nothing(page: Page, model: ModelServer, scheme: str) ->
     needs(AXE)
     await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     await page.evaluate(AXE.read_text())
+    await expect(page.locator("h1#name")).not_to_be_empty()  # the server's own, asked for at load
     assert await findings(page) == []
     call = ToolCall("save_note", {"title": "seen", "text": "By all."})
     model.on("Every form.", Reply(FORMS, reasoning="Hm.", tool_calls=[call]))
