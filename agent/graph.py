@@ -14,6 +14,7 @@ from agent.middleware.mcp_tools import McpToolCalls
 from agent.middleware.retry_model_call import RetryModelCall
 from agent.middleware.run_context import Context, RunContext
 from agent.middleware.stoppable_graph import StoppableGraph
+from agent.middleware.summarize_history import SummarizeHistory
 from agent.middleware.thread_state import ThreadState
 from agent.middleware.tool_errors import tool_errors
 from agent.middleware.tool_time_limit import ToolTimeLimit
@@ -25,10 +26,18 @@ from agent.settings import settings
 from agent.tools import MEMORY_TOOLS, NEEDS_APPROVAL, TOOLS
 from agent.tools.mcp import MCP
 
+
+def _history() -> AgentMiddleware[Any, Any]:
+    tokens, count = settings().steady_context_tokens, counter_for(chat_model().model_name)
+    if settings().steady_history == "summarize":
+        return SummarizeHistory(chat_model(), tokens, count)
+    return TrimHistory(tokens, count)
+
+
 # The first is the outermost.
 MODEL_MIDDLEWARE: list[AgentMiddleware[Any, Any]] = [
     KeepPartialAnswer(),
-    TrimHistory(settings().steady_context_tokens, counter_for(chat_model().model_name)),
+    _history(),
     RunContext(),
     RetryModelCall(settings().steady_model_retries, settings().steady_fallback_model),
 ]

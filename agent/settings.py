@@ -3,7 +3,7 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     steady_fallback_model: str | None = None
     steady_context_tokens: int = Field(
         32_000, gt=0, description="About how much of a thread the model is sent"
+    )
+    steady_history: Literal["trim", "summarize"] = Field(
+        "trim", description="What becomes of turns that no longer fit: left out, or summarized"
     )
     steady_memory: bool | None = None
     steady_tool_seconds: float = Field(60.0, gt=0)

@@ -8,6 +8,8 @@ need no script and so drive a server in another process:
     stream 500 tokens then disconnect after 20     any kind of `Fault`, at every attempt
     call search_docs {"query": "frames"}           calls the tool, then says that it is done
     fail 503                                       that HTTP status, at every attempt
+
+LangChain's prompt for a summary is answered by `SUMMARY`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import orjson
 
 JSON = dict[str, Any]
 
+SUMMARY = "They counted turns."
+SUMMARY_PROMPT = "<role>\nContext Extraction Assistant\n</role>"
 _DIRECTIVE = re.compile(
     r"stream (?P<tokens>\d+) tokens(?: at (?P<rate>[\d.]+) per second)?"
     r"(?: then (?P<kind>disconnect|end|stall|bad_json|error_event) after (?P<after>\d+))?"
@@ -126,6 +130,8 @@ def _text(content: str | list[JSON]) -> str:
 
 def unscripted(question: str, step: int) -> Reply:
     """The reply to a question that no script answers: a directive obeyed, or an echo."""
+    if question.startswith(SUMMARY_PROMPT):
+        return Reply(SUMMARY)
     asked = _DIRECTIVE.fullmatch(question.strip())
     if asked is None:
         return Reply(f"You said: {question}")

@@ -6,16 +6,18 @@ from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import AgentState
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.config import get_stream_writer
 
 from agent.model.token_count import Count, count_message, estimate_tokens
 
 
 class TrimHistory(AgentMiddleware[AgentState[Any], Any]):
-    """Sends the model the conversation's latest turns, each whole.
+    """Sends the model the conversation's latest turns, each whole, and tells what it leaves out.
 
     The oldest go in blocks of half of `tokens`, so that from turn to turn the model is sent the
     same beginning, which endpoints keep in their prompt caches. The present turn is always sent.
+    A `progress` event tells each time that more is left out than when the model was last called.
 
     Args:
         tokens: about how many tokens are sent, at most.
@@ -33,7 +35,24 @@ class TrimHistory(AgentMiddleware[AgentState[Any], Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         messages = latest_turns(request.messages, self._tokens, self._count)
+        dropped = len(request.messages) - len(messages)
+        if dropped and dropped != self._dropped_at_last_call(request.messages):
+            told = {"type": "history", "dropped_messages": dropped, "sent_messages": len(messages)}
+            get_stream_writer()(told)
         return await handler(request.override(messages=messages))
+
+    def _dropped_at_last_call(self, messages: Sequence[AnyMessage]) -> int:
+        """How many were left out when the thread's last answer was asked for.
+
+        An answer without metadata came with the input: nobody was told anything then.
+        """
+        answers = [
+            at
+            for at, message in enumerate(messages)
+            if isinstance(message, AIMessage) and message.response_metadata
+        ]
+        then = messages[: answers[-1]] if answers else ()
+        return len(then) - len(latest_turns(then, self._tokens, self._count))
 
 
 def latest_turns(

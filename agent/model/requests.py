@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 NO_RESULT = "There is no result: the call was not carried out to its end."
 NO_ANSWER = "(There was no answer.)"
@@ -80,12 +80,15 @@ def _text_of(block: Any) -> str:
 def _alternating(
     messages: Iterable[BaseMessage], before_a_question: tuple[str, ...]
 ) -> Iterator[BaseMessage]:
-    """Questions have an answer between them, and two messages of the model become one."""
+    """Questions have an answer between them, and two messages of the model become one.
+
+    LangChain's summary of earlier turns is a question in form only: it becomes part of the next.
+    """
     last: BaseMessage | None = None
     last_type = ""
     for message in messages:
         this_type = message.type
-        if this_type == last_type == "ai" and _may_merge(last, message):
+        if this_type == last_type and _may_merge(last, message):
             last = _merge(cast(BaseMessage, last), message)
             continue
         if last is not None:
@@ -98,6 +101,9 @@ def _alternating(
 
 
 def _may_merge(first: BaseMessage | None, second: BaseMessage) -> bool:
+    """Of two messages of one role."""
+    if isinstance(first, HumanMessage):
+        return first.additional_kwargs.get("lc_source") == "summarization"
     return (
         isinstance(first, AIMessage)
         and not (first.tool_calls or first.invalid_tool_calls)

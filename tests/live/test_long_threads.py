@@ -1,18 +1,22 @@
 """Threads that grow: the model is sent what fits, the thread keeps everything."""
 
+import asyncio
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from client import AgentClient
+from client import AgentClient, Progress
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
 
 WORDS = "word " * 200  # about 250 tokens
+
+GIVEN = [{"role": role, "content": f"{n} {WORDS}"} for n in range(9) for role in ("user", "ai")]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,53 @@ async def test_the_model_is_sent_what_fits(asking: AgentClient, model: ModelServ
     kept = await asking.threads.messages(str(thread_id))
     assert len(kept) == 12 * 4
     assert "Turn 0." in kept[0]["content"]
+
+
+async def test_what_is_left_out_is_told_when_it_changes(
+    asking: AgentClient, model: ModelServer
+) -> None:
+    """A run says how much is left out each time that it is more than at the model's last call."""
+    thread_id, left_out, asked = None, [0], len(model.requests)
+    for n in range(12):
+        question = f"Told {n}. {WORDS}"
+        model.on(question, Reply(tool_calls=[ToolCall("now")]), Reply("It is late."))
+        run = asking.stream(question, thread_id=thread_id)
+        told = [event.data async for event in run if isinstance(event, Progress)]
+        thread_id = run.thread_id
+        expected = []
+        for there, request in zip((4 * n + 1, 4 * n + 3), model.requests[asked:], strict=True):
+            sent = len(request["messages"]) - 1  # without the prompt
+            if there - sent != left_out[-1]:
+                left_out.append(there - sent)
+                counts = {"dropped_messages": there - sent, "sent_messages": sent}
+                expected.append({"type": "history", **counts})
+        assert told == expected
+        asked = len(model.requests)
+    assert 3 <= len(left_out) <= 13
+
+
+async def test_what_is_left_out_of_a_given_history_is_told(asking: AgentClient) -> None:
+    """Answers that came with the input told nobody anything."""
+    run = asking.stream("And now?", history=GIVEN)
+    told = [event.data async for event in run if isinstance(event, Progress)]
+    assert [each["dropped_messages"] + each["sent_messages"] for each in told] == [19]
+
+
+async def test_the_terminal_tells_what_is_left_out(asking: AgentClient) -> None:
+    """`steady run` has a line for it."""
+    thread_id = await asking.threads.create({"graph_id": "agent"})
+    await asking.sdk.threads.update_state(thread_id, {"messages": GIVEN}, as_node="__start__")
+    command = [sys.executable, "-m", "client.cli.main", "run", "And now?", "--url", asking.url]
+    done = await asyncio.create_subprocess_exec(
+        *command,
+        "--thread-id",
+        thread_id,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=Path(__file__).parents[2],
+    )
+    out = (await done.communicate())[0].decode()
+    assert "16 older messages do not fit the context and were left out" in out
 
 
 async def test_a_turn_too_long_is_sent_all_the_same(

@@ -38,6 +38,13 @@ def test_a_turn_after_one_that_failed() -> None:
     assert shown(messages) == expected
 
 
+def test_a_summary_of_earlier_turns_is_no_question() -> None:
+    """LangChain's summary, a message of the user, becomes one with the question after it."""
+    mark = {"lc_source": "summarization"}
+    messages = [HumanMessage("So far.", additional_kwargs=mark), HumanMessage("And?")]
+    assert shown(messages) == [("human", "So far.\n\nAnd?")]
+
+
 def test_an_empty_answer_is_left_out() -> None:
     """An assistant message with neither content nor calls is not sent as it is."""
     messages = [HumanMessage("First?"), AIMessage(""), HumanMessage("Second?")]
