@@ -18,7 +18,7 @@ SCALE_HOST ?= 127.0.0.1
 SCALE_PORT ?= 2026
 PORT ?= 2024
 
-.PHONY: test-3.12 test-3.13 pythons help install demo dev test test-fast check bench faults faults-compare visit kills bench-scale scale scale-install test-scale test-latest test-lowest model clients graphs lock embedded-eval picture clean
+.PHONY: test-3.12 test-3.13 pythons help install demo dev test test-fast check bench faults faults-compare visit open-webui kills bench-scale scale scale-install test-scale test-latest test-lowest model clients graphs lock embedded-eval picture clean
 
 help:
 	@echo "make demo    ask the embedded model in each stream mode"
@@ -28,6 +28,7 @@ help:
 	@echo "make graphs   install packages of graphs that others made, for their tests"
 	@echo "make faults  N=300 streams under seeded network faults, judged one by one"
 	@echo "make visit   drive front ends of other makers for MINUTES=10, as a person would"
+	@echo "make open-webui  install Open WebUI, and say what of it works on /v1, in Chromium"
 	@echo "make kills   N=200 times a server is killed at a random moment, and what is left is judged"
 	@echo "make dev     serve on http://127.0.0.1:2024 for clients and LangGraph Studio"
 	@echo "make scale   serve on SCALE_PORT=2026 as one process of several: DATABASE_URI and REDIS_URI name what they share"
@@ -136,6 +137,18 @@ faults-compare: clients
 # A person on front ends of other makers, for MINUTES=10: what is lost, doubled or left standing.
 visit: clients
 	$(BIN)/python -m tests.clients.visit --minutes $(or $(MINUTES),10) $(FLAGS)
+
+# Open WebUI runs on Python 3.11 or 3.12. Left out of it: what makes embeddings on this machine (some GB).
+OPEN_WEBUI := open-webui==0.12.4
+open-webui: .venv-openwebui/.ready
+	$(BIN)/python -m tests.clients.open_webui --picture tests/browser/pictures/open_webui.png
+
+.venv-openwebui/.ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(or $(call pyenv,3.12),$(call pyenv,3.11)) -m venv .venv-openwebui
+	printf "%s; python_version < '3'\n" torch transformers sentence-transformers >.venv-openwebui/left_out.txt
+	$(BIN)/python -m uv pip install --quiet --python .venv-openwebui/bin/python --overrides .venv-openwebui/left_out.txt $(OPEN_WEBUI)
+	@touch $@
 
 kills: $(READY)
 	$(BIN)/python -m tests.faults.kills -n $(or $(N),200)

@@ -17,6 +17,7 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from .answer import Answer
     from .client import AgentClient
+    from .decoding.messages import text_of
     from .errors import (
         CannotConnect,
         Conflict,
@@ -80,13 +81,13 @@ __all__ = [
     "RunFailed", "RunLost", "RunOptions", "RunStarted", "RunTimedOut", "Runs", "ServerError",
     "SteadyError", "StreamLost", "StructuredResponse", "SyncAgentClient", "Task", "Threads",
     "Token", "ToolCall", "ToolCallDelta", "ToolFailed", "ToolResult", "Unauthorized",
-    "Unavailable", "Update", "Usage", "Values", "from_json", "to_json",
+    "Unavailable", "Update", "Usage", "Values", "from_json", "text_of", "to_json",
 ]  # fmt: skip
 
 # The light ones first.
 _HOMES = (
-    "events", "errors", "limits", "reconnect", "answer", "run", "threads", "runs", "memories",
-    "run_options", "client", "sync",
+    "events", "errors", "limits", "reconnect", "answer", "decoding.messages", "run", "threads",
+    "runs", "memories", "run_options", "client", "sync",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from langgraph_sdk.schema import Run as ServerRun
 from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.delivery import Delivery
 from .delivery.expectation import Expectation
-from .delivery.wire import Wire
+from .delivery.wire import ACTIVE, Wire
 from .errors import translated
 from .events import JSON
 from .run import Run
@@ -27,7 +27,12 @@ class Runs:
     Args:
         wire: the server.
         resume: `AgentClient.resume`.
+
+    Attributes:
+        active: the statuses of a run that has not ended.
     """
+
+    active = ACTIVE
 
     def __init__(self, wire: Wire, resume: Callable[..., Run]) -> None:
         self._wire = wire

@@ -6,7 +6,14 @@ from ..events import JSON, ToolResult
 
 
 def text_of(message: JSON) -> str:
-    """A message's text: its content, or the text blocks of it."""
+    """The text of a message of a thread: its content, or the text blocks of it.
+
+    Args:
+        message: as `Threads.messages` has it, or as a run's input.
+
+    Returns:
+        The text; empty where the message has none.
+    """
     content = message.get("content") or ""
     if isinstance(content, str):
         return content

@@ -180,6 +180,22 @@ async def test_a_chat_of_the_callers_is_a_thread(
     assert asked() == ["other", "than before", "and on"]
 
 
+async def test_a_task_beside_a_chat_is_no_part_of_it(
+    api: AsyncOpenAI, agent: AgentClient, model: ModelServer
+) -> None:
+    """What Open WebUI asks for a chat's title or tags leaves the chat's thread as it was."""
+    chat = {"X-OpenWebUI-Chat-Id": str(uuid.uuid4())}
+    before = {thread["thread_id"] for thread in await agent.threads.list(1000)}
+    await ask(api, "chat", "one", extra_headers={**chat, "X-OpenWebUI-Task": ""})
+    [thread_id] = {t["thread_id"] for t in await agent.threads.list(1000)} - before
+    await ask(api, "chat", "Title?", extra_headers={**chat, "X-OpenWebUI-Task": "title_generation"})
+    assert [m["content"] for m in model.requests[-1]["messages"] if m["role"] == "user"] == [
+        "Title?"
+    ]
+    await gone(agent, {*before, thread_id})
+    assert len(await agent.threads.messages(thread_id)) == 2
+
+
 async def test_our_own_thread_by_header(api: AsyncOpenAI, agent: AgentClient) -> None:
     """A thread's id as it is, or as a conversation's; one that is not there is not found."""
     thread_id = await agent.threads.create()

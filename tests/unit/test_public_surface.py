@@ -13,7 +13,7 @@ NAMES = """
     Memory Mode ModelFailed NotFound Progress RateLimited Reasoning Reconnect Retry Run
     RunError RunFailed RunLost RunOptions RunStarted RunTimedOut Runs ServerError SteadyError
     StreamLost StructuredResponse SyncAgentClient Task Threads Token ToolCall ToolCallDelta
-    ToolFailed ToolResult Unauthorized Unavailable Update Usage Values from_json to_json
+    ToolFailed ToolResult Unauthorized Unavailable Update Usage Values from_json text_of to_json
 """
 
 

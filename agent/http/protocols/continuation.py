@@ -8,7 +8,7 @@ before it; what came after stays in the thread's history.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from client import AgentClient, InvalidRequest
+from client import AgentClient, InvalidRequest, text_of
 from client.client import HISTORY_DEPTHS
 from client.state.branches import branch, messages_of
 
@@ -53,11 +53,3 @@ def _rest(held: Sequence[JSON], messages: Sequence[JSON]) -> Sequence[JSON] | No
     asked = [text_of(messages[at]) for at in places]
     is_beginning = len(said) < len(asked) and asked[: len(said)] == said
     return messages[places[len(said)] :] if is_beginning else None
-
-
-def text_of(message: JSON) -> str:
-    """A message's text: its content, or the text blocks of it."""
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "".join(block.get("text") or "" for block in content if isinstance(block, dict))

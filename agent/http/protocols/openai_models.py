@@ -15,6 +15,7 @@ from client.errors import translated
 RESPONSE, CONVERSATION = "resp_", "conv_"
 _THREAD_HEADER = "x-thread-id"
 _CONVERSATION_HEADERS = ("x-conversation-id", "x-openwebui-chat-id")
+_TASK_HEADER = "x-openwebui-task"  # of a request beside the chat: for its title, its tags...
 
 _names: dict[str, str] = {}  # of assistants, by id; it does not change
 
@@ -60,8 +61,11 @@ async def assistant_of(agent: AgentClient, model: str) -> Mapping[str, Any]:
 async def thread_by_headers(chat: Chat, headers: Headers) -> str | None:
     """The thread that a caller names: ours, or a conversation of the caller's own.
 
-    The latter is made when it is first named. None where none is named. Raises SteadyError.
+    The latter is made when it is first named. None where none is named, or where the request is a
+    task about a chat and no part of it. Raises SteadyError.
     """
+    if headers.get(_TASK_HEADER):
+        return None
     if thread_id := headers.get(_THREAD_HEADER):
         return thread_id
     name = next(filter(None, map(headers.get, _CONVERSATION_HEADERS)), None)

@@ -21,12 +21,11 @@ from agent.http.protocols.openai_responses import ResponseEvents
 from agent.http.runs import Chat
 from agent.tools import NEEDS_APPROVAL
 from agent.tools.mcp import MCP
-from client import Conflict, InvalidRequest, StreamLost
+from client import Conflict, InvalidRequest, Runs, StreamLost
 from client.errors import translated
 
 JSON = dict[str, Any]
 ResponseStream = RunStream[ResponseEvents]
-_ACTIVE = ("pending", "running")
 
 
 class Responses:
@@ -90,7 +89,7 @@ class Responses:
         """The response as it is: `queued`, `in_progress`, or whole."""
         run = await self._chat.agent.runs.get(*ref)
         stream = await self._joined(ref, run)
-        if run["status"] not in _ACTIVE:
+        if run["status"] not in Runs.active:
             return await _whole(stream)
         status = "queued" if run["status"] == "pending" else "in_progress"
         return stream.translation.response.model_copy(update={"status": status})
@@ -105,7 +104,7 @@ class Responses:
         """Deletes the response's run, and its thread where no other run is on it."""
         agent = self._chat.agent
         run = await agent.runs.get(*ref)
-        if run["status"] in _ACTIVE:
+        if run["status"] in Runs.active:
             raise Conflict("The response has not ended: cancel it first.")
         if len(await agent.runs.list(ref.thread_id, limit=2)) == 1:
             await agent.threads.delete(ref.thread_id)
