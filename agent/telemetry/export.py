@@ -30,13 +30,14 @@ def start_metrics() -> None:
     """
     if isinstance(get_meter_provider(), MeterProvider):
         log.info("Metrics go where this process's own OpenTelemetry provider sends them.")
-        return
-    readers: list[MetricReader] = [
-        PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False)
-    ]
-    if sends_to_collector("METRICS"):
-        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
-    set_meter_provider(MeterProvider(readers, resource()))
+    else:
+        readers: list[MetricReader] = [
+            PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False)
+        ]
+        if sends_to_collector("METRICS"):
+            readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+        set_meter_provider(MeterProvider(readers, resource()))
+    metrics.begin_counters()
 
 
 def stop_metrics() -> None:

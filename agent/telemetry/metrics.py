@@ -13,6 +13,8 @@ NAME = "steadystream"
 AGENT, MODEL, OPERATION = "gen_ai.agent.name", "gen_ai.request.model", "gen_ai.operation.name"
 PROVIDER, TOKEN_TYPE, ERROR = "gen_ai.provider.name", "gen_ai.token.type", "error.type"
 SURFACE, LIMIT = "steady.surface", "steady.limit"
+SURFACES = ("api", "agent", "chat", "websocket", "openai")
+LIMITS = ("messages", "runs", "streams", "crons")
 _MOST_MODELS = 20  # a run may name its model: the label must not grow with what people think of
 _OTHER = "other"
 
@@ -97,6 +99,17 @@ runs_continued = _meter.create_counter(
 quota_refusals = _meter.create_counter(
     "steady.quota.refusals", description="Requests that were over a limit of their user's"
 )
+
+
+def begin_counters() -> None:
+    """Shows each counter at 0: for Prometheus, one that is first seen at 1 has not grown."""
+    for counter in (model_retries, partials_kept, runs_stopped, runs_continued):
+        counter.add(0)
+    for surface in SURFACES:
+        for counter in (streams_cut, resumes, cuts_healed):
+            counter.add(0, {SURFACE: surface})
+    for limit in LIMITS:
+        quota_refusals.add(0, {LIMIT: limit})
 
 
 class Counts:

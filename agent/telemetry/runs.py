@@ -88,7 +88,7 @@ class MeasuredRun:
         if self._goes_on:
             return
         if kind is not None and _is_stop(kind):
-            metrics.runs_stopped.add(1, {metrics.AGENT: self.name})
+            metrics.runs_stopped.add(1)
         labels = {metrics.AGENT: self.name, metrics.OPERATION: "invoke_agent", **_error(kind)}
         metrics.request_duration.record(time.monotonic() - self._start, labels)
 

@@ -15,6 +15,7 @@ from tests.conftest import server_env
 from tests.live.test_stopping import silent_service
 from tests.live.test_websocket import say, talking, turn
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
+from tests.prometheus import Scrape
 from tests.sse_reader import JSON, ask
 
 WORDS = ("One", " two", " three", " four", " five")
@@ -82,6 +83,17 @@ async def test_an_answer_that_fails_in_the_middle_is_tried_again(
     assert standing(events) == await run.text() == "".join(WORDS)
     messages = await asking.threads.messages(str(run.thread_id))
     assert [message["content"] for message in messages] == [question, "".join(WORDS)]
+
+
+async def test_new_tries_are_counted(
+    asking: AgentClient, patient: LocalServer, model: ModelServer
+) -> None:
+    """Each time that the model is tried again, in the metrics."""
+    name = "steady_model_retries_total"
+    before = (await Scrape.of(patient.url)).value(name)
+    model.on("Count the tries.", Reply(WORDS, fails=[MID["breaks off"], MID["ends early"]]))
+    await asking.stream("Count the tries.").text()
+    assert (await Scrape.of(patient.url)).value(name) == before + 2
 
 
 MODES: tuple[Mode, ...] = ("values", "updates", "events")

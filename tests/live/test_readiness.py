@@ -62,13 +62,14 @@ async def test_approvals_that_wait_are_counted(
 
 
 async def test_what_fails_is_named(watched: tuple[LocalServer, ModelServer]) -> None:
-    """A queue that is too long, and a model that is gone: 503 and the check's name, no more."""
+    """A queue that is too long, which is counted, and a model that is gone: 503 and the name."""
     server, model = watched
     slow = "stream 900 tokens at 200 per second"
     async with AgentClient(server.url) as agent:
-        runs = [agent.stream(slow) for _ in range(2)]
+        runs = [agent.stream(slow) for _ in range(3)]
         readers = [asyncio.create_task(run.text()) for run in runs]
         await until_ready(server.url, lambda it: it == (503, ["queue"]))
+        await until(server.url, lambda it: it.value("steady_runs_waiting") >= 1)
         await asyncio.gather(*readers)
         await until_ready(server.url, lambda it: it == (200, []))
     model.__exit__(None, None, None)

@@ -15,6 +15,7 @@ from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.live.test_websocket import say, talking, turn, until
 from tests.model_server import ModelServer
+from tests.prometheus import Scrape
 from tests.sse_reader import JSON, ask, opened, text_of
 
 AGENT, CHAT = "/agent/stream", "/chat/stream"
@@ -147,7 +148,10 @@ async def test_the_client_comes_back(mortal: LocalServer) -> None:
 
 
 async def test_a_reader_of_the_routes_comes_back(patient: LocalServer) -> None:
-    """What was told `unavailable` can be asked for with the last id, at the server that is back."""
+    """What was told `unavailable` can be asked for with the last id, at the server that is back.
+
+    The run counts as continued, and its first token there as no first token.
+    """
     async with opened(patient.url, AGENT, {"message": SHORT}) as stream:
         arriving = stream.response.aiter_lines()
         lines = [await anext(arriving)]
@@ -159,3 +163,6 @@ async def test_a_reader_of_the_routes_comes_back(patient: LocalServer) -> None:
     events = await ask(patient.url, AGENT, {"message": "?"}, {"Last-Event-ID": ids[-1]})
     assert events[-1]["status"] == "success"
     assert text_of(events) == TEXT  # a retry took back what was read before
+    scrape = await Scrape.of(patient.url)
+    assert scrape.value("steady_runs_continued_total") == 1
+    assert scrape.value("gen_ai_server_time_to_first_token_seconds_count") == 0
