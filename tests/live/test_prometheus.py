@@ -154,6 +154,7 @@ async def test_the_alerts_are_loaded_and_healthy(prometheus: Prometheus) -> None
     "words",
     [
         ("check", "config", "agent/telemetry/prometheus.yml"),
+        ("check", "config", "--syntax-only", "agent/scale/prometheus.yml"),
         ("check", "rules", "--lint-fatal", "agent/telemetry/alerts.yml"),
         ("test", "rules", "tests/unit/alerts_test.yml"),
     ],
