@@ -54,6 +54,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
             with graceful(settings().steady_shutdown_seconds):
                 yield
     finally:
+        await MCP.stop()
         await asyncio.to_thread(stop_metrics)
         await asyncio.to_thread(stop_traces)
         if warming is not None:

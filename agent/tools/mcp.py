@@ -55,6 +55,12 @@ class McpTools:
             if task is None or task.done():
                 self._tasks[name] = asyncio.create_task(self._keep_list(name, server))
 
+    async def stop(self) -> None:
+        """Asks no more; a program that was started for it is ended."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
     def has(self, tool: str) -> bool:
         """Whether this is the name of a tool of a server, which may not be there yet."""
         return _server_of(tool) in self._servers

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from client import AgentClient, Progress, Run, Token, ToolResult
@@ -177,6 +178,25 @@ async def test_a_server_that_dies_in_a_call(
     assert servers.lines().count("die a") == 1
     again = await told(agent.stream(scripted(model, "MCP is back.", "book_look_up", word="tea")))
     assert results(again) == [("ok", "tea is in the book.")]
+
+
+def test_a_stopped_server_leaves_no_program(model: ModelServer, tmp_path: Path) -> None:
+    """An MCP server's program that never answered ends with the server that started it."""
+    calls = tmp_path / "calls"
+    calls.touch()
+    slow = {"command": sys.executable, "args": command(calls, "--slow", "3600")}
+    setting = json.dumps({"slow": {**slow, "env": {"PYTHONPATH": str(ROOT)}}})
+    env = server_env(model.url, STEADY_MCP_SERVERS=setting)
+    with LocalServer(find_config(ROOT / "tests"), env=env, folder=tmp_path) as running:
+        while not (programs := started(running, str(calls))):
+            time.sleep(0.1)
+    assert psutil.wait_procs(programs, timeout=20.0)[1] == []
+
+
+def started(server: LocalServer, word: str) -> list[psutil.Process]:
+    """The programs below the server whose command has this word."""
+    below = psutil.Process(server.process.pid).children(recursive=True)
+    return [each for each in below if word in each.cmdline()]
 
 
 def test_no_secret_is_logged(local: LocalServer) -> None:
