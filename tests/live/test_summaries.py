@@ -62,7 +62,8 @@ def summary_prompts(model: ModelServer) -> list[str]:
 
 
 def is_summary(body: Any) -> bool:
-    return str(body["messages"][-1]["content"]).startswith(SUMMARY_PROMPT)
+    messages = body.get("messages")  # requests of the Responses API have none
+    return bool(messages) and str(messages[-1]["content"]).startswith(SUMMARY_PROMPT)
 
 
 def told(events: list[AgentEvent]) -> list[Any]:
