@@ -1,6 +1,8 @@
 """An OpenTelemetry collector on a real socket: OTLP over HTTP, with protobuf."""
 
+import asyncio
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +54,16 @@ class Collector:
                 for metric in scope.metrics
             }
 
+    def kinds(self, trace_id: str) -> set[str]:
+        """What the spans of a trace are: OpenInference's kinds, or a name of ours."""
+        spans = [span for span in self.spans if span.trace_id.hex() == trace_id]
+        return {span.name for span in spans} | {
+            attribute.value.string_value
+            for span in spans
+            for attribute in span.attributes
+            if attribute.key == "openinference.span.kind"
+        }
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -64,3 +76,12 @@ class Collector:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Returns when it holds. Raises TimeoutError."""
+    async with asyncio.timeout(40):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0.1)

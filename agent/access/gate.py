@@ -24,7 +24,7 @@ from agent.access.origins import (
     origin_error,
 )
 from agent.access.ownership import PUBLIC, authenticated_user, set_user, token_of
-from agent.access.quota import Streams
+from agent.access.quota import Streams, is_shutting_down
 from agent.access.tokens import Unauthorized, tokens
 from agent.settings import settings
 from agent.telemetry.streams import OWN_CALL
@@ -264,6 +264,8 @@ def _with_headers(scope: Scope, send: Send) -> Send:
             headers["X-Frame-Options"] = "DENY"
             if is_page:
                 headers["Content-Security-Policy"] = _PAGE_POLICY
+            if is_shutting_down.is_set():
+                headers["Connection"] = "close"  # the next request may be another process's
         await send(message)
 
     return send_with_headers

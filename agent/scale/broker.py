@@ -23,7 +23,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.scale.patience import patiently
-from agent.telemetry.streams import is_resuming, record_behind
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -110,10 +109,6 @@ class StreamBroker(BaseRunBroker):
             return await redis_manager.get_client().xrange(self._key)
 
         entries = await patiently(read)
-        if is_resuming.get():
-            read_at = [at for at, fields in entries if _event(fields)[0] == last_event_id]
-            for at in read_at[-1:]:
-                record_behind(int(at.partition("-")[0]) / 1000)
         events = dict(_event(fields) for _, fields in entries)
         ids = list(events)
         after = ids.index(last_event_id) + 1 if last_event_id in events else 0

@@ -18,7 +18,7 @@ from agent.telemetry import metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
-_LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.25
 _ENDPOINTS = "OTEL_EXPORTER_OTLP_{}ENDPOINT"
 
 
@@ -70,6 +70,6 @@ async def watched_loop() -> AsyncIterator[None]:
 
 async def _measure_lag() -> None:
     while True:
-        due = time.monotonic() + _LOOK_SECONDS
-        await asyncio.sleep(_LOOK_SECONDS)
+        due = time.monotonic() + LOOK_SECONDS
+        await asyncio.sleep(LOOK_SECONDS)
         metrics.event_loop_lag.record(max(0.0, time.monotonic() - due))

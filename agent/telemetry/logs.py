@@ -61,11 +61,13 @@ def start_json_logs() -> None:
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
             ]
             before = [ProcessorFormatter.remove_processors_meta]
         handler.setFormatter(
-            ProcessorFormatter(processors=[*before, render], foreign_pre_chain=chain)
+            ProcessorFormatter(
+                processors=[*before, structlog.processors.format_exc_info, render],
+                foreign_pre_chain=chain,
+            )
         )
 
 

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from urllib.parse import parse_qs
 
 from opentelemetry.trace import Span, SpanKind, get_tracer
@@ -23,13 +22,11 @@ END_CHECK = "steady-end-check"  # a header: the run has ended, and the reader ma
 OWN_CALL = "steady.own_call"  # in a scope: the server asks itself, which is no reader's stream
 _SURFACES = {"/chat/": "chat", "/agent/": "agent", "/ws/": "websocket", "/v1/": "openai"}
 _FROM_START = ("", "-", "-1", "0", "0-0")
-_TIME_IN_ID = re.compile(r"(?:^|/)(\d{13})-\d+(?:/|$)")  # the in-memory server's and Redis's ids
+# In ids of the in-memory server (`MILLISECONDS-0`) and of `agent.scale` (`RUN_event_MICROSECONDS`).
+_TIME_IN_ID = re.compile(r"(?:(?:^|/)|_event_)(\d{13})(?:-\d+|\d{3})(?:/|$)")
 _IDS = re.compile(r"([0-9a-f-]{36})/(?:runs/)?([0-9a-f-]{36})", re.IGNORECASE)
 _LEFT = (1000, 1001)  # close codes of a WebSocket's reader who is done
 _LONGEST_BEHIND_SECONDS = 24 * 3600.0
-
-# Whether the request resumes a stream: for storage that knows when its last event was written.
-is_resuming: ContextVar[bool] = ContextVar("is_resuming", default=False)
 
 _tracer = get_tracer(metrics.NAME)
 
@@ -70,15 +67,11 @@ class _Stream:
             return
         with _tracer.start_as_current_span("resume", kind=SpanKind.SERVER) as span:
             self._span = span
-            token = is_resuming.set(True)
             span.set_attribute(metrics.SURFACE, self._labels[metrics.SURFACE])
             if ids := _IDS.search(f"{self._path}/{self._last_event_id}"):
                 span.set_attribute("gen_ai.conversation.id", ids[1])
                 span.set_attribute("steady.run.id", ids[2])
-            try:
-                yield
-            finally:
-                is_resuming.reset(token)
+            yield
 
     def watch_sent(self, send: Send) -> Send:
         """`send`, with an eye on how the response begins and ends."""
@@ -127,12 +120,12 @@ class _Stream:
         if self._last_event_id:
             metrics.resumes.add(1, self._labels)
             if sent_at := _TIME_IN_ID.search(self._last_event_id):
-                behind_seconds = record_behind(int(sent_at[1]) / 1000)
+                behind_seconds = _record_behind(int(sent_at[1]) / 1000)
                 if self._span is not None:
                     self._span.set_attribute("steady.resume.behind_seconds", behind_seconds)
 
 
-def record_behind(last_event_at: float) -> float:
+def _record_behind(last_event_at: float) -> float:
     """Notes how far behind a reader was that came back, and returns it in seconds.
 
     `last_event_at` is when its last event was written, in seconds since 1970.

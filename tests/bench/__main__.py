@@ -20,14 +20,16 @@ from tests.bench.contestants import (
     STOCK,
     Contestant,
     all_servers,
+    ask_worker,
     environment,
     langgraph_dev,
     scripted_model,
     tutorial,
+    with_and_without_telemetry,
 )
 from tests.bench.measure import FULL, QUICK, Size
+from tests.bench.table import OWN_CODE, Results, tables, write
 from tests.bench.table import STOCK as STOCK_NAME
-from tests.bench.table import Results, tables, write
 from tests.model_server import ModelServer
 
 STARTED = time.monotonic()
@@ -78,6 +80,18 @@ def one_at_a_time(model: Contestant, size: Size, results: Results) -> None:
             )
 
 
+def telemetry(model: Contestant, size: Size, results: Results) -> None:
+    """What a stream costs with telemetry and without it, and what telemetry's own code does."""
+    load = size.telemetry
+    counts = str(load.rounds), str(load.streams)
+    own = attempt(
+        "telemetry alone", lambda: ask_worker("tests.bench.telemetry", *counts, env={}), []
+    )
+    with with_and_without_telemetry(f"{model.url}/v1", MANY_JOBS) as servers:
+        results.telemetry = attempt("telemetry", lambda: pace.telemetry(*servers, load), {})
+    results.telemetry[OWN_CODE] = own
+
+
 def many_at_once(model: Contestant, size: Size, results: Results) -> None:
     """How many streams each server holds; one server at a time, with jobs for all."""
     env = environment(f"{model.url}/v1")
@@ -117,6 +131,7 @@ def main() -> None:
         env = environment(f"{model.url}/v1")
         results.inside = attempt("in process", lambda: measure.inside(size, env), {})
         one_at_a_time(model, size, results)
+        telemetry(model, size, results)
         many_at_once(model, size, results)
         long_threads(size, results)
         results.starts_seconds = attempt("starts", lambda: measure.starts(size, env), {})

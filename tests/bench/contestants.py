@@ -136,6 +136,23 @@ def all_servers(model_url: str, jobs: int) -> Iterator[dict[str, Contestant]]:
         yield {contestant.name: contestant for contestant in made}
 
 
+@contextmanager
+def with_and_without_telemetry(model_url: str, jobs: int) -> Iterator[list[Contestant]]:
+    """Ours as it is, and ours without its telemetry, at once: they are measured in turns."""
+    env = environment(model_url)
+    config = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))
+    config["http"]["app"] = "tests.bench.without_telemetry:app"
+    with ExitStack() as stack:
+        without = Path(stack.enter_context(TemporaryDirectory())) / "langgraph.json"
+        without.write_text(json.dumps(config), encoding="utf-8")
+        yield [
+            stack.enter_context(langgraph_dev("on", ROOT / "langgraph.json", env, jobs)),
+            stack.enter_context(
+                langgraph_dev("off", without, {**env, "OTEL_SDK_DISABLED": "true"}, jobs)
+            ),
+        ]
+
+
 def ask_worker(module: str, *arguments: str, env: dict[str, str]) -> Any:
     """What a measuring process of its own prints."""
     command = [sys.executable, "-m", module, *arguments]

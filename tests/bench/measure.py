@@ -28,6 +28,7 @@ class Size:
     levels: tuple[int, ...]
     level_seconds: int
     loads: tuple[Load, ...]
+    telemetry: Load
     turns: int
     stops: int
 
@@ -38,6 +39,7 @@ FULL = Size(
     levels=(25, 50, 100, 150, 200, 300, 400, 600, 800),
     level_seconds=4,
     loads=(Load(20, 5, rounds=2), Load(100, 5, rounds=1)),
+    telemetry=Load(20, 5, rounds=6),
     turns=400,
     stops=20,
 )
@@ -47,6 +49,7 @@ QUICK = Size(
     levels=(2,),
     level_seconds=1,
     loads=(Load(2, 1, rounds=1),),
+    telemetry=Load(2, 1, rounds=1),
     turns=20,
     stops=3,
 )

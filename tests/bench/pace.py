@@ -67,6 +67,17 @@ def measured(
     return found
 
 
+def telemetry(on: Contestant, off: Contestant, load: Load) -> dict[str, list[float]]:
+    """What a stream costs with telemetry and without it, in ms a second; a pair each round."""
+    found = {on.name: Pace(), off.name: Pace()}
+    for who in (on, off):
+        asyncio.run(_together(who, _chat, f"stream 30 tokens at {TOKENS_PER_SECOND} per second", 4))
+    for number in range(load.rounds):
+        for who in (on, off) if number % 2 else (off, on):
+            _measure(found[who.name], who, _chat, load)
+    return {name: pace.stream_ms for name, pace in found.items()}
+
+
 def _measure(pace: Pace, who: Contestant, way: Way, load: Load) -> None:
     idle = _settled(who)
     asyncio.run(_together(who, way, _SHORT, load.streams))

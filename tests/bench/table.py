@@ -16,6 +16,7 @@ from tests.bench.threads import Grown
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 STOCK = "stock"
 INSIDE = "ours in process"
+OWN_CODE = "its own code, timed alone"
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Results:
     first_texts_ms: Series = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
     paces: dict[int, dict[str, Pace]] = field(default_factory=dict)
+    telemetry: Series = field(default_factory=dict)
     capacities: dict[str, Capacity] = field(default_factory=dict)
     inside: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     clients_us: Series = field(default_factory=dict)
@@ -50,6 +52,7 @@ def tables(results: Results) -> str:
     parts = [
         _one_stream(results),
         *(_paced(streams, paces) for streams, paces in results.paces.items()),
+        _telemetry(results),
         _many(results),
         _threads(results),
         _rest(results),
@@ -113,6 +116,18 @@ def _paced(streams: int, paces: dict[str, Pace]) -> str:
         "bytes/token",
     ]
     return _rows(head, rows)
+
+
+def _telemetry(results: Results) -> str:
+    rows = [[name, spread(ms, 2)] for name, ms in results.telemetry.items()]
+    rows.append([f"{OWN_CODE}, % of a stream without", spread(_telemetry_share(results), 2)])
+    return _rows(["telemetry, `/chat/stream`, 50 tokens/s", "CPU ms/stream-second"], rows)
+
+
+def _telemetry_share(results: Results) -> list[float]:
+    """What its own code adds to a stream's CPU, in percent; a value a round."""
+    stream = statistics.median(results.telemetry.get("off") or [0.0])
+    return [100 * ms / stream for ms in results.telemetry.get(OWN_CODE, ()) if stream]
 
 
 def _ratio(values: Sequence[float], of: Sequence[float]) -> str:
@@ -195,6 +210,7 @@ def _goals(results: Results) -> str:
         ["400 turns in SQLite, MB: the larger of ours", *sizes, "12"],
         ["CPU of turn 400 over turn 10: the larger of ours", *ratios, "2"],
         ["stop to the model's connection closed, ms", "", spread(results.stops_ms), "200"],
+        ["telemetry, % of a stream's CPU", "", spread(_telemetry_share(results), 2), "1"],
         ["first token in process, ms: frames off, on", spread(off, 1), spread(on, 1), "the same"],
     ]
     return _rows(["goal", "stock", "ours", "goal is"], rows)

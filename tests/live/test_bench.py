@@ -33,7 +33,13 @@ async def test_the_short_benchmark_has_every_row() -> None:
     assert code == 0, told
     assert "failed" not in told
     assert "text complete" in told
-    for row in ("stock", "FastAPI tutorial", "steadystream", "steadystream, `/agent/stream`"):
+    for row in (
+        "stock",
+        "FastAPI tutorial",
+        "steadystream",
+        "steadystream, `/agent/stream`",
+        "off",
+    ):
         assert f"| {row} |" in told
 
 

@@ -122,6 +122,7 @@ async def test_no_new_run_is_taken(patient: LocalServer) -> None:
                 while answer.status_code != 503:  # the signal is on its way
                     answer = await http.post(path, json=body)
                 assert answer.headers["retry-after"]
+                assert answer.headers["connection"] == "close"  # the next try may be another's
                 assert path == "/runs/wait" or answer.json()["code"] == "unavailable"
         assert (await agent.rest())[-1]["status"] == "success"
 

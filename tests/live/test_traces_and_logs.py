@@ -1,17 +1,15 @@
 """What goes to an OpenTelemetry collector and into the log: ids, and nothing that was said."""
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
-from tests.otlp import Collector
+from tests.otlp import Collector, until
 from tests.sse_reader import ask, opened
 
 pytest.importorskip("openinference.instrumentation.langchain")
@@ -46,23 +44,6 @@ def observed(
         yield running
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(40):
-        while True:
-            if holds():
-                return
-            await asyncio.sleep(0.1)
-
-
-def kinds(spans: list[Span]) -> set[str]:
-    return {
-        attribute.value.string_value
-        for span in spans
-        for attribute in span.attributes
-        if attribute.key == "openinference.span.kind"
-    }
-
-
 async def test_a_run_is_part_of_its_callers_trace(
     observed: LocalServer, collector: Collector, model: ModelServer
 ) -> None:
@@ -78,15 +59,7 @@ async def test_a_run_is_part_of_its_callers_trace(
     async with opened(observed.url, "/agent/stream", {"message": SAID}, headers) as rest:
         assert (await rest.rest())[-1]["status"] == "success"
 
-    def of_caller() -> list[Span]:
-        return [span for span in collector.spans if span.trace_id.hex() == TRACE_ID]
-
-    await until(
-        lambda: (
-            {"CHAIN", "LLM", "TOOL"} <= kinds(of_caller())
-            and "resume" in {span.name for span in of_caller()}
-        )
-    )
+    await until(lambda: {"CHAIN", "LLM", "TOOL", "resume"} <= collector.kinds(TRACE_ID))
     assert "steadystream" in collector.services
     assert not any(word.encode() in collector.sent for word in (SAID, ANSWERED, KEY, "17 * 24"))
 
