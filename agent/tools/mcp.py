@@ -21,7 +21,7 @@ from agent.settings import McpServer, settings
 
 log = structlog.stdlib.get_logger(__name__)
 
-_LIST_SECONDS = 20.0  # the longest wait for one server's list
+_LIST_SECONDS = 60.0  # the longest wait for one server's list: a first `npx` downloads it
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0  # between two tries
 _REFRESH_SECONDS = 300.0  # a server's list may change
 _LOOK_SECONDS, _ARRIVAL_LOOKS = 0.1, 100  # of a call whose server has not answered yet

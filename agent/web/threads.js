@@ -148,5 +148,5 @@ export class ThreadList {
 
 function titleOf(content) {
   const text = Array.isArray(content) ? content.map((block) => block.text ?? "").join(" ") : content;
-  return (text ?? "").trim().replaceAll(/\s+/g, " ").slice(0, 80) || "New conversation";
+  return (text ?? "").trim().replaceAll(/\s+/g, " ").slice(0, 80) || "Untitled";
 }
