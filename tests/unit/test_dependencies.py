@@ -63,8 +63,8 @@ def undeclared(files: Iterable[Path], names: set[str]) -> dict[str, list[str]]:
 
 
 def modules(*folders: str) -> list[Path]:
-    """Those of the project: without what is installed beside other makers' clients, and uses it."""
-    others = {".venv", "node_modules", "scripts"}
+    """Those of the project: without what is installed beside other makers' clients, or built."""
+    others = {".venv", "node_modules", "scripts", "build"}
     return [
         file
         for folder in folders
