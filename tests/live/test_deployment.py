@@ -21,6 +21,7 @@ from tests.scale.storage import Postgres, Redis, missing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 120.0
+PSQL = "sudo -u postgres psql"
 ANYWHERE = "0.0.0.0"  # noqa: S104 - what the README says, and what is not done here
 
 
@@ -41,11 +42,23 @@ def needs(*places: str) -> None:
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """PostgreSQL's and Redis's places in the README, and where they are here."""
+    """What the README says of PostgreSQL and Redis, and what is said here.
+
+    The role and the database are made as written there, by a superuser whose name is the role's.
+    """
     needs()
     folder = tmp_path_factory.mktemp("storage")
     with Postgres(folder / "postgres") as postgres, Redis(folder / "redis") as redis:
-        yield {"127.0.0.1:5432": f"127.0.0.1:{postgres.port}", "127.0.0.1:6379": redis.place}
+        making, _, _ = commands("On one server").partition("\n")
+        assert making.startswith(PSQL)
+        making = making.replace(PSQL, f"psql --quiet {postgres.uri}")
+        for before in ("role", "owner"):
+            making = making.replace(f"{before} steady", f"{before} deployer")
+        subprocess.run(["bash", "-e", "-c", making], check=True)
+        yield {
+            "steady:choose-one@127.0.0.1:5432": f"deployer:choose-one@127.0.0.1:{postgres.port}",
+            "127.0.0.1:6379": redis.place,
+        }
 
 
 @contextmanager
@@ -109,7 +122,7 @@ async def test_on_one_server(model: ModelServer, tmp_path: Path, storage: dict[s
     """It wants a token, and keeps threads in PostgreSQL over `kill -9`."""
     needs(".venv/.ready")
     port, secret = free_port(), "a secret of this test's, long enough for HS256"
-    script = commands("On one server")
+    _, _, script = commands("On one server").partition("\n")
     for there, here in {ANYWHERE: "127.0.0.1", "2024": str(port), **storage}.items():
         assert there in script or there == "127.0.0.1:6379"
         script = script.replace(there, here)
