@@ -4,6 +4,7 @@ The LangGraph server takes this app as its own (`http.app` in langgraph.json) an
 FastAPI, because it checks bodies and describes the routes in the server's OpenAPI document.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -233,10 +234,16 @@ async def chat_socket(
     socket: WebSocket,
     chat: AsUser,
     thread_id: UUID | None = None,
+    run_id: UUID | None = None,
     last_event_id: Annotated[str | None, Query(max_length=300)] = None,
 ) -> None:
     """Many turns on one connection; `agent.http.websocket_forms` says in which forms."""
-    await serve_conversation(socket, chat, settings(), thread_id, last_event_id)
+    join = None
+    if last_event_id:
+        join = partial(chat.join_after, last_event_id)
+    elif thread_id and run_id:
+        join = partial(chat.join, RunRef(thread_id=thread_id, run_id=run_id))
+    await serve_conversation(socket, chat, settings(), thread_id, join)
 
 
 if settings().steady_openai_routes:

@@ -30,6 +30,7 @@ GIVE_WAY = ("interrupt", "rollback")  # strategies of a message that ends the on
 MOST_TURNS = 16  # that wait for their turn
 _SERVICE_RESTART, _TRY_LATER = 1012, 1013  # close codes of the WebSocket registry
 _CLOSE_SECONDS = 5.0
+StartRun = Callable[[], Run]
 _DISCONNECTS = (WebSocketDisconnect, WebSocketDisconnected)  # on reading, and on writing
 
 log = structlog.stdlib.get_logger(__name__)
@@ -64,11 +65,11 @@ class Conversation:
         self._gives_way = False
         self._is_undone = False
 
-    async def serve(self, thread_id: str | None, last_event_id: str | None) -> None:
-        """Until the person leaves; first what follows `last_event_id`, where it is given."""
+    async def serve(self, thread_id: str | None, join: StartRun | None) -> None:
+        """Until the person leaves; first the events of a run to join, where one is given."""
         self._thread_id = thread_id
         tasks = [
-            asyncio.create_task(self._answer_turns(last_event_id)),
+            asyncio.create_task(self._answer_turns(join)),
             asyncio.create_task(self._read_frames()),
         ]
         with open_stream(lambda: self._run is not None or bool(self._turns)) as stream:
@@ -162,9 +163,9 @@ class Conversation:
                 self._gives_way = self._is_undone = False
                 raise
 
-    async def _answer_turns(self, last_event_id: str | None) -> None:
-        if last_event_id:
-            await self._answer(partial(self._chat.join_after, last_event_id))
+    async def _answer_turns(self, join: StartRun | None) -> None:
+        if join:
+            await self._answer(join)
         while True:
             while not self._turns:
                 self._arrived.clear()
@@ -178,7 +179,7 @@ class Conversation:
         fields = {"thread_id": self._thread_id, **frame.model_dump(exclude={"type"})}
         return self._chat.start(frame.action, fields)
 
-    async def _answer(self, start: Callable[[], Run], ended_by: str | None = None) -> None:
+    async def _answer(self, start: StartRun, ended_by: str | None = None) -> None:
         """One turn; what cannot be begun is told like any failure, and ends like any turn."""
         self._gives_way, self._is_undone = ended_by in GIVE_WAY, ended_by == "rollback"
         run = None
@@ -222,11 +223,11 @@ class Conversation:
 
 
 async def serve_conversation(
-    socket: WebSocket, chat: Chat, config: Settings, thread_id: UUID | None, after: str | None
+    socket: WebSocket, chat: Chat, config: Settings, thread_id: UUID | None, join: StartRun | None
 ) -> None:
     """Accepts the connection, in the form that it asks for, and serves it until its end."""
     speaks_json = PROTOCOL in socket.scope.get("subprotocols", ())
     await socket.accept(subprotocol=PROTOCOL if speaks_json else None)
     form: Form = JsonForm() if speaks_json else PlainForm()
     conversation = Conversation(socket, chat, form, config)
-    await conversation.serve(str(thread_id) if thread_id else None, after)
+    await conversation.serve(str(thread_id) if thread_id else None, join)

@@ -376,6 +376,18 @@ async def test_leaving_does_not_stop_the_run(server: LocalServer, agent: AgentCl
         assert await run.text() == TEXT
 
 
+async def test_a_run_of_another_connection_is_read(server: LocalServer) -> None:
+    """From its beginning, by its id; the connection then takes turns as any other."""
+    async with talking(server) as first:
+        await say(first, type="message", message=LONG)
+        began = await until(first, "run_started")
+        query = f"?thread_id={began['thread_id']}&run_id={began['run_id']}"
+        async with talking(server, query) as second:
+            assert text_of(await turn(second)) == TEXT
+            await say(second, type="message", message="And now?")
+            assert text_of(await turn(second)) == "You said: And now?"
+
+
 async def test_two_connections_on_one_thread(server: LocalServer) -> None:
     """A message on a thread that another connection keeps busy waits for its turn."""
     async with talking(server) as first:
