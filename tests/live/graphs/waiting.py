@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, TypedDict
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.agents.structured_output import ToolStrategy
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from langgraph.graph import StateGraph
+from langgraph.graph import MessagesState, StateGraph
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
@@ -63,6 +64,21 @@ trip = (
     .add_edge("look", "train")
     .add_edge(["hotel", "train"], "done")
     .compile(name="trip")
+)
+
+
+async def book(state: MessagesState) -> dict[str, Any]:
+    city = interrupt("Which city?")
+    at_least_one = {"type": "integer", "minimum": 1}
+    nights = interrupt(f"How many nights in {city}?", response_schema=at_least_one)
+    bed = interrupt("Which bed?", response_schema={"enum": ["single", "double"]})
+    words = f"{nights} nights in {city}, {bed} bed"
+    is_agreed = interrupt({"question": f"{words}: book it?"}, response_schema={"type": "boolean"})
+    return {"messages": [AIMessage(f"Booked: {words}." if is_agreed else "Not booked.")]}
+
+
+concierge = (
+    StateGraph(MessagesState).add_node(book).add_edge("__start__", "book").compile(name="concierge")
 )
 
 
