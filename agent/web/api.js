@@ -45,33 +45,54 @@ async function requestJson(path, options) {
 }
 
 const MOST_IN_ONE_ANSWER = 1000; // threads
+const FIELDS = ["thread_id", "updated_at", "status", "metadata", "interrupts"];
+let takesFields = true; // Aegra refuses to be told which, and has no states with its threads
+
+// What `ask` gives with the fields of a thread that are wanted, or without, where they are refused.
+async function withFields(ask) {
+  const isTold = takesFields;
+  try {
+    return await ask(isTold);
+  } catch (error) {
+    if (error.status !== 422 || !isTold) throw error;
+    takesFields = false;
+    return ask(false);
+  }
+}
+
+const searchThreads = (body) => requestJson("/threads/search", { method: "POST", body, priority: "low" });
 
 // The threads that were changed last, at most `count` of them.
 export async function threads(count) {
   const found = [];
   while (found.length < count) {
     const limit = Math.min(count - found.length, MOST_IN_ONE_ANSWER);
-    const body = {
-      limit,
-      offset: found.length,
-      sort_by: "updated_at",
-      sort_order: "desc",
-      select: ["thread_id", "updated_at", "status", "metadata", "interrupts"],
-      extract: { title: "values.messages[0].content" },
-    };
-    const page = await requestJson("/threads/search", { method: "POST", body, priority: "low" });
+    const body = { limit, offset: found.length, sort_by: "updated_at", sort_order: "desc" };
+    const page = await withFields((isTold) => searchThreads(isTold ? { ...body, select: FIELDS } : body));
     found.push(...page);
     if (page.length < limit) break;
   }
   return found;
 }
 
-// A thread without its state: small, however long it is.
-export async function thread(threadId) {
-  const body = { ids: [threadId], limit: 1, select: ["updated_at", "status", "metadata"] };
-  const [found] = await requestJson("/threads/search", { method: "POST", body, priority: "low" });
-  return found ?? {};
+// The content of each thread's first message, by its id, where there is one: it may hold images.
+export async function firstContents(threadIds) {
+  const found = new Map();
+  for (let at = 0; takesFields && at < threadIds.length; at += MOST_IN_ONE_ANSWER) {
+    const ids = threadIds.slice(at, at + MOST_IN_ONE_ANSWER);
+    const body = { ids, limit: ids.length, select: ["thread_id"], extract: { content: "values.messages[0].content" } };
+    for (const { thread_id: id, extracted } of await searchThreads(body)) if (extracted.content) found.set(id, extracted.content);
+  }
+  return found;
 }
+
+// A thread without its state: small, however long it is.
+export const thread = (threadId) =>
+  withFields(async (isTold) => {
+    if (!isTold) return requestJson(`/threads/${threadId}`, { priority: "low" });
+    const [found] = await searchThreads({ ids: [threadId], limit: 1, select: FIELDS });
+    return found ?? {};
+  });
 
 export const setMetadata = (threadId, metadata) =>
   requestJson(`/threads/${threadId}`, { method: "PATCH", body: { metadata } });
@@ -85,8 +106,8 @@ export const goTo = (threadId, checkpointId) =>
   requestJson(`/threads/${threadId}/state`, { method: "POST", body: { values: null, checkpoint_id: checkpointId } });
 
 // The checkpoints of all branches, newest first.
-export const history = (threadId) =>
-  requestJson(`/threads/${threadId}/history`, { method: "POST", body: { limit: 100 } });
+export const history = (threadId, limit) =>
+  requestJson(`/threads/${threadId}/history`, { method: "POST", body: { limit }, priority: "low" });
 export const deleteThread = (threadId) => requestJson(`/threads/${threadId}`, { method: "DELETE" });
 
 // The thread's run that goes on now, if there is one.

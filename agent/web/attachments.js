@@ -3,8 +3,9 @@
 import { attachmentsOf, fileBlock, imageBlock } from "./content.js";
 import { byId, element } from "./dom.js";
 
-const LONGEST_SIDE = 1280; // pixels
-const LARGEST_BASE64 = 95_000; // characters
+const LONGEST_SIDE = 1568; // pixels: models make larger images smaller themselves
+const LARGEST_BASE64 = 1_000_000; // characters
+const LARGEST_TOGETHER = 3_500_000; // characters: the server takes a body of 4 MB
 const LARGEST_TEXT_BYTES = 90_000;
 const MOST = 8;
 const TEXT = /^text\/|[/+](json|xml|yaml|toml|sql|javascript|typescript|x-sh)$/;
@@ -54,7 +55,10 @@ export class Attachments {
     for (const file of files) {
       try {
         if (this.count >= MOST) throw new Error(`A message takes ${MOST} files.`);
-        this.add(await blockOf(file));
+        const block = await blockOf(file);
+        const size = JSON.stringify([...this.blocks, block]).length;
+        if (size > LARGEST_TOGETHER) throw new Error(`${file.name} makes the message too large: send it with the next one.`);
+        this.add(block);
       } catch (error) {
         this.fault.textContent = error.message;
       }
@@ -97,6 +101,6 @@ async function image(file) {
     context.drawImage(picture, 0, 0, canvas.width, canvas.height);
     const base64 = canvas.toDataURL("image/jpeg", 0.8).split(",")[1];
     if (base64.length <= LARGEST_BASE64) return imageBlock(base64, "image/jpeg");
-    scale *= 0.8;
+    scale *= Math.min(0.95, Math.sqrt(LARGEST_BASE64 / base64.length));
   }
 }

@@ -22,6 +22,12 @@ export function versionsOf(states, present) {
   return found;
 }
 
+// The states that nothing went on from; `history` is the newest states of all branches.
+export function leavesOf(history) {
+  const parents = new Set(history.map((state) => state.parent_checkpoint?.checkpoint_id));
+  return history.filter((state) => !parents.has(state.checkpoint.checkpoint_id));
+}
+
 // One state for each list of messages: the last one.
 export function distinct(states) {
   return [...new Map(states.map((state) => [idsOf(state).join(), state])).values()];

@@ -2,9 +2,7 @@
 
 import { Attachments } from "./attachments.js";
 import { contentOf, textOf } from "./content.js";
-import { byId, element, isLost } from "./dom.js";
-
-const IME_KEY = 229; // Safari's Enter that ends a composition comes after the composition's end
+import { byId, element, isEnter, isLost } from "./dom.js";
 
 export class Composer {
   // `onSend` gets the content; `onCancel` is called when it is to go on from the thread's present after all.
@@ -17,8 +15,7 @@ export class Composer {
     this.notice();
     this.message.addEventListener("input", () => this.#grow());
     this.message.addEventListener("keydown", (event) => {
-      const isComposing = event.isComposing || event.keyCode === IME_KEY;
-      if (event.key !== "Enter" || event.shiftKey || isComposing) return;
+      if (!isEnter(event)) return;
       event.preventDefault();
       this.root.requestSubmit();
     });
@@ -40,8 +37,11 @@ export class Composer {
     this.message.focus();
   }
 
+  // As high as what is written, up to what the stylesheet allows.
   #grow() {
-    this.message.rows = Math.min(8, this.message.value.split("\n").length);
+    const { style } = this.message;
+    style.height = "auto";
+    style.height = `${this.message.scrollHeight}px`;
   }
 
   // Of a message that is sent while an answer is written.

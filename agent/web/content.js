@@ -17,6 +17,12 @@ export function attachmentsOf({ content }) {
   });
 }
 
+// The title of a conversation that begins with this content.
+export function titleOf(content) {
+  const text = textOf({ content }) || attachmentsOf({ content }).map(({ name }) => name).join(", ");
+  return text.trim().replaceAll(/\s+/g, " ").slice(0, 80) || "Untitled";
+}
+
 export function contentOf(text, attached) {
   return attached.length ? [...(text.trim() ? [{ type: "text", text }] : []), ...attached] : text;
 }

@@ -19,3 +19,9 @@ export function json(value) {
 
 // What the focus is on is gone, or cannot be seen: whoever has no mouse is nowhere.
 export const isLost = (node) => node === document.body || !node.checkVisibility({ visibilityProperty: true });
+
+const IME_KEY = 229; // Safari's Enter that ends a composition comes after the composition's end
+
+// Whether Enter was pressed, but not to end a composition of letters, or for a new line.
+export const isEnter = ({ key, shiftKey, isComposing, keyCode }) =>
+  key === "Enter" && !shiftKey && !isComposing && keyCode !== IME_KEY;

@@ -62,9 +62,14 @@ function openInspector(isOpen) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
+  if (event.key !== "Escape" || event.isComposing) return;
   if (closeThreads()) byId("open-threads").focus();
   else turns.stopAll();
+});
+// Who begins to type, with the focus nowhere, writes a message.
+document.addEventListener("keydown", (event) => {
+  const isLetter = event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.metaKey && !event.altKey;
+  if (isLetter && document.activeElement === document.body && byId("sign-in").hidden) composer.focus();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address keeps the thread

@@ -2,7 +2,7 @@
 
 import { Actions } from "./actions.js";
 import { attachmentsOf, textOf } from "./content.js";
-import { element } from "./dom.js";
+import { element, isEnter } from "./dom.js";
 
 export class Question {
   // `onReplace` is called with this and the new text; it returns false where that cannot be now.
@@ -44,9 +44,11 @@ export class Question {
       if (field.value.trim()) this.onReplace(this, field.value);
     });
     field.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") close();
-      if (event.key === "Escape") event.stopPropagation(); // it stops no answer
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+      if (event.key === "Escape" && !event.isComposing) {
+        event.stopPropagation(); // it stops no answer
+        close();
+      }
+      if (!isEnter(event)) return;
       event.preventDefault();
       form.requestSubmit();
     });

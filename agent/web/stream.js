@@ -49,9 +49,8 @@ export async function* follow(open, { signal, onLink = () => {}, onAttempt = () 
   }
 }
 
-// POST with a body, or GET without one; asked again with the last event's id.
-export function overSse(path, body) {
-  const key = newIdempotencyKey(); // however often it is sent, one run is started
+// POST with a body and its idempotency key, or GET without one; asked again with the last event's id.
+export function overSse(path, body, key) {
   return async function* (last, signal) {
     const more = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
     const options = body ? { method: "POST", body } : {};
@@ -103,15 +102,11 @@ async function* parsed(texts, silence) {
   }
 }
 
-// A connection of its own for each turn, which `frame` opens.
-export function overSocket(threadId, frame) {
-  const key = newIdempotencyKey();
+// A connection of its own for each turn, which `frame` begins; without one, `ids` are a run's to read.
+// Returns whether anything came over it.
+export function overSocket(ids, frame) {
   return async function* (last, signal) {
-    const query = new URLSearchParams();
-    if (last) {
-      query.set("last_event_id", last);
-      query.set("thread_id", last.split("/")[0]);
-    } else if (threadId) query.set("thread_id", threadId);
+    const query = new URLSearchParams(last ? { last_event_id: last, thread_id: last.split("/")[0] } : ids);
     const protocols = token() ? ["steady.v1", `bearer.${token()}`] : ["steady.v1"];
     const url = urlOf(`/ws/chat?${query}`);
     url.protocol = url.protocol.replace("http", "ws");
@@ -119,13 +114,11 @@ export function overSocket(threadId, frame) {
     const close = () => socket.close();
     signal.addEventListener("abort", close);
     const messages = messagesOf(socket);
-    let isOpen = false;
-    socket.addEventListener("open", () => {
-      isOpen = true;
-      if (!last) socket.send(JSON.stringify({ ...frame, idempotency_key: key }));
-    });
+    let isHeard = false;
+    socket.addEventListener("open", () => !last && frame && socket.send(JSON.stringify(frame)));
     try {
       for await (const { event_id: id = null, ...event } of messages) {
+        isHeard = true;
         if (event.type === "refused") throw new RequestError(422, { code: event.code, error: event.message });
         if (event.type !== "pong") yield [id, event];
       }
@@ -134,7 +127,8 @@ export function overSocket(threadId, frame) {
       socket.close();
     }
     // a browser does not say why a handshake failed; what fails in the same way does
-    if (!isOpen) await request("/threads/search", { method: "POST", body: { limit: 1 }, signal });
+    if (!isHeard) await request("/threads/search", { method: "POST", body: { limit: 1 }, signal });
+    return isHeard;
   };
 }
 
@@ -163,7 +157,7 @@ async function* messagesOf(socket) {
 }
 
 // `crypto.randomUUID` is only there over HTTPS and on this computer.
-function newIdempotencyKey() {
+export function newIdempotencyKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -1,8 +1,8 @@
 // The thread that is shown: from its state, kept up with whoever else goes on with it, and its past.
 
 import * as api from "./api.js";
-import { distinct, versionsOf } from "./branches.js";
-import { textOf } from "./content.js";
+import { distinct, leavesOf, versionsOf } from "./branches.js";
+import { textOf, titleOf } from "./content.js";
 import { eventsOf } from "./conversation.js";
 import { byId, element } from "./dom.js";
 import { scrollPosition, scrollTo, show, tell, turnList, welcome } from "./log.js";
@@ -65,11 +65,13 @@ export class Thread {
       scrollTo(position);
       this.metadata = thread.metadata ?? {};
       this.isWhole = true;
-      this.version = versionOf(thread);
+      const isUnfinished = !active && state.tasks?.length > 0 && !state.interrupts?.length;
+      this.version = isUnfinished ? null : versionOf(thread); // a stopped run may be about to write what it keeps
       this.checkpoint = checkpointOf(state);
       if (active) await turns.read(join(id, active.run_id), () => this.open(id), last?.cards);
       else {
-        if (state.tasks?.length && !state.interrupts?.length) this.#offerToContinue();
+        if (isUnfinished) this.#offerToContinue();
+        await this.#readBranchEnds(state);
         await this.#showVersions(state);
       }
     } catch (error) {
@@ -134,9 +136,11 @@ export class Thread {
     if (this.id !== id) {
       this.id = id;
       history.replaceState(null, "", `#${id}`);
-      const title = turnList.querySelector(".question p")?.textContent ?? "";
+      const title = titleOf(this.turns.shownQuestions()[0]?.content ?? "");
       this.list.add(id, title);
       this.tabs.postMessage({ threadId: id, title });
+      // until the run has ended the thread holds no message, and none of its images is to go with a list
+      api.setMetadata(id, { title }).catch(() => {});
     } else this.tabs.postMessage({ threadId: id });
     this.list.mark(id);
     this.list.refresh();
@@ -173,15 +177,21 @@ export class Thread {
     await api.setMetadata(this.id, { forks }).catch(() => {}); // the inspector's history has it, too
   }
 
+  // Those that other programs left: in the newest states, as many as are not too much to read.
+  async #readBranchEnds(present) {
+    const { id } = this;
+    const most = Math.min(MOST_STATES, Math.floor(MOST_PAST_CHARACTERS / JSON.stringify(present.values ?? {}).length));
+    const states = most > 1 ? await api.history(id, most).catch(() => []) : [];
+    if (this.id === id) for (const state of leavesOf(states)) this.branchEnds.set(checkpointOf(state), state);
+  }
+
   async #showVersions(present) {
     const { id } = this;
-    const forks = this.metadata.forks ?? [];
-    if (!forks.length) return;
-    const unknown = forks.filter((checkpoint) => !this.branchEnds.has(checkpoint));
+    const unknown = (this.metadata.forks ?? []).filter((checkpoint) => !this.branchEnds.has(checkpoint));
     const states = await Promise.all(unknown.map((checkpoint) => api.state(id, checkpoint).catch(() => null)));
     if (this.id !== id || this.turns.isWriting) return;
     unknown.forEach((checkpoint, at) => states[at] && this.branchEnds.set(checkpoint, states[at]));
-    const ends = forks.map((checkpoint) => this.branchEnds.get(checkpoint)).filter(Boolean);
+    const ends = [...this.branchEnds.keys()].sort().map((checkpoint) => this.branchEnds.get(checkpoint));
     const messages = present.values?.messages ?? [];
     const questions = this.turns.shownQuestions();
     for (const { at, number, others } of versionsOf(distinct([...ends, present]), present)) {
@@ -237,7 +247,7 @@ export class Thread {
   // Every state that the thread ever had, on any branch; the next message may go on from each.
   async showHistory() {
     if (!this.id) return;
-    const states = await api.history(this.id);
+    const states = await api.history(this.id, MOST_STATES);
     byId("history").replaceChildren(
       ...states.map((state) => {
         const messages = state.values?.messages ?? [];
@@ -266,6 +276,8 @@ async function threadAndState(id) {
 const versionOf = (thread) => `${thread.updated_at} ${thread.status}`;
 
 const MOST_FORKS = 30;
+const MOST_STATES = 100;
+const MOST_PAST_CHARACTERS = 500_000; // of states that are read for their branches
 
 const checkpointOf = (state) => state.checkpoint?.checkpoint_id ?? null;
 

@@ -1,7 +1,8 @@
 // The list of conversations.
 
-import { deleteThread, setMetadata, threads } from "./api.js";
-import { byId, element } from "./dom.js";
+import { deleteThread, firstContents, setMetadata, threads } from "./api.js";
+import { titleOf } from "./content.js";
+import { byId, element, isEnter } from "./dom.js";
 
 const FIRST = 50;
 const MORE = 100;
@@ -17,7 +18,7 @@ export class ThreadList {
     this.more = byId("more-threads");
     this.current = null;
     this.count = FIRST; // of threads that are asked for
-    this.firstWords = new Map(); // thread id -> title, of threads whose state does not tell it yet
+    this.firstWords = new Map(); // thread id -> what its first message says: asked for once
     this.more.addEventListener("click", () => {
       this.count += MORE;
       this.refresh();
@@ -44,22 +45,29 @@ export class ThreadList {
     const words = this.search.value.trim().toLowerCase();
     try {
       const found = await threads(words ? Infinity : this.count);
+      await this.#learnFirstWords(found);
       const known = found.map((thread) => ({ ...thread, title: this.#title(thread) }));
       this.#arrange(known.filter(({ title }) => title.toLowerCase().includes(words)));
+      byId("none-found").textContent = words && !this.root.childElementCount ? "No title has these words." : "";
       this.more.hidden = Boolean(words) || found.length < this.count;
     } catch (error) {
       this.onFault(error);
     }
   }
 
-  // A conversation that has just begun.
+  async #learnFirstWords(found) {
+    const isNew = ({ thread_id: id, metadata }) => !metadata?.title && !this.firstWords.has(id);
+    const contents = await firstContents(found.filter(isNew).map(({ thread_id: id }) => id));
+    for (const [id, content] of contents) this.add(id, titleOf(content));
+  }
+
+  // A conversation that begins with these words.
   add(id, title) {
     this.firstWords.set(id, title);
   }
 
-  #title({ thread_id: id, metadata, extracted }) {
-    if (extracted?.title) this.firstWords.delete(id);
-    return metadata?.title || titleOf(extracted?.title ?? this.firstWords.get(id));
+  #title({ thread_id: id, metadata }) {
+    return metadata?.title || this.firstWords.get(id) || metadata?.thread_name || titleOf("");
   }
 
   // Entries stay the same nodes, and whoever is on one stays there.
@@ -111,7 +119,7 @@ export class ThreadList {
       await this.refresh();
     };
     field.addEventListener("keydown", (event) => {
-      if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
+      if (!isEnter(event) && (event.isComposing || event.key !== "Escape")) return;
       event.preventDefault(); // Enter would press the button that has the focus next
       event.stopPropagation(); // Escape stops no answer
       end(event.key === "Enter");
@@ -124,8 +132,8 @@ export class ThreadList {
 
   #update(entry, { title, status, interrupts }) {
     const [open, rename, remove] = entry.querySelectorAll("button");
-    // a stopped thread is "interrupted", too
-    const isWaiting = status === "interrupted" && Object.keys(interrupts ?? {}).length > 0;
+    // a stopped thread is "interrupted", too, where a thread has its interrupts
+    const isWaiting = status === "interrupted" && Object.keys(interrupts ?? { unknown: true }).length > 0;
     const badge = isWaiting ? "waits" : status === "busy" ? "busy" : null;
     open.replaceChildren(element("span", { class: "title" }, title), ...(badge ? [element("span", { class: "badge" }, badge)] : []));
     rename.setAttribute("aria-label", `Rename ${title}`);
@@ -144,9 +152,4 @@ export class ThreadList {
     }
     await this.refresh();
   }
-}
-
-function titleOf(content) {
-  const text = Array.isArray(content) ? content.map((block) => block.text ?? "").join(" ") : content;
-  return (text ?? "").trim().replaceAll(/\s+/g, " ").slice(0, 80) || "Untitled";
 }

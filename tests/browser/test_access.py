@@ -1,13 +1,45 @@
 """Nothing on the page needs a mouse, sharp eyes or one direction of writing."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from tests.browser.test_page import answers, ask, ended
 from tests.clients.environments import HERE, needs
 from tests.model_server import ModelServer, Reply, ToolCall
 
 AXE = HERE / "node_modules/axe-core/axe.min.js"
+CONTROLS = "a[href], button, input, select, textarea, summary, [tabindex='0']"
+REACHED = """
+async () => {
+  const bare = [];
+  for (const node of document.querySelectorAll(CONTROLS)) {
+    node.isToReach = node.checkVisibility({ visibilityProperty: true }) && !node.disabled;
+  }
+  document.addEventListener("focusin", ({ target }) => {
+    target.isToReach = false;
+    const { outlineStyle } = getComputedStyle(target);
+    const isSeen = target.checkVisibility({ checkOpacity: true });
+    const isMarked = outlineStyle !== "none" || target.id === "message"; // whose form is marked
+    if (!isSeen || !isMarked) bare.push(target.outerHTML);
+  });
+  const controls = () => [...document.querySelectorAll(CONTROLS)];
+  window.notReached = () => controls().filter((it) => it.isToReach).map((it) => it.outerHTML);
+  window.notSeen = () => bare;
+}""".replace("CONTROLS", f'"{CONTROLS}"')
+MOST_TABS = 150
+SMOOTHED = """
+async () => {
+  const { Markdown } = await import("/page/markdown.js");
+  const written = new Markdown(document.createElement("div"));
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  written.append("One. ");
+  await new Promise((resolve) => setTimeout(resolve, 190));
+  const words = Array.from({ length: 200 }, (_, n) => `word${n}`).join(" ");
+  written.append(words);
+  await frame();
+  await frame();
+  return written.root.textContent === `One. ${words}`;
+}"""
 FORMS = """
 - [x] done
 
@@ -65,3 +97,52 @@ async def test_right_to_left(page: Page, model: ModelServer) -> None:
     await ended(page)
     for part in (".bubble p", ".text", ".text li >> nth=0"):
         await expect(page.locator(f"#turns {part}")).to_have_css("direction", "rtl")
+    await page.get_by_role("button", name="Edit").click()
+    await expect(page.get_by_role("textbox", name="New words")).to_have_css("direction", "rtl")
+
+
+async def test_every_control_is_reached_by_tab(page: Page, model: ModelServer) -> None:
+    """Whatever can be clicked gets the focus by the Tab key, and is then seen to have it."""
+    call = ToolCall("save_note", {"title": "reached", "text": "By Tab."})
+    model.on("Every control.", Reply(FORMS, reasoning="Hm.", tool_calls=[call]))
+    await page.get_by_role("button", name="Inspector").click()
+    await ask(page, "Every control.")
+    await ended(page, "interrupted")
+    await page.locator("#options summary").click()
+    await page.get_by_text("What the agent remembers of you").click()
+    await page.get_by_role("button", name="Edit", exact=True).click()
+    await page.locator("#files").set_input_files(
+        [FilePayload(name="b.txt", mimeType="text/plain", buffer=b"B.")]
+    )
+    await expect(page.get_by_role("button", name="Remove b.txt")).to_be_visible()
+    await page.evaluate("document.activeElement.blur()")
+    await page.evaluate(REACHED)
+    for _ in range(MOST_TABS):
+        await page.keyboard.press("Tab")
+    await page.locator("#log").evaluate("(log) => { log.scrollTop = 0; }")
+    await page.locator("#message").focus()
+    for _ in range(4):  # back from where one writes, to what leads to the end
+        await page.keyboard.press("Shift+Tab")
+    assert await page.evaluate("notReached()") == []
+    assert await page.evaluate("notSeen()") == []
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+async def test_reduced_motion(page: Page, motion: str) -> None:
+    """Who asks for less motion sees a frame's words together, nothing that moves by itself, and
+    jumps instead of slides."""
+    is_calm = motion == "reduce"
+    await page.emulate_media(reduced_motion=motion)  # type: ignore[arg-type]
+    assert await page.evaluate(SMOOTHED) is is_calm
+    await ask(page, "stream 900 tokens at 30 per second")
+    await expect(answers(page)).to_contain_text("word1")
+    waits = page.locator(".waiting")
+    await expect(waits).to_have_css("animation-name", "none" if is_calm else "breathe")
+    if is_calm:
+        await page.set_viewport_size({"width": 360, "height": 740})
+        await page.get_by_role("button", name="Conversations").click()
+        assert await page.evaluate("document.getAnimations().length") == 0
+    await expect(page.locator("#log")).to_have_css("scroll-behavior", "auto")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Escape")
+    await ended(page, "stopped")

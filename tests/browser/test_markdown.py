@@ -162,6 +162,25 @@ async def test_ordinary_markdown(page: Page, model: ModelServer) -> None:
     await expect(body.get_by_text("snake_case_name")).to_be_visible()
 
 
+async def test_words_of_a_table_stay_whole(page: Page, model: ModelServer) -> None:
+    """On a narrow screen a table scrolls by itself: neither words break nor does the page widen."""
+    model.on("Table.", Reply("|framing|another one|throughput|at once|\n|-|-|-|-|\n|a|b|c|d|"))
+    await page.set_viewport_size({"width": 320, "height": 568})
+    await ask(page, "Table.")
+    await ended(page)
+    lines = (
+        await answers(page)
+        .locator("th")
+        .first.evaluate(
+            """(cell) => { const range = document.createRange(); range.selectNodeContents(cell);
+             return range.getClientRects().length; }"""
+        )
+    )
+    assert lines == 1
+    assert await answers(page).locator(".table").evaluate("(it) => it.scrollWidth > it.clientWidth")
+    assert await page.evaluate("document.documentElement.scrollWidth") == 320
+
+
 async def test_a_link_may_be_defined_after_its_use(page: Page) -> None:
     """At the end of an answer, all of it counts."""
     script = """async () => {

@@ -1,16 +1,48 @@
 """What a person does with messages, conversations and runs, beside asking."""
 
 import base64
+import json
+import random
 import re
+import struct
+import zlib
 
-from playwright.async_api import FilePayload, Page, expect
+import pytest
+from playwright.async_api import FilePayload, Page, Request, expect
 
+from client import AgentClient
+from client.cli.local_server import LocalServer
 from tests.browser.test_page import answers, ask, ended, questions
 from tests.model_server import ModelServer, Reply
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+LONGEST_SIDE = 1568
+LARGEST_BASE64 = 1_000_000
+SIZE = """async (url) => { const image = await createImageBitmap(await (await fetch(url)).blob());
+  return [image.width, image.height]; }"""
+
+
+def png(width: int, height: int, *, is_noise: bool) -> FilePayload:
+    """An image: of one colour, or of noise, which no compression makes small."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    row = width * 3
+    chance = random.Random(0)
+    rows = (chance.randbytes(row) if is_noise else b"\x80" * row for _ in range(height))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + each for each in rows), 1)
+    parts = (
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", head),
+        chunk(b"IDAT", pixels),
+        chunk(b"IEND", b""),
+    )
+    return FilePayload(name="photo.png", mimeType="image/png", buffer=b"".join(parts))
 
 
 async def test_versions_of_a_message_and_of_an_answer(page: Page, model: ModelServer) -> None:
@@ -59,6 +91,54 @@ async def test_versions_of_a_message_and_of_an_answer(page: Page, model: ModelSe
     await expect(page.get_by_role("group", name="Versions of this answer")).to_contain_text("2/2")
     await page.get_by_role("button", name="Previous message").click()
     await expect(questions(page).last).to_have_text("From there.")
+
+
+async def test_versions_that_another_program_made(
+    page: Page, server: LocalServer, model: ModelServer
+) -> None:
+    """What a script answered anew, or said differently, has arrows."""
+    model.on("Vary elsewhere.", Reply("Answer one."))
+    async with AgentClient(server.url) as agent:
+        run = agent.stream("Vary elsewhere.")
+        await run.text()
+        thread_id = str(run.thread_id)
+        model.on("Vary elsewhere.", Reply("Answer two."))
+        await agent.regenerate(thread_id).text()
+        await page.goto(f"{server.url}/#{thread_id}")
+        await expect(answers(page)).to_have_text("Answer two.")
+        versions = page.get_by_role("group", name="Versions of this answer")
+        await expect(versions).to_contain_text("2/2")
+        (question, _) = await agent.threads.messages(thread_id)
+        await agent.stream("Vary anew.", thread_id=thread_id, replaces=question["id"]).text()
+    await expect(page.get_by_role("group", name="Versions of this message")).to_contain_text("2/2")
+    await page.get_by_role("button", name="Previous message").click()
+    await expect(answers(page)).to_have_text("Answer two.")
+    await page.get_by_role("button", name="Previous answer").click()
+    await expect(answers(page)).to_have_text("Answer one.")
+    await expect(versions).to_contain_text("1/2")
+
+
+async def test_a_long_past_is_not_read(page: Page, server: LocalServer) -> None:
+    """Branches of others are looked for in as many states as are half a megabyte, and in none of a
+    thread whose states are larger."""
+    asked = list[int]()
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/history"):
+            asked.append(json.loads(request.post_data or "")["limit"])
+
+    page.on("request", note)
+    async with AgentClient(server.url) as agent:
+        for size, limit in ((1, [100]), (50_000, [4]), (90_000, [])):
+            run = agent.stream("x" * size)
+            await run.text()
+            for _ in range(3 if size == 90_000 else 0):
+                await agent.stream("x" * size, thread_id=run.thread_id).text()
+            asked.clear()
+            await page.goto(f"{server.url}/#{run.thread_id}")
+            await expect(answers(page).last).to_contain_text("You said: x")
+            await page.wait_for_load_state("networkidle")
+            assert asked == limit
 
 
 async def test_messages_are_copied_and_have_times(page: Page, model: ModelServer) -> None:
@@ -132,3 +212,54 @@ async def test_files_go_with_a_message(page: Page, model: ModelServer) -> None:
         await expect(question.get_by_role("img", name="Attached image")).to_be_visible()
         await expect(question).to_contain_text("notes.txt")
         await page.reload()
+
+
+async def test_a_large_image_is_made_smaller(page: Page, model: ModelServer) -> None:
+    """To what models look at, and what the server takes; one that is too much beside the others is
+    told, and not lost in silence."""
+    attached = page.get_by_role("list", name="Attached files").get_by_role("listitem")
+    await page.locator("#files").set_input_files([png(3000, 1500, is_noise=False)])
+    await expect(attached).to_have_count(1)
+    noise = png(1100, 1000, is_noise=True)
+    await page.locator("#files").set_input_files([noise] * 4)
+    await expect(page.locator("#attach-fault")).to_contain_text("makes the message too large")
+    await ask(page, "Look closely.")
+    await ended(page)
+    _, plain, *noisy = model.requests[-1]["messages"][-1]["content"]
+    assert await image_size(page, plain) == [LONGEST_SIDE, LONGEST_SIDE // 2]
+    assert len(noisy) == 3
+    for image in noisy:
+        assert 500_000 < len(image["image_url"]["url"]) < LARGEST_BASE64 + 100
+
+
+async def image_size(page: Page, block: dict[str, dict[str, str]]) -> list[int]:
+    blank = await page.context.new_page()  # which may fetch what the page's policy forbids
+    size: list[int] = await blank.evaluate(SIZE, block["image_url"]["url"])
+    await blank.close()
+    return size
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+async def test_files_are_pasted_and_dropped(page: Page, model: ModelServer, way: str) -> None:
+    """As well as chosen; and they stay with a message that is said differently."""
+    await page.locator("#message").evaluate(
+        """(it, way) => {
+             const data = new DataTransfer();
+             data.items.add(new File(["Buy tea."], "notes.txt", { type: "text/plain" }));
+             const options = { bubbles: true, cancelable: true };
+             const paste = new ClipboardEvent("paste", { ...options, clipboardData: data });
+             const drop = new DragEvent("drop", { ...options, dataTransfer: data });
+             it.dispatchEvent(way === "paste" ? paste : drop); }""",
+        way,
+    )
+    await expect(page.get_by_role("button", name="Remove notes.txt")).to_be_visible()
+    await ask(page, "Read it.")
+    await ended(page)
+    await page.get_by_role("button", name="Edit").click()
+    await page.get_by_role("textbox", name="New words").fill("Read it again.")
+    await page.get_by_role("button", name="Ask this instead").click()
+    await expect(questions(page)).to_have_text(["Read it again."])
+    await ended(page)
+    text, file = model.requests[-1]["messages"][-1]["content"]
+    assert text["text"] == "Read it again."
+    assert "Buy tea." in file["text"]

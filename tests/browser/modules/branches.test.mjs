@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { distinct, versionsOf } from "../../../agent/web/branches.js";
+import { distinct, leavesOf, versionsOf } from "../../../agent/web/branches.js";
 
 // A state by its messages' ids: "h..." is a person's, "a..." the model's, "t..." a tool's.
 const types = { h: "human", a: "ai", t: "tool" };
@@ -28,4 +28,11 @@ test("each version leads to the last state that has it", () => {
   const [{ others }] = versionsOf(states, states[3]);
   assert.deepEqual(others, [states[0], states[2], states[3]]);
   assert.deepEqual(distinct([state("h1 a1"), states[1], state("h1 a1")]).length, 2);
+});
+
+test("a state is the end of a branch when nothing went on from it", () => {
+  const after = (id, parent) => ({ checkpoint: { checkpoint_id: id }, parent_checkpoint: parent && { checkpoint_id: parent } });
+  const history = [after("5", "2"), after("4", "3"), after("3", "2"), after("2", "1"), after("1", null)];
+  assert.deepEqual(leavesOf(history).map(({ checkpoint }) => checkpoint.checkpoint_id), ["5", "4"]);
+  assert.deepEqual(leavesOf(history.slice(0, 2)).length, 2); // the older ones are not known
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { attachmentsOf, contentOf, fileBlock, imageBlock, textOf } from "../../../agent/web/content.js";
+import { attachmentsOf, contentOf, fileBlock, imageBlock, textOf, titleOf } from "../../../agent/web/content.js";
 import { timeInWords, timeOf } from "../../../agent/web/times.js";
 
 test("a text alone is a text, and with files a list of blocks", () => {
@@ -16,6 +16,14 @@ test("blocks of other programs are shown, and nothing is loaded for them", () =>
   assert.equal(textOf({ content }), "ab");
   assert.ok(attachmentsOf({ content }).every(({ image }) => image === null));
   assert.equal(textOf({ content: null }), "");
+});
+
+test("the title of a conversation is its first words, or the names of what was sent without any", () => {
+  assert.equal(titleOf("  Two\n lines "), "Two lines");
+  assert.equal(titleOf(contentOf("Look.", [imageBlock("AAAA", "image/png")])), "Look.");
+  assert.equal(titleOf([imageBlock("AAAA", "image/png"), fileBlock("a.txt", "b")]), "Image, a.txt");
+  assert.equal(titleOf(null), "Untitled");
+  assert.equal(titleOf("x".repeat(200)).length, 80);
 });
 
 test("the time of a message is in its id, where that is a UUID of version 7", () => {
