@@ -23,7 +23,7 @@ MARK = "a-word-that-only-ada-may-read"
 PLACES = ("thread_id", "run_id", "assistant_id", "cron_id")
 AGENT = "fe096781-5601-53d2-b2f6-0d3403f7e9ca"  # the server's own, by the graph's name
 ASKED = {"messages": [{"role": "user", "content": MARK}]}
-HEAD_SECONDS = 3.0
+BODY_SECONDS = 3.0  # of a stream without end
 HIDDEN = ("/deploy", "/internal")
 
 
@@ -252,17 +252,14 @@ class Walker:
             return await self._ask_socket(path, headers)
         body = {"json": row.body(place)} if row.body else {}
         read = b""
-        with suppress(TimeoutError, httpx.ReadTimeout):
-            async with (
-                asyncio.timeout(HEAD_SECONDS),
-                self.http.stream(method, path, headers=headers, **body) as answer,
-            ):
-                status = answer.status_code
-                async for data in answer.aiter_bytes():
-                    read += data
-                    if b"event: " in read and path.endswith("stream"):
-                        break
-        return _told(status, read), read
+        async with self.http.stream(method, path, headers=headers, **body) as answer:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BODY_SECONDS):
+                    async for data in answer.aiter_bytes():
+                        read += data
+                        if b"event: " in read and path.endswith("stream"):
+                            break
+        return _told(answer.status_code, read), read
 
     async def _ask_socket(self, path: str, headers: JSON) -> tuple[int, bytes]:
         try:
