@@ -7,9 +7,9 @@ from typing import Any
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.store.postgres.aio import AsyncPostgresStore
-from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg import AsyncConnection, AsyncCursor, OperationalError, sql
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from agent.storage.quota import LimitedStore
 from agent.storage.serializer import serializer
@@ -134,9 +134,12 @@ class StoreDatabase(LimitedStore, AsyncPostgresStore):
 
 
 @asynccontextmanager
-async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
-    """The checkpointer on the PostgreSQL at `uri`; its tables are made where they are missing."""
-    async with _pool(uri) as pool:
+async def database(uri: str, wait_seconds: float = _WAIT_SECONDS) -> AsyncIterator[ThreadDatabase]:
+    """The checkpointer on the PostgreSQL at `uri`; its tables are made where they are missing.
+
+    Raises RuntimeError with the database's own words if it gives no connection in `wait_seconds`.
+    """
+    async with _open_pool(uri, wait_seconds) as pool:
         saver = ThreadDatabase(pool)
         await saver.setup()
         yield saver
@@ -145,18 +148,38 @@ async def database(uri: str) -> AsyncIterator[ThreadDatabase]:
 @asynccontextmanager
 async def store_database(uri: str) -> AsyncIterator[StoreDatabase]:
     """The store on the PostgreSQL at `uri`; its tables are made where they are missing."""
-    async with _pool(uri) as pool:
+    async with _open_pool(uri, _WAIT_SECONDS) as pool:
         opened = StoreDatabase(pool)
         await opened.setup()
         yield opened
 
 
-def _pool(uri: str) -> Pool:
-    return AsyncConnectionPool(
+@asynccontextmanager
+async def _open_pool(uri: str, wait_seconds: float) -> AsyncIterator[Pool]:
+    pool: Pool = AsyncConnectionPool(
         uri,
         max_size=_MOST_CONNECTIONS,
-        timeout=_WAIT_SECONDS,
+        timeout=wait_seconds,
         kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
         check=AsyncConnectionPool.check_connection,
         open=False,
     )
+    async with pool:
+        try:
+            async with pool.connection():
+                pass
+        except PoolTimeout:
+            raise RuntimeError(
+                "The database that STEADY_POSTGRES_URI names cannot be used: check its address, "
+                f"name, user and password. {await _refusal(uri)}"
+            ) from None
+        yield pool
+
+
+async def _refusal(uri: str) -> str:
+    """What the database, or the way to it, says to one more connection; without the password."""
+    try:
+        async with await AsyncConnection.connect(uri):
+            return "Now it answers: start again."
+    except OperationalError as error:
+        return f"It says: {error}"
