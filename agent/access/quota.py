@@ -117,8 +117,14 @@ def check_length(value: Any) -> None:
             raise HTTPException(422, f"A text of over {longest} characters: say it in parts.")
         if isinstance(part, list):
             unchecked.extend(part)
-        elif isinstance(part, dict):  # the bytes of an image or a file are no text
-            unchecked.extend(each for key, each in part.items() if key != "base64")
+        elif isinstance(part, dict):
+            unchecked.extend(each for key, each in part.items() if not _are_bytes(key, each))
+
+
+def _are_bytes(key: str, value: Any) -> bool:
+    """Whether this field is the bytes of an image or a file, which are no text."""
+    is_data_url = isinstance(value, str) and value.startswith("data:image/")
+    return key == "base64" or (key in ("url", "image_url") and is_data_url)
 
 
 class Streams:

@@ -383,6 +383,60 @@ async def test_a_cut_answer_is_incomplete(api: AsyncOpenAI, model: ModelServer) 
     assert chat.choices[0].finish_reason == "length"
 
 
+PIXEL = "R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+PICTURE = f"data:image/gif;base64,{PIXEL}"
+
+
+def with_picture(route: str, text: str, address: str) -> Any:
+    if route == "chat":
+        image: Any = {"type": "image_url", "image_url": {"url": address}}
+        return [{"role": "user", "content": [{"type": "text", "text": text}, image]}]
+    image = {"type": "input_image", "image_url": address, "detail": "auto"}
+    return [{"role": "user", "content": [{"type": "input_text", "text": text}, image]}]
+
+
+@pytest.mark.parametrize("route", ["chat", "responses"])
+async def test_a_picture_reaches_the_model(
+    api: AsyncOpenAI, agent: AgentClient, model: ModelServer, route: str
+) -> None:
+    """It is a content block on the thread, and the next turn still has it; a large one as well."""
+    question = f"What is this, by {route}?"
+    model.on(question, Reply("A pixel."))
+    large = f"data:image/png;base64,{'A' * 400_000}"
+    for address in (PICTURE, large):
+        asked = with_picture(route, question, address)
+        thread_id = await agent.threads.create()
+        if route == "chat":
+            where: Any = {"extra_headers": {"X-Thread-Id": thread_id}}
+            made = await api.chat.completions.create(model="agent", messages=asked, **where)
+            assert made.choices[0].message.content == "A pixel."
+            more: Any = [*asked, {"role": "assistant", "content": "A pixel."}, user("And now?")]
+            await api.chat.completions.create(model="agent", messages=more, **where)
+        else:
+            first = await api.responses.create(
+                model="agent", input=asked, conversation=f"conv_{uuid.UUID(thread_id).hex}"
+            )
+            assert first.output_text == "A pixel."
+            await respond(api, "And now?", previous_response_id=first.id)
+        kinds = [part["type"] for part in model.requests[-1]["messages"][-3]["content"]]
+        assert kinds == ["text", "image_url"]
+        kept = await agent.threads.messages(thread_id)
+        assert [m["type"] for m in kept] == ["human", "ai", "human", "ai"]
+        block = kept[0]["content"][1]
+        assert (block["type"], address.endswith(block["base64"])) == ("image", True)
+
+
+@pytest.mark.parametrize("route", ["chat", "responses"])
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "data:text/html;base64,AAAA", "data:,x"])
+async def test_what_is_no_picture_is_refused(api: AsyncOpenAI, route: str, address: str) -> None:
+    """Only an address on the web, or a picture's own bytes, is taken."""
+    asked = with_picture(route, "What is this?", address)
+    create: Any = api.chat.completions.create if route == "chat" else api.responses.create
+    with pytest.raises(openai.BadRequestError, match="picture") as refused:
+        await create(model="agent", **{"messages" if route == "chat" else "input": asked})
+    assert refused.value.param == "content"
+
+
 @pytest.mark.parametrize("approve", [True, False])
 async def test_approval(api: AsyncOpenAI, model: ModelServer, approve: bool) -> None:
     """A call waits as the protocol's approval request; its answer carries it out, or refuses it."""

@@ -85,6 +85,31 @@ async def test_messages_a_minute(user: AgentClient, request: pytest.FixtureReque
         assert await run.text()
 
 
+async def test_limits_of_openai_routes(user: AgentClient, request: pytest.FixtureRequest) -> None:
+    """The same limits, in the protocol's own errors; a picture's bytes are no long text."""
+    picture = f"data:image/png;base64,{'A' * 4_000}"
+    image = {"type": "image_url", "image_url": {"url": picture}}
+    asked: dict[str, Any] = {
+        "/v1/chat/completions": {"messages": [{"role": "user", "content": [image]}]},
+        "/v1/responses": {"input": "Hello."},
+    }
+    long = {"/v1/chat/completions": said("x" * 2_000), "/v1/responses": {"input": "x" * 2_000}}
+    headers = bearer(token_of(request.node.name))
+    async with httpx.AsyncClient(base_url=user.url, headers=headers, timeout=30) as http:
+        for path, body in long.items():
+            answer = await http.post(path, json={"model": "agent", **body})
+            assert answer.status_code == 400
+            assert answer.json()["error"]["type"] == "invalid_request_error"
+        for path in (*asked, *asked, *asked):
+            answer = await http.post(path, json={"model": "agent", **asked[path]})
+            assert answer.status_code == 200, answer.text
+        for path, body in asked.items():
+            answer = await http.post(path, json={"model": "agent", **body})
+            assert answer.status_code == 429
+            assert 0 < int(answer.headers["retry-after"]) <= 60
+            assert answer.json()["error"]["code"] == "rate_limited"
+
+
 async def test_messages_a_minute_on_a_socket(
     limited: LocalServer, request: pytest.FixtureRequest
 ) -> None:

@@ -48,8 +48,15 @@ async def continuation(
 
 def _rest(held: Sequence[JSON], messages: Sequence[JSON]) -> Sequence[JSON] | None:
     """The messages after those that are held; None where others are held, or all."""
-    said = [text_of(message) for message in held if message.get("type") == "human"]
+    said = [_said(message) for message in held if message.get("type") == "human"]
     places = [at for at, message in enumerate(messages) if message["role"] == "user"]
-    asked = [text_of(messages[at]) for at in places]
+    asked = [_said(messages[at]) for at in places]
     is_beginning = len(said) < len(asked) and asked[: len(said)] == said
     return messages[places[len(said)] :] if is_beginning else None
+
+
+def _said(message: JSON) -> tuple[str, list[JSON]]:
+    """What a person said: the text, and the pictures."""
+    content = message["content"]
+    blocks = [] if isinstance(content, str) else [b for b in content if b.get("type") != "text"]
+    return text_of(message), [{k: v for k, v in block.items() if k != "id"} for block in blocks]

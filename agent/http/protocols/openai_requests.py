@@ -6,7 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agent.http.protocols.approvals import Answer
+from agent.http.protocols.openai_pictures import KINDS as PICTURE_KINDS
+from agent.http.protocols.openai_pictures import picture
 from agent.http.schemas import LONGEST_MESSAGE, MOST_HISTORY
+from agent.settings import settings
 from client import InvalidRequest
 
 JSON = dict[str, Any]
@@ -75,6 +78,15 @@ class Part(BaseModel):
     text: str = Field(max_length=LONGEST_MESSAGE)
 
 
+class Picture(BaseModel):
+    """A picture in a message's content, as a content block."""
+
+    type: Literal["image"]
+    url: str | None = None
+    base64: str | None = None
+    mime_type: str | None = None
+
+
 class Message(BaseModel):
     """One message of the caller's."""
 
@@ -82,7 +94,7 @@ class Message(BaseModel):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: list[Part]
+    content: list[Part | Picture]
 
     @field_validator("role", mode="before")
     @classmethod
@@ -96,11 +108,7 @@ class Message(BaseModel):
     def _parts(cls, content: Any) -> Any:
         if isinstance(content, str):
             return [{"type": "text", "text": content}]
-        for part in content if isinstance(content, list) else ():
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind is not None and kind not in _TEXT_KINDS:
-                raise NotTaken("content", f"parts of the type {kind!r} are not, texts are")
-        return content
+        return list(map(_part, content)) if isinstance(content, list) else content
 
     @model_validator(mode="after")
     def _has_no_calls(self) -> Self:
@@ -108,18 +116,52 @@ class Message(BaseModel):
             raise NotTaken("tool_calls", _OWN_TOOLS)
         return self
 
+    @model_validator(mode="after")
+    def _shows_no_pictures(self) -> Self:
+        if self.role != "user" and self.has_pictures:
+            raise NotTaken("content", "pictures are the user's: others say texts")
+        if self.has_pictures and settings().embedded:
+            raise NotTaken("content", "the embedded model reads texts, and no pictures")
+        return self
+
+    @property
+    def has_pictures(self) -> bool:
+        return any(isinstance(part, Picture) for part in self.content)
+
     @property
     def text(self) -> str:
-        return "".join(part.text for part in self.content)
+        return "".join(part.text for part in self.content if isinstance(part, Part))
 
     @property
     def json_form(self) -> JSON:
-        """As a run's input has it."""
-        return {"role": self.role, "content": self.text}
+        """As a run's input has it: a text, or content blocks."""
+        if not self.has_pictures:
+            return {"role": self.role, "content": self.text}
+        blocks = [
+            part.model_dump(exclude_none=True)
+            if isinstance(part, Picture)
+            else {"type": "text", "text": part.text}
+            for part in self.content
+        ]
+        return {"role": self.role, "content": blocks}
+
+
+def _part(part: Any) -> Any:
+    """A part of a content, with a picture as a content block. Raises NotTaken."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in PICTURE_KINDS:
+        try:
+            return picture(part)
+        except ValueError as error:
+            raise NotTaken("content", str(error)) from error
+    if kind is not None and kind not in _TEXT_KINDS:
+        raise NotTaken("content", f"parts of the type {kind!r} are not, texts and pictures are")
+    return part
 
 
 def _check_last(messages: list[Message]) -> list[Message]:
-    if not messages or messages[-1].role != "user" or not messages[-1].text.strip():
+    last = messages[-1] if messages else None
+    if not last or last.role != "user" or not (last.text.strip() or last.has_pictures):
         raise ValueError("the last message must be the user's, and say something")
     return messages
 
