@@ -183,7 +183,7 @@ async def test_a_read_is_all_that_arrived_over_tls(
     async with (
         asyncio.timeout(20),
         serving(handle, tls) as url,
-        httpx2.AsyncClient(transport=MergingTransport()) as client,
+        httpx2.AsyncClient(transport=MergingTransport(), timeout=None) as client,
         client.stream("GET", url) as response,
     ):
         await is_sent.wait()
@@ -220,7 +220,7 @@ async def test_a_connection_is_used_again(ending: bytes) -> None:
     async with (
         asyncio.timeout(20),
         serving(handle) as url,
-        httpx2.AsyncClient(transport=MergingTransport()) as client,
+        httpx2.AsyncClient(transport=MergingTransport(), timeout=None) as client,
     ):
         for _ in range(3):
             assert await read(client, url) == whole

@@ -59,8 +59,8 @@ DONE = b"data: [DONE]\n\n"
 
 async def test_comments_after_the_first_token_are_life() -> None:
     """An answer whose pieces are further apart than the limit goes on while comments come."""
-    async with endpoint(HEAD, TOKEN, 0.2, COMMENT, 0.2, COMMENT, 0.2, TOKEN, DONE) as url:
-        received = await read(url, first_token_seconds=5, idle_seconds=0.35)
+    async with endpoint(HEAD, TOKEN, 0.5, COMMENT, 0.5, COMMENT, 0.5, TOKEN, DONE) as url:
+        received = await read(url, first_token_seconds=5, idle_seconds=1.2)
     assert received.count(b"word") == 2
 
 
