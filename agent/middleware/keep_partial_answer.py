@@ -28,20 +28,32 @@ from agent.telemetry.runs import model_calls_of
 
 MARK = {"finish_reason": "stopped"}
 
-# By thread: the messages of the present step that the thread does not hold yet, as they are at the
-# moment of asking. A stop can happen at any moment, and a task that it cancels may be told later
-# than the graph saves them.
-_unsaved: dict[str, Callable[[], list[BaseMessage]]] = {}
+# By thread, and by the graph's namespace in it: the messages of the present step that the thread does
+# not hold yet, as they are at the moment of asking; of an inner graph all, since none of its steps is
+# in the thread before its end. A stop can happen at any moment, and a task that it cancels may be
+# told later than the graph saves them.
+_unsaved: dict[str, dict[str, Callable[[], list[BaseMessage]]]] = {}
 
 
-def unsaved_messages(config: RunnableConfig) -> list[BaseMessage]:
-    """What the thread's run has produced and the thread does not hold yet."""
-    return _unsaved.get(_thread_id(config), list)()
+def record_unsaved_messages(config: RunnableConfig) -> None:
+    """To be called at the beginning of each run: what is said in others is not recorded."""
+    _unsaved[_thread_id(config)] = {}
 
 
-def forget_unsaved_messages(config: RunnableConfig) -> None:
-    """To be called at the end of each run."""
-    _unsaved.pop(_thread_id(config), None)
+def unsaved_messages(config: RunnableConfig) -> dict[str, list[BaseMessage]]:
+    """What the thread's run has produced and the thread does not hold yet.
+
+    By the namespace of the graph that has; that of the thread's own graph is empty.
+    """
+    return {at: messages() for at, messages in _unsaved.get(_thread_id(config), {}).items()}
+
+
+def forget_unsaved_messages(config: RunnableConfig, namespace: str = "") -> None:
+    """To be called at the end of each run, and of each inner graph's."""
+    if namespace:
+        _unsaved.get(_thread_id(config), {}).pop(namespace, None)
+    else:
+        _unsaved.pop(_thread_id(config), None)
 
 
 class KeepPartialAnswer(AgentMiddleware[AgentState[Any], Any]):
@@ -68,16 +80,23 @@ async def _recorded(
     rewrite: Sequence[BaseMessage],
 ) -> ModelResponse[Any]:
     config = get_config()
-    thread_id = _thread_id(config)
+    namespace = namespace_of(config).rpartition("|")[0]
+    unsaved = _unsaved.get(_thread_id(config), {})
+    before = request.messages if namespace else rewrite
     with model_calls_of(config), partial_answer() as calls:
-        _unsaved[thread_id] = lambda: [*rewrite, *_stopped(call.partial for call in calls[-1:])]
+        unsaved[namespace] = lambda: [*before, *_stopped(call.partial for call in calls[-1:])]
         response = await handler(request)
-    _unsaved[thread_id] = lambda: [*rewrite, *response.result]
+    unsaved[namespace] = lambda: [*before, *response.result]
     return response
 
 
 def _stopped(partials: Iterable[AIMessage]) -> Iterator[AIMessage]:
     return (AIMessage(m.text, id=m.id, response_metadata=MARK) for m in partials if m.text)
+
+
+def namespace_of(config: RunnableConfig) -> str:
+    """Which graph or node of the thread this is the config of, as LangGraph names it."""
+    return str(config.get("configurable", {}).get("checkpoint_ns") or "")
 
 
 def _thread_id(config: RunnableConfig) -> str:

@@ -12,12 +12,18 @@ from typing import Any, Self, cast
 import structlog
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.graph.state import CompiledStateGraph
 
 from agent.middleware.dropped_message import DroppedMessages
-from agent.middleware.keep_partial_answer import forget_unsaved_messages, unsaved_messages
+from agent.middleware.keep_partial_answer import (
+    forget_unsaved_messages,
+    namespace_of,
+    record_unsaved_messages,
+    unsaved_messages,
+)
 from agent.middleware.open_calls import results_for_last_calls
 from agent.middleware.unfinished_run import (
     as_run_of,
@@ -43,7 +49,10 @@ def was_taken_over(run_id: str) -> bool:
 
 
 class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
-    """A compiled graph that saves the partial answer and closes open calls when it is stopped."""
+    """A compiled graph that saves the partial answer and closes open calls when it is stopped.
+
+    As a part of another one, it leaves that to the outermost, which has the thread.
+    """
 
     @classmethod
     def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any]) -> Self:
@@ -57,6 +66,10 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **options: Any
     ) -> AsyncIterator[Any]:
+        full_config, is_left = ensure_config(config), False
+        namespace = namespace_of(full_config)
+        if not namespace:
+            record_unsaved_messages(full_config)
         with MeasuredRun(self.name, config) as run:
             if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
                 input, config, is_continued = await self._continue_or_close_unfinished(
@@ -70,7 +83,10 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                     async for part in parts:
                         for each in dropped.parts(part):
                             yield each
-            except (asyncio.CancelledError, GeneratorExit):
+            except (asyncio.CancelledError, GeneratorExit) as error:
+                if namespace:
+                    is_left = isinstance(error, asyncio.CancelledError)
+                    raise
                 run_id = str((config or {}).get("configurable", {}).get("run_id"))
                 if was_taken_over(run_id):
                     run.leave()
@@ -78,7 +94,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                     await _uncancelled(self._save_partial_and_close_calls(config))
                 raise
             finally:
-                forget_unsaved_messages(config or {})
+                if not is_left:  # else the outermost graph has not saved them yet
+                    forget_unsaved_messages(full_config, namespace)
 
     async def _continue_or_close_unfinished(
         self, saver: BaseCheckpointSaver[Any], input: Any, config: RunnableConfig
@@ -109,11 +126,17 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         if any(task.result is not None for task in state.tasks):
             await self.aupdate_state(thread, None, as_node="__end__")
         saved_ids = {message.id for message in await self._messages(thread)}
-        if unsaved and unsaved[-1].id not in saved_ids:
-            metrics.partials_kept.add(1)
-            await self.aupdate_state(thread, {"messages": unsaved}, as_node="model")
+        tools = "tools"
+        for namespace, messages in unsaved.items():
+            if namespace:
+                messages = [m for m in messages if m.id not in saved_ids and m.type != "human"]
+            if messages and messages[-1].id not in saved_ids:
+                metrics.partials_kept.add(1)
+                node = namespace.partition(":")[0]
+                tools = node or tools
+                await self.aupdate_state(thread, {"messages": messages}, as_node=node or "model")
         if results := results_for_last_calls(await self._messages(thread)):
-            await self.aupdate_state(thread, {"messages": results}, as_node="tools")
+            await self.aupdate_state(thread, {"messages": results}, as_node=tools)
         await self.aupdate_state(thread, None, as_node="__end__")
 
     async def _messages(self, thread: RunnableConfig) -> Sequence[AnyMessage]:

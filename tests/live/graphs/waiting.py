@@ -10,7 +10,9 @@ from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+from langgraph.config import get_stream_writer
 from langgraph.graph import MessagesState, StateGraph
+from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
@@ -98,6 +100,7 @@ class Joke(TypedDict, total=False):
 
 
 async def write(state: Joke) -> dict[str, Any]:
+    get_stream_writer()({"writing": state["topic"]})
     reply = await ChatOpenAI(model="scripted").ainvoke(f"A joke about {state['topic']}.")
     return {"joke": reply.text}
 
@@ -121,4 +124,37 @@ per_call = create_agent(
     [pay],
     middleware=[HumanInTheLoopMiddleware({"pay": True}, interrupt_mode="per_call")],
     name="per_call",
+)
+
+per_message = create_agent(
+    ChatOpenAI(model="scripted", max_retries=0),
+    [pay],
+    middleware=[HumanInTheLoopMiddleware({"pay": True})],
+    name="per_message",
+)
+
+
+class Manner(TypedDict, total=False):
+    """How a run answers: its context."""
+
+    greeting: str
+
+
+async def thinking(state: Joke) -> dict[str, Any]:
+    quiet = ChatOpenAI(model="scripted").with_config(tags=["nostream"])
+    await quiet.ainvoke(f"A thought about {state['topic']}.")
+    return {}
+
+
+async def greet(state: Joke, runtime: Runtime[Manner]) -> dict[str, Any]:
+    return {"joke": f"{runtime.context.get('greeting')}, {state['topic']}"}
+
+
+polite = (
+    StateGraph(Joke, context_schema=Manner)
+    .add_node(thinking)
+    .add_node(greet)
+    .add_edge("__start__", "thinking")
+    .add_edge("thinking", "greet")
+    .compile(name="polite")
 )
