@@ -7,10 +7,13 @@ from uuid import UUID
 
 from langgraph_sdk.client import LangGraphClient
 
-from .errors import InvalidRequest, SteadyError, translated
+from .errors import InvalidRequest, NotFound, SteadyError, translated
 from .events import JSON
 from .run_input import described, unknown_keys
 from .run_options import DEFAULT_ASSISTANT
+
+_MOST_THREADS = 10_000
+_last_assistants: dict[tuple[str, str], str] = {}  # by server and thread: of this process's runs
 
 
 class Assistants:
@@ -44,13 +47,32 @@ class Assistants:
                 f"the server's schema, its input has: {described(schema or {}) or 'nothing'}."
             )
 
+    def note_run(self, thread_id: str, assistant_id: str) -> None:
+        """The assistant has a run on the thread, as any client of this process may know it."""
+        _last_assistants.pop((self._url, thread_id), None)
+        _last_assistants[self._url, thread_id] = assistant_id
+        if len(_last_assistants) > _MOST_THREADS:
+            del _last_assistants[next(iter(_last_assistants))]
+
+    def last_on(self, thread_id: str) -> str | None:
+        """The assistant of this process's last run on the thread; None where it had none."""
+        return _last_assistants.get((self._url, thread_id))
+
+    async def find_last_on(self, thread_id: str) -> str:
+        """The assistant of the thread's last run, as the server knows it.
+
+        A thread without one has the default, and so has one that is not there: its run tells.
+        """
+        with suppress(NotFound), translated(self._url):
+            thread = await self._sdk.threads.get(thread_id)
+            return _assistant_in(thread.get("metadata")) or DEFAULT_ASSISTANT
+        return DEFAULT_ASSISTANT
+
     async def of_thread(self, thread_id: str, state: JSON) -> str:
         """The assistant that has run on the thread, by its state or, failing that, its metadata."""
         if known := _assistant_in(state.get("metadata")):
             return known
-        with translated(self._url):
-            thread = await self._sdk.threads.get(thread_id)
-        return _assistant_in(thread.get("metadata")) or DEFAULT_ASSISTANT
+        return await self.find_last_on(thread_id)
 
     async def _uuid(self, assistant_id: str) -> str:
         with suppress(ValueError):

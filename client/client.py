@@ -46,6 +46,7 @@ from .state.branches import (
     last_message_id,
 )
 from .state.decisions import answer_of, check_fit, waiting
+from .thread_stream import ThreadStream
 from .threads import Threads, checked_id
 
 HISTORY_DEPTHS = (10, 100, 1000)  # checkpoints at a time; each comes with all its messages
@@ -100,9 +101,9 @@ class AgentClient:
         self.sdk = LangGraphClient(self._http)
         self._wire = Wire(self.sdk, self.url, self.limits, reconnect or Reconnect())
         self._assistants = Assistants(self.sdk, self.url)
-        self.threads = Threads(self.sdk, self.url)
         self.memories = Memories(self.sdk, self.url)
         self.runs = Runs(self._wire, self.resume)
+        self.threads = Threads(self.sdk, self.url, ThreadStream(self._wire, self.runs.join))
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,9 +176,15 @@ class AgentClient:
         checkpoint_before: str | None = None
         marks_start = restart_lost_run and question_id is None and thread_id is not None
         assistant_id = options.get("assistant_id")
+        if thread_id and not assistant_id:
+            last = self._assistants.last_on(checked_id(thread_id))
+            options = {**options, "assistant_id": last}
+        is_unknown = bool(thread_id and not options.get("assistant_id"))
 
         async def prepare(thread: str) -> None:
             nonlocal checkpoint_before
+            if is_unknown:
+                body["assistant_id"] = await self._assistants.find_last_on(thread)
             if assistant_id and isinstance(values, Mapping):
                 await self._assistants.check_input(assistant_id, values)
             if ends_others:
@@ -187,6 +194,8 @@ class AgentClient:
                 body["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
             if marks_start:
                 checkpoint_before = _checkpoint_id(await self._wire.state(thread))
+
+        is_prepared = assistant_id or is_unknown or ends_others or replaces or marks_start
 
         def restart_body(state: JSON | None) -> JSON | None:
             is_there = state is not None and (
@@ -203,7 +212,7 @@ class AgentClient:
             thread_id,
             options,
             previous_id=question_id,
-            prepare=prepare if assistant_id or ends_others or replaces or marks_start else None,
+            prepare=prepare if is_prepared else None,
             restart_body=restart_body if restart_lost_run else None,
             nodes=nodes,
             on_disconnect=on_disconnect,
@@ -393,6 +402,7 @@ class AgentClient:
         modes = checked_modes(options.get("modes"))
         given_key = options.get("idempotency_key")
         key = checked_id(given_key, "idempotency key") if given_key else None
+        thread = checked_id(thread_id) if thread_id else _new_thread_id(key)
         body |= options_in_body(options, modes)
         check_json(body)
         request = RunRequest(
@@ -403,10 +413,11 @@ class AgentClient:
             may_be_repeated=key is not None,
             prepare=prepare,
             restart_body=restart_body,
+            note_accepted=lambda: self._assistants.note_run(thread, body["assistant_id"]),
         )
         delivery = Delivery(
             self._wire,
-            checked_id(thread_id) if thread_id else _new_thread_id(key),
+            thread,
             PART_NAMES & {"metadata", "messages", "custom", *modes},
             request=request,
         )

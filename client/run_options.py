@@ -20,8 +20,8 @@ class RunOptions(TypedDict, total=False):
     Args:
         modes: one of `values`, `updates`, `messages`, `events`, `custom`, `debug`, `checkpoints`
             and `tasks`, or any set of them. Default: `messages`. Others raise InvalidRequest.
-        assistant_id: a graph's name or an assistant's id. None, the default: `agent` for a new
-            input, and the thread's own for what continues a run of it.
+        assistant_id: a graph's name or an assistant's id. None, the default: the one of the
+            thread's last run, and `agent` for a new thread.
         context: the run's context, as the graph's context schema has it. None, the default: the
             assistant's own.
         config: LangGraph's config of the run: `recursion_limit`, `tags`, `configurable`. None, the

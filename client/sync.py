@@ -8,8 +8,9 @@ with SyncAgentClient("http://127.0.0.1:2024") as agent:
 
 import asyncio
 import inspect
+import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import wraps
@@ -192,7 +193,8 @@ class _Loop:
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Raises InvalidRequest if the loop is closed, or it is the one that asks."""
-        if not self.is_open or threading.current_thread() is self._thread:
+        is_ending = sys.is_finalizing()  # the loop's thread is gone: nobody would answer
+        if not self.is_open or is_ending or threading.current_thread() is self._thread:
             work.close()
             raise InvalidRequest("This client is closed: make another one.")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -221,6 +223,8 @@ def _sync(value: Any, client: SyncAgentClient, wait: Callable[[Any], Any]) -> An
         return _sync(wait(value), client, wait)
     if isinstance(value, Threads | Runs | Memories):
         return _Sync(value, client)
+    if inspect.isasyncgen(value):
+        return _iterated(cast(AsyncGenerator[Any], value), wait)
     if inspect.ismethod(value):
         return _called(value, client, wait)
     return value
@@ -247,12 +251,21 @@ def _called(
     return call
 
 
+def _iterated(events: AsyncGenerator[T], wait: Callable[[Any], Any]) -> Iterator[T]:
+    try:
+        while (event := wait(_next(events))) is not None:
+            yield event
+    finally:
+        with suppress(SteadyError):
+            wait(events.aclose())
+
+
 async def _made(kind: Callable[..., T], *args: Any, **options: Any) -> T:
     return kind(*args, **options)
 
 
-async def _next(run: Run) -> AgentEvent | None:
-    return await anext(run, None)
+async def _next(events: AsyncIterator[T]) -> T | None:
+    return await anext(events, None)
 
 
 async def _stopped(run: Run, pending: Future[Any] | None) -> None:

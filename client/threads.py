@@ -1,14 +1,16 @@
 """The conversations of a server."""
 
+from collections.abc import AsyncGenerator, Iterable
 from uuid import UUID
 
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Thread, ThreadState
 
 from .errors import InvalidRequest, translated
-from .events import JSON, Interrupt
+from .events import JSON, AgentEvent, Interrupt
 from .state.branches import messages_of
 from .state.decisions import waiting
+from .thread_stream import ThreadStream
 
 # In the class, `list` is its method.
 ThreadList = list[Thread]
@@ -26,11 +28,13 @@ class Threads:
     Args:
         sdk: the client of langgraph-sdk.
         url: the server, as messages of errors name it.
+        stream: what joins a thread's stream.
     """
 
-    def __init__(self, sdk: LangGraphClient, url: str) -> None:
+    def __init__(self, sdk: LangGraphClient, url: str, stream: ThreadStream) -> None:
         self._sdk = sdk
         self._url = url
+        self._stream = stream
 
     async def create(self, metadata: JSON | None = None) -> str:
         """Creates a thread.
@@ -100,6 +104,38 @@ class Threads:
         with translated(self._url, thread_id=thread_id):
             await self._sdk.threads.get(checked_id(thread_id))
             return await self._sdk.threads.get_history(thread_id, limit=limit)
+
+    def join_stream(
+        self,
+        thread_id: str,
+        after_run_id: str | None = None,
+        *,
+        nodes: Iterable[str] | None = None,
+    ) -> AsyncGenerator[AgentEvent]:
+        """The events of the thread's runs, whoever starts them, until it is left.
+
+        Each run begins with its `RunStarted` and ends with its `Done`, after an `Error` if it
+        fails; between two runs it waits. Each brings what `runs.join` does: everything, once; of a
+        run whose events the server does not store (`stream_resumable` of the stock SDK), those
+        since it was joined.
+
+        Args:
+            thread_id: the thread.
+            after_run_id: the last run that was read. It begins with the runs after this one, while
+                the server keeps them. None, the default: with what runs now.
+            nodes: see `AgentClient.stream`. None, the default: all but tools and middleware.
+
+        Raises:
+            InvalidRequest: an id is not a UUID. Reading it raises InvalidRequest if the server has
+                no streams of threads (Aegra), and NotFound if it has no such thread or run.
+
+        Example::
+
+            async for event in agent.threads.join_stream(thread_id):
+                print(event)
+        """
+        run_id = checked_id(after_run_id, "run id") if after_run_id else None
+        return self._stream.events(checked_id(thread_id), run_id, nodes)
 
     async def delete(self, thread_id: str) -> None:
         """Deletes the thread and all its checkpoints.

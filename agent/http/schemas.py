@@ -114,7 +114,7 @@ class RunFields(_Strict):
         default=None,
         min_length=1,
         max_length=200,
-        description="Unset: `agent`, and for what goes on with a thread's run the thread's own.",
+        description="Unset: that of the thread's last run, and `agent` for a new thread.",
     )
     context: JSONObject | None = None
 

@@ -15,9 +15,9 @@ from .options import (
     on_thread,
     question_from,
     served,
-    with_assistant,
     with_context,
     with_multitask_strategy,
+    with_own_assistant,
 )
 
 
@@ -149,7 +149,7 @@ async def stop(agent: Any, thread_id: str) -> int:
 @click.command()
 @in_modes
 @on_thread
-@with_assistant
+@with_own_assistant
 @at_url
 @with_multitask_strategy
 @with_context

@@ -212,6 +212,8 @@ class Delivery:
             self._is_known = True
             body = request.json(self.expectation)
             async with self._wire.start(self.thread_id, body) as (self.run_id, parts):
+                if request.note_accepted:
+                    request.note_accepted()
                 yield parts
         else:
             last_event_id = self._position.rejoin()

@@ -25,6 +25,7 @@ class RunRequest:
         restart_body: from the thread's state, which is None where there is no thread, to the body
             of the run that replaces one that the server has lost; None if nothing is left to run.
             Default: a lost run is not replaced.
+        note_accepted: is called when the server has taken the run. Default: nothing is.
     """
 
     body: JSON
@@ -34,6 +35,7 @@ class RunRequest:
     may_be_repeated: bool = False
     prepare: Callable[[str], Awaitable[str | None]] | None = None
     restart_body: Callable[[JSON | None], JSON | None] | None = None
+    note_accepted: Callable[[], None] | None = None
     attempts: int = 0
 
     @property
@@ -61,5 +63,9 @@ class RunRequest:
         if body is None:
             return None
         return RunRequest(
-            body, self.expectation, self.creates_thread, restart_body=self.restart_body
+            body,
+            self.expectation,
+            self.creates_thread,
+            restart_body=self.restart_body,
+            note_accepted=self.note_accepted,
         )

@@ -89,6 +89,13 @@ class Wire:
         async with self._stream("GET", path, headers) as (_, parts):
             yield parts
 
+    @asynccontextmanager
+    async def watch(self, thread_id: str) -> AsyncIterator[Parts]:
+        """Yields the parts that tell of the beginnings and ends of the thread's runs, from now."""
+        path = f"/threads/{thread_id}/stream?stream_modes=lifecycle"
+        async with self._stream("GET", path, {}) as (_, parts):
+            yield parts
+
     async def run(self, thread_id: str, run_id: str) -> JSON:
         """The run: its `status`, `metadata`, `kwargs`. Raises NotFound."""
         with translated(self.url):

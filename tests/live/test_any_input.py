@@ -1,11 +1,17 @@
 """Any input: content blocks, any state, none; options of a run; the thread's own assistant."""
 
 import asyncio
+import re
+import sys
+import uuid
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from client import AgentClient, InvalidRequest, RunFailed, Token
+from client import AgentClient, InvalidRequest, NotFound, Run, RunFailed, Token
+from client.cli.local_server import LocalServer
 from tests.model_server import ModelServer, Reply
 
 PIXEL = "R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
@@ -102,6 +108,65 @@ async def test_what_continues_a_thread_is_its_own_assistants(agent: AgentClient)
     await rest.text()
     run = await agent.runs.get(str(paused.thread_id), str(rest.run_id))
     assert run["kwargs"]["config"]["configurable"]["graph_id"] == "chat"
+
+
+class Counting(httpx.AsyncHTTPTransport):
+    """Counts the requests of a client, by method and path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", request.url.path)
+        self.requests.append(f"{request.method} {path}")
+        return await super().handle_async_request(request)
+
+
+async def graph_of(agent: AgentClient, run: Run) -> str:
+    """The graph of a run, by the server's word."""
+    made = await agent.runs.get(str(run.thread_id), str(run.run_id))
+    return str(made["kwargs"]["config"]["configurable"]["graph_id"])
+
+
+async def test_a_thread_goes_on_with_its_own_assistant(server: LocalServer) -> None:
+    """Whoever says something on a thread of `chat` is answered by it; a new one has `agent`."""
+    async with AgentClient(server.url) as agent:
+        first = await agent.ask("Hello.", assistant_id="chat")
+        run = agent.stream("Again.", thread_id=first.thread_id)
+        assert await run.text() == "You said: Again."
+        assert await graph_of(agent, run) == "chat"
+    program = "import sys, client; a = client.SyncAgentClient(sys.argv[1]);"
+    program += "print(a.ask('More.', thread_id=sys.argv[2]).run_id)"
+    command = [sys.executable, "-c", program, server.url, first.thread_id]
+    other = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    run_id = (await other.communicate())[0].decode().strip()
+    async with AgentClient(server.url) as agent:
+        made = await agent.runs.get(first.thread_id, run_id)
+        assert made["kwargs"]["config"]["configurable"]["graph_id"] == "chat"
+        created = await agent.threads.create()
+        run = agent.stream("Hello.", thread_id=created)
+        await run.text()
+        assert await graph_of(agent, run) == "agent"
+        with pytest.raises(NotFound):
+            await agent.ask("Hello?", thread_id=str(uuid.uuid4()))
+
+
+async def test_a_known_thread_costs_no_request(server: LocalServer) -> None:
+    """Only a thread that this program never ran anything on is asked for its assistant."""
+    transport = Counting()
+    async with AgentClient(server.url, transport=transport) as agent:
+        first = await agent.ask("Hello.")
+        new = list(transport.requests)
+        transport.requests.clear()
+        await agent.ask("Again.", thread_id=first.thread_id)
+        assert transport.requests == new
+        created = await agent.threads.create()
+        transport.requests.clear()
+        await agent.ask("Hello.", thread_id=created)
+        assert transport.requests == ["GET /threads/ID", *new]
 
 
 async def test_asking_returns_all_that_there_is(agent: AgentClient, model: ModelServer) -> None:

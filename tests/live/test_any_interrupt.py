@@ -12,17 +12,23 @@ from client import (
     AgentClient,
     Checkpoint,
     Debug,
+    Done,
     Interrupt,
     InvalidRequest,
     Mode,
     NotFound,
+    Progress,
     Run,
+    RunStarted,
     StructuredResponse,
+    SyncAgentClient,
     Task,
     Token,
 )
+from client.cli.local_server import LocalServer
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
+from tests.pseudo_terminal import PseudoTerminal
 
 
 async def waiting(graphs: AgentClient, city: str) -> tuple[Run, Interrupt, Interrupt]:
@@ -157,6 +163,49 @@ async def test_a_person_answers_in_the_terminal(graphs: AgentClient) -> None:
         out, err = await done.communicate()
         assert done.returncode == code, err
     assert "hotel of 3 stars" in out.decode()
+
+
+@pytest.mark.parametrize(
+    ("city", "answered", "typed", "booked"),
+    [
+        ("Hamar", "Which seat?", "4", "hotel of 4 stars"),
+        (
+            "Molde",
+            "How many stars in Molde?",
+            '{"place": "window"}',
+            "seat by the window, no table",
+        ),
+    ],
+)
+def test_a_graphs_own_question_is_asked_in_the_terminal(
+    graphs_server: LocalServer, city: str, answered: str, typed: str, booked: str
+) -> None:
+    """`steady decide` shows it in the graph's words, with its schema, and takes the answer."""
+    with SyncAgentClient(graphs_server.url) as sync:
+        run = sync.stream({"city": city}, assistant_id="trip")
+        run.text()
+        asked = {str(each.requests): each.id for each in run.interrupts}
+        first_id = next(asked.pop(words) for words in [*asked] if answered in words)
+        run.resume({first_id: {"place": "aisle"} if answered == "Which seat?" else 3}).text()
+    command = [sys.executable, "-m", "client.cli.main", "decide", str(run.thread_id)]
+    terminal = PseudoTerminal(
+        *command, "--url", graphs_server.url, "--mode", "values", columns=120,
+        steps=((r"waits for your answer:[\s\S]*\? $", f"{typed}\n"),),
+    )  # fmt: skip
+    assert terminal.code == 0, terminal.shown
+    (words,) = asked
+    assert words.replace("'", '"') in terminal.shown
+    assert ("as JSON" in terminal.shown) is (words == "Which seat?")
+    assert booked in terminal.shown
+
+
+async def test_custom_data_alone_is_a_mode(graphs: AgentClient) -> None:
+    """`custom` brings what nodes write, and nothing of the model; the text is the same."""
+    run = graphs.stream({"topic": "modes"}, assistant_id="joke", modes="custom")
+    events = [event async for event in run]
+    assert [type(event) for event in events] == [RunStarted, Progress, Done]
+    assert events[1] == Progress({"writing": "modes"})
+    assert await run.text() == "You said: A joke about modes."
 
 
 async def test_structured_output_is_an_event_and_in_the_answer(

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -27,7 +27,7 @@ CONFIG = Path(__file__).parent / "foreign/scripts/langgraph.json"
 LANGGRAPH = Path(__file__).parents[2] / ".venv-graphs/bin/langgraph"
 SEEDS = int(os.environ.get("STEADY_GRAPH_FAULTS", "8"))  # of each graph
 HANG_SECONDS = 90.0
-MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
+MODES: tuple[Mode, ...] = get_args(Mode)
 ADD = Call("add_numbers", {"a": 2, "b": 3})
 
 

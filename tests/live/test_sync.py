@@ -127,6 +127,15 @@ def test_a_plain_script(server: LocalServer) -> None:
     )
 
 
+def test_a_script_that_closes_nothing_ends(server: LocalServer) -> None:
+    """A client that nobody closed does not keep Python from ending."""
+    text = (
+        "import sys, client; agent = client.SyncAgentClient(sys.argv[1]); print(agent.ask('Hi.'))"
+    )
+    out, err = script(text, server).communicate(timeout=30)
+    assert (out, err) == ("You said: Hi.\n", "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there a script gets no SIGINT of its own")
 def test_ctrl_c_stops_the_run_and_keeps_the_partial(
     server: LocalServer, model: ModelServer, sync: SyncAgentClient

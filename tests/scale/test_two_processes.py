@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -111,6 +112,27 @@ async def test_a_failure_is_told_in_words(first: AgentClient, model: ModelServer
 
 
 @pytest.mark.timeout(300)
+async def test_a_threads_stream_is_not_there(first: AgentClient) -> None:
+    """Aegra has no streams of threads: the error says so, and what to do instead."""
+    thread_id = await first.threads.create()
+    with pytest.raises(InvalidRequest, match=r"no streams of threads.*runs\.join"):
+        await anext(first.threads.join_stream(thread_id))
+
+
+async def test_a_thread_goes_on_with_its_own_assistant(
+    cluster: Cluster, first: AgentClient
+) -> None:
+    """A message without an assistant goes to that of the thread's last run."""
+    answer = await first.ask("Hello.", assistant_id="chat")
+    note = "import sys, client; a = client.SyncAgentClient(sys.argv[1]);"
+    note += "print(a.ask('More.', thread_id=sys.argv[2]).run_id)"
+    command = [sys.executable, "-c", note, cluster.processes[1].url, answer.thread_id]
+    other = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    run_id = (await other.communicate())[0].decode().strip()
+    runs = {run["run_id"]: run["assistant_id"] for run in await first.runs.list(answer.thread_id)}
+    assert runs[run_id] == runs[answer.run_id]
+
+
 async def test_fifty_messages_at_once(cluster: Cluster) -> None:
     """On one thread over both processes: they are answered one by one, and none is lost."""
     limits = Limits(first_event_seconds=None)
@@ -140,7 +162,7 @@ async def test_a_busy_thread_is_refused(cluster: Cluster, model: ModelServer) ->
         thread_id = await one.threads.create()
         questions = [f"Only one, {number}" for number in range(20)]
         for question in questions:
-            model.on(question, Reply("Taken.", first_token_seconds=1.0))
+            model.on(question, Reply("Taken.", first_token_seconds=5.0))
         asked = (
             agent.stream(question, thread_id=thread_id).text()
             for question, agent in zip(questions, [one, other] * 20, strict=False)

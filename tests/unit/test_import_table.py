@@ -46,10 +46,11 @@ CLIENT = {
     "run_options": _LIBRARY,
     "assistants": [*_FOUNDATION, "run_input", "run_options"],
     "connection": [*_FOUNDATION, "proxies", "version"],
-    "threads": _LIBRARY,
+    "thread_stream": _LIBRARY,
+    "threads": [*_LIBRARY, "thread_stream"],
     "runs": [*_LIBRARY, "threads"],
     "memories": _LIBRARY,
-    "client": [*_LIBRARY, *_REQUESTS, "threads", "runs", "memories"],
+    "client": [*_LIBRARY, *_REQUESTS, "thread_stream", "threads", "runs", "memories"],
     "sync": [*_LIBRARY, *_REQUESTS, "threads", "runs", "memories", "client"],
     "cli": ["*"],
 }
