@@ -6,7 +6,9 @@ the graph (`stoppable_graph`) saves it in the thread before the run ends: the te
 the model, marked stopped; tool calls that were half written are left out.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain.agents.middleware import (
@@ -28,32 +30,39 @@ from agent.telemetry.runs import model_calls_of
 
 MARK = {"finish_reason": "stopped"}
 
-# By thread, and by the graph's namespace in it: the messages of the present step that the thread does
-# not hold yet, as they are at the moment of asking; of an inner graph all, since none of its steps is
-# in the thread before its end. A stop can happen at any moment, and a task that it cancels may be
-# told later than the graph saves them.
-_unsaved: dict[str, dict[str, Callable[[], list[BaseMessage]]]] = {}
+# By thread, and by the graph's namespace in it: the messages of the present step that the thread
+# does not hold yet, as they are at the moment of asking; of an inner graph all, since none of its
+# steps is in the thread before its end. A stop can happen at any moment, and a task that it cancels
+# may be told later than the graph saves them.
+Unsaved = dict[str, Callable[[], list[BaseMessage]]]
+_unsaved: dict[str, Unsaved] = {}
 
 
-def record_unsaved_messages(config: RunnableConfig) -> None:
-    """To be called at the beginning of each run: what is said in others is not recorded."""
-    _unsaved[_thread_id(config)] = {}
+@contextmanager
+def unsaved_messages(config: RunnableConfig) -> Iterator[Unsaved]:
+    """What the thread's run produces inside, and the thread does not hold yet.
 
-
-def unsaved_messages(config: RunnableConfig) -> dict[str, list[BaseMessage]]:
-    """What the thread's run has produced and the thread does not hold yet.
-
-    By the namespace of the graph that has; that of the thread's own graph is empty.
+    By the namespace of the graph that has; that of the thread's own graph is empty. Of an inner
+    graph's run it yields nothing: when that ends its node has its messages, and when it is
+    cancelled the outermost graph saves them.
     """
-    return {at: messages() for at, messages in _unsaved.get(_thread_id(config), {}).items()}
-
-
-def forget_unsaved_messages(config: RunnableConfig, namespace: str = "") -> None:
-    """To be called at the end of each run, and of each inner graph's."""
+    thread_id, namespace = _thread_id(config), namespace_of(config)
     if namespace:
-        _unsaved.get(_thread_id(config), {}).pop(namespace, None)
-    else:
-        _unsaved.pop(_thread_id(config), None)
+        try:
+            yield {}
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            _unsaved.get(thread_id, {}).pop(namespace, None)
+            raise
+        _unsaved.get(thread_id, {}).pop(namespace, None)
+        return
+    unsaved = _unsaved[thread_id] = {}
+    try:
+        yield unsaved
+    finally:
+        if _unsaved.get(thread_id) is unsaved:  # else the thread's next run has begun
+            del _unsaved[thread_id]
 
 
 class KeepPartialAnswer(AgentMiddleware[AgentState[Any], Any]):

@@ -18,12 +18,7 @@ from langgraph.constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.graph.state import CompiledStateGraph
 
 from agent.middleware.dropped_message import DroppedMessages
-from agent.middleware.keep_partial_answer import (
-    forget_unsaved_messages,
-    namespace_of,
-    record_unsaved_messages,
-    unsaved_messages,
-)
+from agent.middleware.keep_partial_answer import Unsaved, namespace_of, unsaved_messages
 from agent.middleware.open_calls import results_for_last_calls
 from agent.middleware.unfinished_run import (
     as_run_of,
@@ -66,11 +61,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **options: Any
     ) -> AsyncIterator[Any]:
-        full_config, is_left = ensure_config(config), False
-        namespace = namespace_of(full_config)
-        if not namespace:
-            record_unsaved_messages(full_config)
-        with MeasuredRun(self.name, config) as run:
+        full_config = ensure_config(config)
+        with MeasuredRun(self.name, config) as run, unsaved_messages(full_config) as unsaved:
             if config is not None and isinstance(self.checkpointer, BaseCheckpointSaver):
                 input, config, is_continued = await self._continue_or_close_unfinished(
                     self.checkpointer, input, config
@@ -83,19 +75,13 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                     async for part in parts:
                         for each in dropped.parts(part):
                             yield each
-            except (asyncio.CancelledError, GeneratorExit) as error:
-                if namespace:
-                    is_left = isinstance(error, asyncio.CancelledError)
-                    raise
+            except (asyncio.CancelledError, GeneratorExit):
                 run_id = str((config or {}).get("configurable", {}).get("run_id"))
                 if was_taken_over(run_id):
                     run.leave()
-                elif config and self.checkpointer is not None:
-                    await _uncancelled(self._save_partial_and_close_calls(config))
+                elif config and self.checkpointer is not None and not namespace_of(full_config):
+                    await _uncancelled(self._save_partial_and_close_calls(config, unsaved))
                 raise
-            finally:
-                if not is_left:  # else the outermost graph has not saved them yet
-                    forget_unsaved_messages(full_config, namespace)
 
     async def _continue_or_close_unfinished(
         self, saver: BaseCheckpointSaver[Any], input: Any, config: RunnableConfig
@@ -109,17 +95,18 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             return None, from_latest(config), True
         is_new_turn = isinstance(input, dict) and "checkpoint_id" not in config["configurable"]
         if is_new_turn and may_be_unfinished(latest):
-            await self._save_partial_and_close_calls(as_run_of(latest, config))
+            await self._save_partial_and_close_calls(as_run_of(latest, config), {})
         return input, config, False
 
-    async def _save_partial_and_close_calls(self, config: RunnableConfig) -> None:
+    async def _save_partial_and_close_calls(self, config: RunnableConfig, unsaved: Unsaved) -> None:
         """To be called after the run's tasks have ended and its last checkpoint is written.
 
         What some of the tasks brought to an end is saved first. Otherwise the partial answer comes
         right after the checkpoint that the model was called from: clients of other makers
         regenerate a message from the checkpoint before the one that first had it.
         """
-        thread, unsaved = _thread_config(config), unsaved_messages(config)
+        thread = _thread_config(config)
+        produced = {namespace: messages() for namespace, messages in unsaved.items()}
         state = await self.aget_state(thread)
         if state.interrupts or not state.tasks:
             return
@@ -127,7 +114,7 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             await self.aupdate_state(thread, None, as_node="__end__")
         saved_ids = {message.id for message in await self._messages(thread)}
         tools = "tools"
-        for namespace, messages in unsaved.items():
+        for namespace, messages in produced.items():
             if namespace:
                 messages = [m for m in messages if m.id not in saved_ids and m.type != "human"]
             if messages and messages[-1].id not in saved_ids:
