@@ -115,6 +115,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         saved_ids = {message.id for message in await self._messages(thread)}
         tools = "tools"
         for namespace, messages in produced.items():
+            if _is_for_program(namespace):
+                continue
             if namespace:
                 messages = [m for m in messages if m.id not in saved_ids and m.type != "human"]
             if messages and messages[-1].id not in saved_ids:
@@ -129,6 +131,12 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
     async def _messages(self, thread: RunnableConfig) -> Sequence[AnyMessage]:
         values: dict[str, Sequence[AnyMessage]] = (await self.aget_state(thread)).values
         return values.get("messages", ())
+
+
+def _is_for_program(namespace: str) -> bool:
+    """Whether it is within a tool or a hook of middleware: nobody was shown what is said there."""
+    nodes = [step.partition(":")[0] for step in namespace.split("|")]
+    return any(node == "tools" or "." in node for node in nodes)
 
 
 def _thread_config(config: RunnableConfig) -> RunnableConfig:

@@ -1,5 +1,7 @@
 """A run that is stopped inside a graph of agents keeps what those had said."""
 
+import asyncio
+
 from agent.middleware.open_calls import STOPPED_CALL
 from client import AgentClient, Run, Token, ToolCall
 from tests.model_server import ModelServer, Reply
@@ -85,5 +87,27 @@ async def test_a_call_that_was_running_is_closed(graphs: AgentClient, model: Mod
     assert await kept(graphs, run) == [
         ("human", "Wait for it."),
         ("ai", "I wait."),
+        ("tool", STOPPED_CALL),
+    ]
+
+
+async def test_what_an_agent_said_to_a_tool_is_not_kept(
+    graphs: AgentClient, model: ModelServer
+) -> None:
+    """Nobody was shown it: the tool's call gets a result that says it was stopped."""
+    model.on("Ask the writer.", Reply("I ask.", tool_calls=[Call("ask_writer", {"topic": "ids"})]))
+    model.on("Write about ids.", LONG)
+    run = graphs.stream("Ask the writer.", assistant_id="parent")
+    async with run:
+        async for event in run:
+            if isinstance(event, ToolCall):
+                await asyncio.to_thread(
+                    model.wait_for, lambda it: "Write about ids." in str(it.requests[-1])
+                )
+                await asyncio.to_thread(model.wait_for, lambda it: it.open_streams > 0)
+                await run.stop()
+    assert await kept(graphs, run) == [
+        ("human", "Ask the writer."),
+        ("ai", "I ask."),
         ("tool", STOPPED_CALL),
     ]

@@ -27,10 +27,17 @@ async def wait() -> str:
     return "It came."
 
 
+@tool
+async def ask_writer(topic: str) -> str:
+    """Ask the writer."""
+    answered = await _writer.ainvoke({"messages": [HumanMessage(f"Write about {topic}.")]})
+    return str(answered["messages"][-1].text)
+
+
 def _agent(name: str) -> StoppableGraph:
     made = create_agent(
         chat_model(),
-        [look_up, wait],
+        [look_up, wait, ask_writer],
         middleware=MODEL_MIDDLEWARE,
         state_schema=ThreadState,
         name=name,
