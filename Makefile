@@ -170,7 +170,7 @@ bench-scale: $(READY) $(SCALE_READY)
 	$(BIN)/python -m tests.bench.scale
 
 test-scale: $(READY) $(SCALE_READY)
-	$(BIN)/python -m pytest tests/scale
+	STEADY_ROLLING_STREAMS=100 $(BIN)/python -m pytest -s tests/scale
 	$(BIN)/python -m tests.scale.faults -n $(or $(N),100)
 	$(BIN)/python -m tests.faults.kills -n 200
 

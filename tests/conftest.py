@@ -56,8 +56,8 @@ LONGEST = (
 )
 ROOT = Path(__file__).parent
 HOW_TO_SKIP_NONE = (
-    "To skip none: `apt-get install chromium postgresql redis-server npm prometheus libgomp1` "
-    "and `make scale-install clients graphs model`."
+    "To skip none: `apt-get install chromium postgresql redis-server npm prometheus haproxy "
+    "libgomp1` and `make scale-install clients graphs model`."
 )
 
 

@@ -20,7 +20,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from client import AgentClient, CannotConnect, ConnectionLost, Done, Limits, Retry, Run, Token
+from client import (
+    AgentClient,
+    CannotConnect,
+    ConnectionLost,
+    Done,
+    Limits,
+    Retry,
+    Run,
+    Token,
+    Unavailable,
+)
 from client.events import AgentEvent
 from tests.conftest import server_env
 from tests.model_script import Reply, ToolCall
@@ -118,15 +128,15 @@ class Series:
         question = f"Seed {seed}, long"
         self._model.on(question, *[Reply(WORDS, tokens_per_second=50.0)] * 5)
         thread_id, _ = await _whole(agent, agent.stream(question), ANSWER)
-        _check(await _kept(agent, thread_id), [question], ANSWER)
+        check(await kept(agent, thread_id), [question], ANSWER)
 
     async def _tool(self, agent: AgentClient, seed: int) -> None:
         question = f"Seed {seed}, tool"
         asking = Reply(tool_calls=(ToolCall("calculate", {"expression": f"{seed} + 1"}),))
         self._model.on(question, asking, Reply(WORDS, tokens_per_second=100.0))
         thread_id, _ = await _whole(agent, agent.stream(question), ANSWER)
-        said = await _kept(agent, thread_id)
-        _check(said, [question], ANSWER)
+        said = await kept(agent, thread_id)
+        check(said, [question], ANSWER)
         if [m["content"] for m in said if m["type"] == "tool"] != [f"{seed} + 1 = {seed + 1}"]:
             raise Damage(f"tool result: {said}")
 
@@ -140,8 +150,8 @@ class Series:
                 pass
         rest = agent.decide(str(run.thread_id), run.interrupts[0].id, APPROVED)
         thread_id, _ = await _whole(agent, rest, "Seen.")
-        said = await _kept(agent, thread_id)
-        _check(said, [question], "Seen.")
+        said = await kept(agent, thread_id)
+        check(said, [question], "Seen.")
         notes = list((self._cluster.folder / "notes").glob(f"scale-seed-{seed}*.md"))
         notes = [note for note in notes if note.stem.split("-")[2] == str(seed)]
         results = [m for m in said if m["type"] == "tool"]
@@ -166,16 +176,16 @@ async def _whole(agent: AgentClient, run: Run, answer: str) -> tuple[str, Heard]
     return str(run.thread_id), heard
 
 
-async def _kept(agent: AgentClient, thread_id: str) -> list[Any]:
+async def kept(agent: AgentClient, thread_id: str) -> list[Any]:
     """The thread's messages: a single request, which the fault may hit too, is asked again."""
     while True:
         try:
             return await agent.threads.messages(thread_id)
-        except (CannotConnect, ConnectionLost):
+        except (CannotConnect, ConnectionLost, Unavailable):
             await asyncio.sleep(0.2)
 
 
-def _check(said: list[Any], questions: list[str], answer: str) -> None:
+def check(said: list[Any], questions: list[str], answer: str) -> None:
     asked = [m["content"] for m in said if m["type"] == "human"]
     answers = [m["content"] for m in said if m["type"] == "ai" and m["content"]]
     if asked != questions or answers != [answer]:
