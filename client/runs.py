@@ -1,20 +1,24 @@
 """The runs of a server's threads: list them, join their streams, cancel them."""
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 from langgraph_sdk.schema import Run as ServerRun
 
 from .decoding.decoder import PART_NAMES, WIRE_MODES
 from .delivery.delivery import Delivery
 from .delivery.expectation import Expectation
+from .delivery.saved import saved_events
 from .delivery.wire import ACTIVE, Wire
-from .errors import translated
-from .events import JSON
+from .errors import NotFound, translated
+from .events import JSON, AgentEvent
 from .run import Run
+from .state.branches import messages_of
 from .threads import checked_id
 
 RunList = list[ServerRun]  # in the class, `list` is its method
+EventList = list[AgentEvent]
+_MOST_CHECKPOINTS = 1000
 
 
 class Runs:
@@ -57,6 +61,32 @@ class Runs:
         """
         run = await self._wire.run(checked_id(thread_id), checked_id(run_id, "run id"))
         return cast(ServerRun, run)
+
+    async def saved(self, thread_id: str, run_id: str) -> EventList:
+        """The events of a run that has ended, as its thread keeps them: each message whole.
+
+        For a run whose stream the server no longer has. A `retry`, `progress` and other modes'
+        events are not kept. A failure is an `error` event, and so is a run that never ended.
+
+        Args:
+            thread_id: the thread.
+            run_id: the run, which the server itself may have forgotten.
+
+        Raises:
+            NotFound: the thread keeps nothing of the run.
+        """
+        own: dict[str, Any] = {"metadata": {"run_id": checked_id(run_id, "run id")}}
+        sdk = self._wire.sdk.threads
+        with translated(self._wire.url, thread_id=thread_id, run_id=run_id):
+            states = await sdk.get_history(checked_id(thread_id), limit=1, **own)
+            if not states:
+                raise NotFound("The thread keeps nothing of this run.")
+            checkpoints = await sdk.get_history(
+                thread_id, limit=_MOST_CHECKPOINTS, select=["parent_checkpoint"], **own
+            )
+            parent = checkpoints[-1]["parent_checkpoint"]
+            before = dict(await sdk.get_state(thread_id, checkpoint=parent)) if parent else {}
+        return saved_events(thread_id, run_id, dict(states[0]), messages_of(before))
 
     async def cancel(self, thread_id: str, run_id: str) -> None:
         """Ends the run at the server; one that has ended stays as it is.

@@ -19,6 +19,11 @@ class OtherServer(Exception):
     """The in-memory server that is installed has something else under a name that is used."""
 
 
+def is_used() -> bool:
+    """Whether this process is an in-memory server, whose streams end with it."""
+    return "langgraph_runtime_inmem.database" in sys.modules
+
+
 def lists() -> MutableMapping[str, list[dict[str, Any]]]:
     """The server's lists of threads, runs and crons, to be changed in place. Raises OtherServer."""
     found = _value("database", "GLOBAL_STORE", MutableMapping)

@@ -18,7 +18,10 @@ def token(text: str, message_id: str = "m1") -> Token:
 
 def sent(*events: AgentEvent) -> str:
     chunks = ChatChunks("chatcmpl-1", "agent", 1, has_usage=False)
-    frames: list[Any] = [*chunks.begin(), *(f for event in events for f in chunks.read(event))]
+    frames: list[Any] = [
+        *chunks.begin(DONE),
+        *(f for event in events for f in chunks.read(event)),
+    ]
     return "".join(f.choices[0].delta.content or "" for f in frames if not isinstance(f, str))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
@@ -86,7 +87,7 @@ def framed(run: Iterable[AgentEvent], data: st.DataObject) -> Iterator[AgentEven
 def translated(run: Iterable[AgentEvent], after: int = -1) -> tuple[list[BaseModel], Response]:
     """What a reader gets who has read the events up to `after`, and the whole response."""
     events = ResponseEvents("resp_1", "agent", 1, "conv_1", after=after, waits={ASKS})
-    frames = [*events.begin()]
+    frames = [*events.begin(STARTED)]
     for event in run:
         frames += events.read(event)
     return frames, events.response
@@ -105,6 +106,18 @@ def by_number(frames: Iterable[Any]) -> list[tuple[int, Any]]:
         first = number - len(text) + 1
         told += [(first + at, (fields, letter)) for at, letter in enumerate(text)]
     return told
+
+
+@pytest.mark.parametrize(
+    ("first", "after", "event"),
+    [(1 << 24, 7, STARTED), (0, 7, Token("x", "m1", "model"))],
+    ids=["another stream's number", "the stream is gone"],
+)
+def test_what_is_gone_is_not_resumed(first: int, after: int, event: AgentEvent) -> None:
+    """A number of a stream that the server no longer has is an error, never another text."""
+    events = ResponseEvents("resp_1", "agent", 1, "conv_1", first=first, after=after)
+    with pytest.raises(StreamLost):
+        list(events.begin(event))
 
 
 @given(runs(), st.data())
@@ -185,7 +198,7 @@ def test_a_call_that_waits_is_an_approval_request() -> None:
 def test_a_failed_run_and_a_broken_stream_are_told_apart() -> None:
     """A run that failed is a failed response; after a broken stream its number still holds."""
     events = ResponseEvents("resp_1", "agent", 1, "conv_1")
-    frames = [*events.begin(), *events.read(HELLO)]
+    frames = [*events.begin(STARTED), *events.read(HELLO)]
     [lost] = events.fail(StreamLost("It broke."), is_final=False)
     assert lost.sequence_number == frames[-1].sequence_number  # type: ignore[attr-defined]
     assert not events.has_ended

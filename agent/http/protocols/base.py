@@ -48,8 +48,8 @@ class RunRef(NamedTuple):
 class Translation(Protocol):
     """A run's events as a protocol tells them. Each method gives the frames to be sent, if any."""
 
-    def begin(self) -> Frames:
-        """The run is there."""
+    def begin(self, event: AgentEvent) -> Frames:
+        """The run is there; `event` is its first, and is read after this. Raises SteadyError."""
 
     def read(self, event: AgentEvent) -> Frames:
         """Takes the run's next event."""
@@ -141,8 +141,9 @@ class RunStream(Generic[T]):
             async with self._run as run:
                 async for event in run:
                     if not is_known:
+                        begun = [*self.translation.begin(event)]
                         is_known = True
-                        for frame in self.translation.begin():
+                        for frame in begun:
                             yield frame
                     for frame in self.translation.read(event):
                         yield frame

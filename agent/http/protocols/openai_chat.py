@@ -74,7 +74,7 @@ class ChatChunks:
         self._tokens = [0, 0]
         self._reason = "stop"
 
-    def begin(self) -> Frames:
+    def begin(self, event: AgentEvent) -> Frames:
         yield self._chunk(ChoiceDelta(role="assistant", content=""))
 
     def read(self, event: AgentEvent) -> Frames:

@@ -99,13 +99,19 @@ async def checkpoint_after(agent: AgentClient, ref: RunRef) -> str | None:
 
     Raises NotFound.
     """
-    await agent.runs.get(*ref)
-    history = agent.sdk.threads.get_history
     with translated(agent.url):
-        latest = await history(ref.thread_id, limit=1)
-        if latest and (latest[0]["metadata"] or {}).get("run_id") == ref.run_id:
-            return None
-        own = await history(ref.thread_id, limit=1, metadata={"run_id": ref.run_id})
+        latest = await agent.sdk.threads.get_history(ref.thread_id, limit=1)
+    if latest and (latest[0]["metadata"] or {}).get("run_id") == ref.run_id:
+        return None
+    return str((await last_state(agent, ref))["checkpoint"]["checkpoint_id"])
+
+
+async def last_state(agent: AgentClient, ref: RunRef) -> Mapping[str, Any]:
+    """The last state that a run made. Raises NotFound."""
+    with translated(agent.url):
+        own = await agent.sdk.threads.get_history(
+            ref.thread_id, limit=1, metadata={"run_id": ref.run_id}
+        )
     if not own:
         raise NotFound("The thread no longer has what this response left.")
-    return str(own[0]["checkpoint"]["checkpoint_id"])
+    return own[0]

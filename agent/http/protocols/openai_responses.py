@@ -22,7 +22,9 @@ from client import (
     Interrupt,
     Reasoning,
     Retry,
+    RunStarted,
     SteadyError,
+    StreamLost,
     Token,
     ToolCall,
     ToolResult,
@@ -45,6 +47,7 @@ class ResponseEvents:
         model: the assistant, as the caller calls it.
         created: when the run was made, in seconds since 1970.
         conversation_id: the thread, as the caller may name it.
+        first: the number of the first event. Default: 0.
         after: events up to this number were read before. Default: none were.
         waits: the tools whose calls wait for approval: until they run they are no items.
         calls: the calls of earlier responses, by id. Default: none.
@@ -60,6 +63,7 @@ class ResponseEvents:
         created: int,
         conversation_id: str,
         *,
+        first: int = 0,
         after: int = -1,
         waits: Container[str] = (),
         calls: Mapping[str, Call] | None = None,
@@ -81,7 +85,7 @@ class ResponseEvents:
             tools=[],
             usage=None,
         )
-        self._after, self._next = after, 0
+        self._after, self._next = after, first
         self._waits = waits
         self._calls = dict(calls or {})
         self._running: dict[str, RunningCall] = {}
@@ -94,7 +98,13 @@ class ResponseEvents:
     def has_ended(self) -> bool:
         return self.response.status != "in_progress"
 
-    def begin(self) -> Events:
+    def begin(self, event: AgentEvent) -> Events:
+        """Raises StreamLost: what follows the number `after` is not there any more."""
+        if self._after >= 0 and (self._after < self._next or not isinstance(event, RunStarted)):
+            raise StreamLost(
+                "The server no longer has the events that follow this number: get the response "
+                "without `starting_after`, or whole without `stream`."
+            )
         yield from self._tell(out.ResponseCreatedEvent)
         yield from self._tell(out.ResponseInProgressEvent)
 

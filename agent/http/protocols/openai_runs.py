@@ -1,7 +1,10 @@
 """Responses are runs: started on the thread that a request names, joined, read whole, stopped."""
 
 import json
+import time
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,19 +16,23 @@ from agent.http.protocols.openai_models import (
     CONVERSATION,
     RESPONSE,
     checkpoint_after,
+    last_state,
     response_of,
     served_name,
 )
 from agent.http.protocols.openai_requests import Conversation, ResponseRequest
 from agent.http.protocols.openai_responses import ResponseEvents
 from agent.http.runs import Chat
+from agent.storage import inmem_server
 from agent.tools import NEEDS_APPROVAL
 from agent.tools.mcp import MCP
-from client import Conflict, InvalidRequest, Runs, StreamLost
+from client import Conflict, Error, InvalidRequest, NotFound, RunFailed, Runs, StreamLost
 from client.errors import translated
 
 JSON = dict[str, Any]
 ResponseStream = RunStream[ResponseEvents]
+_BEGAN = int(time.time())  # this process, in seconds since 1970
+_DELETED = "steady_deleted_responses"  # in a thread's metadata
 
 
 class Responses:
@@ -39,6 +46,7 @@ class Responses:
         thread_id, checkpoint_id = None, None
         if body.previous_response_id:
             ref = response_of(body.previous_response_id)
+            await self._run(ref)
             thread_id, checkpoint_id = ref.thread_id, await checkpoint_after(self._chat.agent, ref)
         elif body.conversation:
             thread_id = thread_of(CONVERSATION, body.conversation.id)
@@ -75,7 +83,9 @@ class Responses:
 
     async def join(self, ref: RunRef, after: int = -1) -> ResponseStream:
         """A response that was started before, to be read after the event of this number."""
-        run = await self._chat.agent.runs.get(*ref)
+        if (run := await self._run(ref)) is None:
+            await self._chat.agent.runs.saved(*ref)
+            raise StreamLost("The server no longer has this response's events: get it whole.")
         return await self._joined(ref, run, after)
 
     async def _joined(self, ref: RunRef, run: Mapping[str, Any], after: int = -1) -> ResponseStream:
@@ -87,30 +97,72 @@ class Responses:
 
     async def get(self, ref: RunRef) -> out.Response:
         """The response as it is: `queued`, `in_progress`, or whole."""
-        run = await self._chat.agent.runs.get(*ref)
+        if (run := await self._run(ref)) is None:
+            return await self._saved(ref)
         stream = await self._joined(ref, run)
         if run["status"] not in Runs.active:
-            return await _whole(stream)
+            return await self._whole(ref, stream)
         status = "queued" if run["status"] == "pending" else "in_progress"
         return stream.translation.response.model_copy(update={"status": status})
 
     async def cancel(self, ref: RunRef) -> out.Response:
         """Stops the response, and returns it with what it has."""
-        stream = await self.join(ref)
+        if (run := await self._run(ref)) is None:
+            return await self._saved(ref)
+        stream = await self._joined(ref, run)
         await self._chat.agent.runs.cancel(*ref)
-        return await _whole(stream)
+        return await self._whole(ref, stream)
 
     async def delete(self, ref: RunRef) -> None:
         """Deletes the response's run, and its thread where no other run is on it."""
         agent = self._chat.agent
-        run = await agent.runs.get(*ref)
-        if run["status"] in Runs.active:
+        run = await self._run(ref)
+        if run is None:
+            await agent.runs.saved(*ref)
+        elif run["status"] in Runs.active:
             raise Conflict("The response has not ended: cancel it first.")
-        if len(await agent.runs.list(ref.thread_id, limit=2)) == 1:
+        thread = await agent.threads.get(ref.thread_id)
+        if run and len(await agent.runs.list(ref.thread_id, limit=2)) == 1:
             await agent.threads.delete(ref.thread_id)
-        else:
-            with translated(agent.url):
+            return
+        deleted = [*(thread["metadata"] or {}).get(_DELETED, ()), ref.run_id]
+        with translated(agent.url):
+            await agent.sdk.threads.update(ref.thread_id, metadata={_DELETED: deleted})
+            if run:
                 await agent.sdk.runs.delete(*ref)
+
+    async def _run(self, ref: RunRef) -> Mapping[str, Any] | None:
+        """The run; None where the thread alone may have something of it. Raises NotFound."""
+        agent = self._chat.agent
+        try:
+            return await agent.runs.get(*ref)
+        except NotFound:
+            thread = await agent.threads.get(ref.thread_id)
+            if ref.run_id in (thread["metadata"] or {}).get(_DELETED, ()):
+                raise
+            return None
+
+    async def _whole(self, ref: RunRef, stream: ResponseStream) -> out.Response:
+        """The response that has ended: by its events, or where they are gone by its thread."""
+        with suppress(StreamLost):
+            await stream.read(tells_errors=True)
+        return (
+            stream.translation.response if stream.translation.has_ended else await self._saved(ref)
+        )
+
+    async def _saved(self, ref: RunRef) -> out.Response:
+        """The response as its thread keeps it. Raises NotFound."""
+        agent = self._chat.agent
+        saved = await agent.runs.saved(*ref)
+        made_by = (await last_state(agent, ref))["metadata"]["assistant_id"]
+        model = await served_name(agent, str(made_by))
+        events = _events(model, *ref, calls=await self._calls(ref.thread_id))
+        for event in saved:
+            if isinstance(event, Error):
+                deque(events.fail(RunFailed(event.message), is_final=True), maxlen=0)
+                break
+            deque(events.read(event), maxlen=0)
+        return events.response
 
     async def _calls(self, thread_id: str) -> dict[str, Call]:
         """The calls on the thread, by id: an approved one was made in an earlier run."""
@@ -121,12 +173,15 @@ class Responses:
         }
 
 
-async def _whole(stream: ResponseStream) -> out.Response:
-    await stream.read(tells_errors=True)
-    events = stream.translation
-    if not events.has_ended:
-        raise StreamLost("The server no longer has all of this response: its thread has the text.")
-    return events.response
+def _first_number(run_id: str) -> int:
+    """The number of the first event of a run's stream.
+
+    A server that is started again does what it had not ended once more, and has only the new
+    stream. What a reader had read is no part of that, so its numbers are greater. Another server
+    keeps the streams elsewhere, with all that was streamed.
+    """
+    made = created_at(run_id)
+    return max(_BEGAN - made, 0) << 24 if made and inmem_server.is_used() else 0
 
 
 def _events(
@@ -142,6 +197,7 @@ def _events(
         model,
         created_at(run_id),
         joined_id(CONVERSATION, thread_id),
+        first=_first_number(run_id),
         after=after,
         waits={tool.name for tool in NEEDS_APPROVAL} | {*filter(MCP.needs_approval, MCP.tools)},
         calls=calls,

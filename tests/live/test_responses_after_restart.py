@@ -1,0 +1,153 @@
+"""OpenAI's Responses on a server that was killed and started again in the same folder."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI
+from openai.types.responses import Response
+
+from client.cli.local_server import LocalServer, find_config
+from tests.conftest import server_env
+from tests.model_server import ModelServer, Reply, ToolCall
+
+pytestmark = pytest.mark.timeout(240)
+QUESTION, SAVES, STOPS = "Six times seven?", "Save that.", "stream 300 tokens at 100 per second"
+LISTS_WRITTEN_SECONDS = 10  # the server's own interval
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("responses")
+
+
+@pytest.fixture(scope="module")
+def server(model: ModelServer, folder: Path) -> Iterator[LocalServer]:
+    call = ToolCall("calculate", {"expression": "6*7"})
+    model.on(QUESTION, Reply("Let me see.", reasoning="Six", tool_calls=[call]), Reply("42."))
+    note = ToolCall("save_note", {"title": "x", "text": "y"})
+    model.on(SAVES, Reply("I save it.", tool_calls=[note]), Reply("It is saved."))
+    with LocalServer(
+        find_config(Path(__file__).parent), env=server_env(model.url), folder=folder
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+async def api(server: LocalServer) -> AsyncIterator[AsyncOpenAI]:
+    http = httpx.AsyncClient(
+        trust_env=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
+    )
+    async with AsyncOpenAI(
+        base_url=f"{server.url}/v1", api_key="any", max_retries=0, http_client=http
+    ) as client:
+        yield client
+
+
+async def kill_and_start(server: LocalServer) -> None:
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.start)
+
+
+async def respond(api: AsyncOpenAI, text: Any, **more: Any) -> Response:
+    made = await api.responses.create(model="agent", input=text, **more)
+    assert isinstance(made, Response)
+    return made
+
+
+def plain(response: Response) -> dict[str, Any]:
+    """The response without the names of its items, which the thread does not keep all."""
+    fields = response.model_dump()
+    for item in fields["output"]:
+        del item["id"]
+    return fields
+
+
+async def events_after(api: AsyncOpenAI, response_id: str, number: int | None) -> list[Any]:
+    options: Any = {} if number is None else {"starting_after": number}
+    stream = await api.responses.retrieve(response_id, stream=True, **options)
+    return [event async for event in stream]
+
+
+async def written(folder: Path) -> None:
+    """Returns when the server has written its list of runs once more."""
+    file, since = folder / ".langgraph_api" / ".langgraph_ops.pckl", time.time()
+
+    def is_new() -> bool:
+        return file.exists() and file.stat().st_mtime > since
+
+    async with asyncio.timeout(6 * LISTS_WRITTEN_SECONDS):
+        while not await asyncio.to_thread(is_new):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+async def test_what_the_thread_keeps_is_served(api: AsyncOpenAI, server: LocalServer) -> None:
+    """Items, status and usage are those of before; their events are gone, and that is said."""
+    calculated = await respond(api, QUESTION)
+    later = await respond(api, "one more", previous_response_id=calculated.id)
+    asked = await respond(api, SAVES)
+    approval: Any = {
+        "type": "mcp_approval_response",
+        "approval_request_id": asked.output[-1].id,
+        "approve": True,
+    }
+    approved = await respond(api, [approval], previous_response_id=asked.id)
+    started = await respond(api, STOPS, background=True)
+    async for event in await api.responses.retrieve(started.id, stream=True):
+        if event.type == "response.output_text.delta":
+            break
+    stopped = await api.responses.cancel(started.id)
+    await kill_and_start(server)
+    for before in (calculated, later, asked, approved, stopped):
+        after = await api.responses.retrieve(before.id)
+        assert plain(after) == plain(before)
+        with pytest.raises(openai.APIStatusError) as gone:
+            await events_after(api, before.id, 5)
+        assert gone.value.code == "stream_lost"
+    assert (await respond(api, "and on", previous_response_id=later.id)).conversation == (
+        calculated.conversation
+    )
+    await api.responses.delete(later.id)
+    with pytest.raises(openai.NotFoundError):
+        await api.responses.retrieve(later.id)
+    assert (await api.responses.retrieve(calculated.id)).output_text == calculated.output_text
+
+
+async def test_a_response_that_the_server_forgot(api: AsyncOpenAI, server: LocalServer) -> None:
+    """What was not at its end, and is not listed, has failed; the conversation can go on."""
+    made = await respond(api, "stream 900 tokens at 20 per second", background=True)
+    async for event in await api.responses.retrieve(made.id, stream=True):
+        if event.type == "response.output_text.delta":
+            break
+    await kill_and_start(server)
+    lost = await api.responses.retrieve(made.id)
+    assert lost.status == "failed"
+    assert lost.error
+    assert "stopped before" in lost.error.message
+
+
+async def test_a_response_that_is_done_again(
+    api: AsyncOpenAI, server: LocalServer, folder: Path
+) -> None:
+    """A number of before is no place in the new stream; the new one's numbers resume exactly."""
+    made = await respond(api, "stream 700 tokens at 40 per second", background=True)
+    stream = await api.responses.retrieve(made.id, stream=True)
+    head = [await anext(aiter(stream)) for _ in range(12)]
+    await stream.close()
+    await written(folder)
+    await kill_and_start(server)
+    with pytest.raises(openai.APIStatusError) as gone:
+        await events_after(api, made.id, head[-1].sequence_number)
+    assert gone.value.code == "stream_lost"
+    whole = await events_after(api, made.id, None)
+    assert whole[0].type == "response.created"
+    assert whole[0].sequence_number > head[-1].sequence_number
+    assert whole[-1].response.output_text == " ".join(f"word{n}" for n in range(700))
+    middle = whole[len(whole) // 2].sequence_number
+    rest = await events_after(api, made.id, middle)
+    assert rest == [event for event in whole if event.sequence_number > middle]
