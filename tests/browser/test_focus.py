@@ -1,5 +1,7 @@
 """Where the keyboard is, and what a screen reader hears, when the page changes under them."""
 
+import re
+
 from playwright.async_api import Browser, Page, expect
 
 from client.cli.local_server import LocalServer
@@ -40,6 +42,18 @@ async def test_the_list_keeps_the_focus(page: Page) -> None:
             "new BroadcastChannel('steadystream').postMessage({ threadId: 'another' })"
         )
     await expect(entry).to_be_focused()
+
+
+async def test_a_long_answer_is_announced_as_it_is_written(page: Page, model: ModelServer) -> None:
+    """A screen reader hears each paragraph once, when it is finished: not all at the end."""
+    text = "First of it.\n\nSecond of it.\n\nThird, " + "and so on, " * 60
+    model.on("Speak at length.", Reply(text, tokens_per_second=30))
+    await ask(page, "Speak at length.")
+    announcer = page.locator("#announcer p")
+    await expect(announcer).to_have_text(["First of it."])
+    await expect(answers(page)).to_have_attribute("aria-busy", "true")
+    await ended(page)
+    await expect(announcer).to_have_text(["First of it.", "Second of it.", re.compile("^Third")])
 
 
 async def test_a_decision_is_announced(page: Page, model: ModelServer) -> None:

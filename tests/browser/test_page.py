@@ -234,9 +234,12 @@ async def test_the_websocket_says_the_same(page: Page) -> None:
 
 
 async def test_the_inspector(page: Page) -> None:
-    """It draws the graph, tells steps, events and figures, and filters events."""
+    """It draws the graph, tells steps, events and figures, filters events, and alone has the choice
+    of the transport."""
+    await expect(page.get_by_role("combobox", name="Stream over")).to_have_count(0)
     await page.get_by_role("button", name="Inspector").click()
     inspector = page.get_by_role("complementary", name="Inspector")
+    await expect(inspector.get_by_role("combobox", name="Stream over")).to_be_visible()
     await expect(inspector.get_by_role("img", name="The agent's graph")).to_contain_text("model")
     await ask(page, DOCS)
     await expect(inspector.locator("[data-node=model]")).to_have_class(re.compile("active"))
