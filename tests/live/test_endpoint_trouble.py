@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
 from pathlib import Path
@@ -89,13 +89,13 @@ def at(seconds: float) -> str:
     return format_datetime(now + datetime.timedelta(seconds=seconds), usegmt=True)
 
 
-@pytest.mark.parametrize("wait", ["90", at(600)], ids=["seconds", "date"])
+@pytest.mark.parametrize("wait", [lambda: "90", lambda: at(600)], ids=["seconds", "date"])
 @pytest.mark.parametrize(("status", "words"), [(429, "over its rate limit"), (503, "status 503")])
 async def test_a_long_retry_after_is_told_and_not_waited_for(
-    refusing: ModelServer, wait: str, status: int, words: str
+    refusing: ModelServer, wait: Callable[[], str], status: int, words: str
 ) -> None:
     """The person gets the time, and another model may still be asked."""
-    busy = Fault("status", status=status, headers={"retry-after": wait})
+    busy = Fault("status", status=status, headers={"retry-after": wait()})
     refusing.on("Busy?", Reply("No.", fault=busy))
     error = await failure("Busy?", openai_base_url=refusing.url)
     assert len(refusing.requests) == 1
