@@ -33,18 +33,20 @@ class Assistants:
         """Compares an input with the schema that the server tells, which is asked for once.
 
         Servers drop keys that a graph does not have without a word. Raises InvalidRequest; where
-        there is no schema to be had, the run tells what is wrong.
+        there is no schema to be had, the run tells what is wrong: a server that fails at it would
+        fail again at each new try of the run, and close the connection that the run is sent over.
         """
         schema = self._input_schemas.get(assistant_id)
         if schema is None:
+            schema = {}
             with suppress(SteadyError), translated(self._url):
                 schemas = await self._sdk.assistants.get_schemas(await self._uuid(assistant_id))
                 schema = schemas.get("input_schema") or schemas.get("state_schema") or {}
-                self._input_schemas[assistant_id] = schema
+            self._input_schemas[assistant_id] = schema
         if unknown := unknown_keys(values, schema):
             raise InvalidRequest(
                 f"The graph {assistant_id!r} takes no {', '.join(sorted(map(repr, unknown)))}. By "
-                f"the server's schema, its input has: {described(schema or {}) or 'nothing'}."
+                f"the server's schema, its input has: {described(schema) or 'nothing'}."
             )
 
     def note_run(self, thread_id: str, assistant_id: str) -> None:

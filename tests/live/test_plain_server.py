@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import Any
 
+import httpx
 import pytest
 
 from client import AgentClient, Done, Event, InvalidRequest, Token
@@ -24,6 +25,20 @@ async def test_an_input_that_does_not_fit_is_refused(graphs: AgentClient) -> Non
     """With the fields of the graph's schema, before anything runs."""
     with pytest.raises(InvalidRequest, match=r"topic \(string\)"):
         await graphs.ask({"subject": "cats"}, assistant_id="joke")
+
+
+async def test_a_schema_that_the_server_cannot_make_is_asked_for_once(graphs: AgentClient) -> None:
+    """Python before 3.12 has no schema for the TypedDict of such a graph; its runs need none."""
+    asked: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        asked.append(request.url.path.rpartition("/")[2])
+
+    graphs.sdk.http.client.event_hooks["request"].append(note)
+    for topic in ("one", "two", "three"):
+        run = graphs.stream({"topic": topic}, assistant_id="polite", context={"greeting": "Hello"})
+        assert (await run.final_state())["joke"] == f"Hello, {topic}"
+    assert asked.count("schemas") == 1
 
 
 @pytest.mark.parametrize("name", ["interrupt_before", "interrupt_after"])
