@@ -81,7 +81,7 @@ async def test_axe_finds_nothing(page: Page, model: ModelServer, scheme: str) ->
     await expect(page.locator("[aria-live=assertive]#alert")).to_contain_text("waits for you")
     await expect(page.locator("[aria-live=polite]#announcer")).to_contain_text("a picture")
     await page.locator("#options summary").click()
-    await page.get_by_role("button", name="Inspector").click()
+    await page.get_by_role("button", name="Inspector", exact=True).click()
     await page.get_by_role("button", name="Edit").first.click()
     await expect(answers(page).locator("math")).to_have_count(1)
     assert await findings(page) == []
@@ -92,7 +92,7 @@ async def test_right_to_left(page: Page, model: ModelServer) -> None:
     model.on("שלום, מה שלומך?", Reply("הכול **טוב**.\n\n- אחת\n- שתיים"))
     await page.get_by_role("textbox", name="Message").fill("שלום, מה שלומך?")
     await expect(page.get_by_role("textbox", name="Message")).to_have_css("direction", "rtl")
-    await page.get_by_role("button", name="Send").click()
+    await page.get_by_role("button", name="Send", exact=True).click()
     await ended(page)
     for part in (".bubble p", ".text", ".text li >> nth=0"):
         await expect(page.locator(f"#turns {part}")).to_have_css("direction", "rtl")
@@ -104,7 +104,7 @@ async def test_every_control_is_reached_by_tab(page: Page, model: ModelServer) -
     """Whatever can be clicked gets the focus by the Tab key, and is then seen to have it."""
     call = ToolCall("save_note", {"title": "reached", "text": "By Tab."})
     model.on("Every control.", Reply(FORMS, reasoning="Hm.", tool_calls=[call]))
-    await page.get_by_role("button", name="Inspector").click()
+    await page.get_by_role("button", name="Inspector", exact=True).click()
     await ask(page, "Every control.")
     await ended(page, "interrupted")
     await page.locator("#options summary").click()

@@ -15,7 +15,7 @@ async def test_a_phone_leaves_room_to_write(browser: Browser, server: LocalServe
     await page.goto(server.url)
     await ask(page, SLOW)
     await expect(answers(page)).to_contain_text("word1")
-    await expect(page.get_by_role("button", name="Stop")).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_in_viewport(ratio=1)
     box = await page.get_by_role("textbox", name="Message").bounding_box()
     assert box is not None
     assert box["width"] >= FEWEST_PIXELS
@@ -50,7 +50,7 @@ async def test_stop_is_not_send(page: Page) -> None:
     await ask(page, SLOW)
     await expect(answers(page)).to_contain_text("word1")
     await ask(page, "And then?")
-    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Stop", exact=True).click()
     await ended(page, "stopped")
     message = page.get_by_role("textbox", name="Message")
     await expect(message).to_have_value("And then?")

@@ -34,7 +34,7 @@ async def test_what_the_list_says(page: Page, open_page: Open, model: ModelServe
     for tab in (page, other):
         await expect(entry(tab, "stream 901 tokens")).to_contain_text("busy")
     await expect(answers(page)).to_contain_text("word3")
-    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Stop", exact=True).click()
     await ended(page, "stopped")
     for tab in (page, other):
         await expect(entry(tab, "stream 901 tokens")).not_to_contain_text("busy")
@@ -54,7 +54,7 @@ async def test_stopped_before_its_first_word(page: Page, model: ModelServer) -> 
     model.on("Say nothing.", Reply("Never.", first_token_seconds=60.0))
     await ask(page, "Say nothing.")
     await asyncio.to_thread(model.wait_for, lambda m: m.open_streams > 0)
-    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Stop", exact=True).click()
     await ended(page, "stopped")
     for _ in range(2):
         await expect(answers(page)).to_have_text("Stopped.")
@@ -110,7 +110,7 @@ async def test_six_tabs_can_be_stopped(context: BrowserContext, open_page: Open)
     for tab in tabs:
         await expect(answers(tab)).to_contain_text("word1")
     for tab in reversed(tabs):
-        await tab.get_by_role("button", name="Stop").click()
+        await tab.get_by_role("button", name="Stop", exact=True).click()
         await ended(tab, "stopped")
 
 
@@ -126,14 +126,14 @@ async def test_a_seventh_tab_beside_six(page: Page, open_page: Open) -> None:
     await expect(entry(seventh, "stream 800 tokens")).to_contain_text("busy")
     await ask(seventh, SLOW)
     await expect(answers(seventh)).to_contain_text("word3")
-    await seventh.get_by_role("button", name="Stop").click()
+    await seventh.get_by_role("button", name="Stop", exact=True).click()
     await ended(seventh, "stopped")
     reader = await open_page(fragment=f"#{six[0].url.partition('#')[2]}")
     await expect(answers(reader)).to_contain_text("word9")
     await expect(questions(reader)).to_have_text(["stream 800 tokens at 20 per second"])
     for n, tab in enumerate(six):
         await expect(entry(tab, f"stream 8{n}0 tokens")).to_have_count(1)
-        await tab.get_by_role("button", name="Stop").click()
+        await tab.get_by_role("button", name="Stop", exact=True).click()
         await ended(tab, "stopped")
     await ended(reader, "stopped")
 
@@ -149,7 +149,7 @@ async def test_a_seventh_tab_where_no_socket_gets_through(
     for tab in tabs:
         await expect(answers(tab)).to_contain_text("word1")
     for tab in reversed(tabs):
-        await tab.get_by_role("button", name="Stop").click()
+        await tab.get_by_role("button", name="Stop", exact=True).click()
         await ended(tab, "stopped")
 
 
@@ -159,7 +159,7 @@ async def test_under_a_path(server: LocalServer, open_page: Open) -> None:
         page = await open_page(url)
         await ask(page, SLOW)
         await expect(answers(page)).to_contain_text("word2")
-        await page.get_by_role("button", name="Stop").click()
+        await page.get_by_role("button", name="Stop", exact=True).click()
         await ended(page, "stopped")
         await page.reload()
         await expect(answers(page)).to_contain_text("Stopped.")

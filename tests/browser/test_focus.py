@@ -13,7 +13,7 @@ async def test_the_focus_is_never_lost(page: Page, model: ModelServer) -> None:
     """A button that is gone once pressed leaves the focus at the message or the new answer."""
     await ask(page, "stream 900 tokens at 30 per second")
     await expect(answers(page)).to_contain_text("word1")
-    await page.get_by_role("button", name="Stop").press("Enter")
+    await page.get_by_role("button", name="Stop", exact=True).press("Enter")
     await ended(page, "stopped")
     await expect(page.get_by_role("textbox", name="Message")).to_be_focused()
     call = ToolCall("save_note", {"title": "focus", "text": "Kept."})

@@ -23,7 +23,7 @@ async def test_the_answer_goes_on_at_the_next_server(
     ) as server:
         page = await open_page(server.url)
         await page.get_by_role("textbox", name="Message").fill("Tell it.")
-        await page.get_by_role("button", name="Send").click()
+        await page.get_by_role("button", name="Send", exact=True).click()
         await expect(last_answer(page)).to_contain_text("word3")
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)

@@ -44,11 +44,11 @@ def script(model: ModelServer) -> None:
 
 async def ask(page: Page, text: str) -> None:
     await page.get_by_role("textbox", name="Message").fill(text)
-    await page.get_by_role("button", name="Send").click()
+    await page.get_by_role("button", name="Send", exact=True).click()
 
 
 async def stream_over(page: Page, transport: str) -> None:
-    inspector = page.get_by_role("button", name="Inspector")
+    inspector = page.get_by_role("button", name="Inspector", exact=True)
     await inspector.click()
     await page.get_by_label("Stream over").select_option(transport)
     await inspector.click()
@@ -73,10 +73,10 @@ async def test_tokens_appear_over_time(page: Page, model: ModelServer) -> None:
     await expect(answers(page)).to_contain_text("word1")
     assert model.open_streams == 1
     assert "word59" not in await answers(page).inner_text()
-    await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
     await ended(page)
     await expect(answers(page)).to_have_text(TEXT)
-    await expect(page.get_by_role("button", name="Send")).to_be_visible()
+    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
 
 async def test_an_answer_that_was_cut_says_so(page: Page, model: ModelServer) -> None:
@@ -118,7 +118,7 @@ async def test_stop_keeps_what_was_said(page: Page, model: ModelServer) -> None:
     """After a stop the text stays, the state says so, and the next question is answered."""
     await ask(page, "stream 900 tokens at 30 per second")
     await expect(answers(page)).to_contain_text("word5")
-    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Stop", exact=True).click()
     await ended(page, "stopped")
     await expect(answers(page)).to_contain_text("word5")
     await expect(answers(page)).to_contain_text("Stopped.")
@@ -138,7 +138,7 @@ async def test_a_stop_holds_before_the_run_is_known(
         page = await open_page(proxy.url)
         await ask(page, "stream 900 tokens at 30 per second")
         await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 1)
-        await page.get_by_role("button", name="Stop").click()
+        await page.get_by_role("button", name="Stop", exact=True).click()
         await ended(page, "stopped")
     await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 0)
 
@@ -166,7 +166,7 @@ async def test_a_reload_goes_on(page: Page) -> None:
     await expect(answers(page).last).to_contain_text("word5")
     await page.reload()
     await expect(answers(page).last).to_contain_text("word9")
-    await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
     await ended(page)
     await expect(answers(page).last).to_have_text(" ".join(f"word{n}" for n in range(300)))
     await expect(questions(page)).to_have_text([PRODUCT, slow])
@@ -237,7 +237,7 @@ async def test_the_inspector(page: Page) -> None:
     """It draws the graph, tells steps, events and figures, filters events, and alone has the choice
     of the transport."""
     await expect(page.get_by_role("combobox", name="Stream over")).to_have_count(0)
-    await page.get_by_role("button", name="Inspector").click()
+    await page.get_by_role("button", name="Inspector", exact=True).click()
     inspector = page.get_by_role("complementary", name="Inspector")
     await expect(inspector.get_by_role("combobox", name="Stream over")).to_be_visible()
     await expect(inspector.get_by_role("img", name="The agent's graph")).to_contain_text("model")
@@ -297,8 +297,10 @@ async def test_a_phone(browser: Browser, server: LocalServer) -> None:
     await picture(page, "phone")
     wide = await page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 360
-    await expect(page.get_by_role("button", name="Inspector")).to_be_in_viewport(ratio=1)
-    await expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_role("button", name="Inspector", exact=True)).to_be_in_viewport(
+        ratio=1
+    )
+    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_in_viewport(ratio=1)
     conversations = page.get_by_role("navigation", name="Conversations")
     await expect(conversations).to_be_hidden()
     await page.get_by_role("button", name="Conversations").tap()
@@ -328,7 +330,7 @@ async def test_editing_and_answering_again(page: Page, model: ModelServer, trans
     await expect(answers(page)).to_have_count(1)
     await expect(answers(page)).to_contain_text("You said: Goodbye.")
     await ended(page)
-    await page.get_by_role("button", name="Inspector").click()
+    await page.get_by_role("button", name="Inspector", exact=True).click()
     await page.get_by_role("button", name="Show checkpoints").click()
     await page.get_by_role("button", name="4 · Answer one.").first.click()
     await expect(answers(page).last).to_contain_text("Answer one.")

@@ -63,7 +63,7 @@ async def test_stop_where_a_request_hangs(page: Page, model: ModelServer) -> Non
     hanging = await held(page)
     await ask(page, SLOW)
     await hanging.get()
-    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Stop", exact=True).click()
     await ended(page, "stopped")
     await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 0)
 
@@ -73,7 +73,7 @@ async def test_stop_where_every_request_hangs(page: Page) -> None:
     hanging = await held(page, 10)
     await ask(page, SLOW)
     await hanging.get()
-    stop = page.get_by_role("button", name="Stop")
+    stop = page.get_by_role("button", name="Stop", exact=True)
     await stop.click()
     await hanging.get()
     await stop.click()

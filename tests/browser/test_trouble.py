@@ -40,7 +40,7 @@ async def test_a_finished_answer_stays_finished(page: Page) -> None:
 
     await page.route("**/threads/*/state", refuse)
     await ask(page, "Hello, finished.")
-    await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
     await ended(page)
     await expect(answers(page)).to_have_text("You said: Hello, finished.")
     await expect(page.get_by_role("alert")).to_have_count(0)

@@ -39,7 +39,7 @@ async def test_the_page_has_its_conversations(
     await page.get_by_role("button", name="New conversation", exact=True).click()
     await ask(page, "stream 900 tokens at 30 per second")
     await expect(answers(page)).to_contain_text("word3")
-    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Stop", exact=True).click()
     await ended(page, "stopped")
     await expect(entry(page, "stream 900 tokens")).not_to_contain_text("waits")
     await page.reload()
