@@ -60,9 +60,11 @@ dev: $(READY)
 test-fast: check
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/unit tests/live/test_modes.py
 
-# Each worker has servers of its own; a file's tests stay together.
+# Each worker has servers of its own; a file's tests stay together. They wait half of their time, so
+# that three workers fill two cores.
+WORKERS ?= 3
 test: model clients graphs
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Other versions than the locked ones, each in an environment of its own: the newest and the lowest
 # that pyproject.toml allows, and the locked ones on another Python. TESTS is what is run.
