@@ -33,6 +33,7 @@ def server_env(model_url: str, **more: str) -> dict[str, str]:
 
 # The files that take longest, those first: one that begins last is what all workers wait for.
 LONGEST = (
+    "scale/test_matrix.py",
     "live/test_terminal.py",
     "live/test_cli.py",
     "faults/test_faults.py",
