@@ -116,18 +116,22 @@ class McpTools:
 
 
 async def _listed(name: str, server: McpServer) -> list[BaseTool]:
+    tools = await (await asyncio.to_thread(_client, name, server)).get_tools()
+    for tool in tools:
+        tool.name = _clean(tool.name)
+    return tools
+
+
+def _client(name: str, server: McpServer) -> Any:
+    """The adapter's client. It is imported here, where reading its files holds up no stream."""
     from langchain_mcp_adapters.callbacks import Callbacks
     from langchain_mcp_adapters.client import MultiServerMCPClient
 
-    client = MultiServerMCPClient(
+    return MultiServerMCPClient(
         {name: _connection(server)},
         callbacks=Callbacks(on_progress=_tell_progress),
         tool_name_prefix=True,
     )
-    tools = await client.get_tools()
-    for tool in tools:
-        tool.name = _clean(tool.name)
-    return tools
 
 
 def _connection(server: McpServer) -> Any:
