@@ -116,7 +116,8 @@ class McpTools:
 
 
 async def _listed(name: str, server: McpServer) -> list[BaseTool]:
-    tools = await (await asyncio.to_thread(_client, name, server)).get_tools()
+    client = await asyncio.to_thread(_client, name, server)
+    tools: list[BaseTool] = await client.get_tools()
     for tool in tools:
         tool.name = _clean(tool.name)
     return tools
