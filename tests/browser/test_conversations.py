@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 from playwright.async_api import BrowserContext, FilePayload, Locator, Page, expect
 
@@ -100,11 +101,8 @@ async def test_any_conversation_is_reached(page: Page, server: LocalServer) -> N
 NO_LOCKS = "Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })"
 
 
-async def test_six_tabs_can_be_stopped(context: BrowserContext, open_page: Open) -> None:
-    """Where no tab knows of the others (plain HTTP, from another machine), all read over SSE, and
-    so hold all connections of the browser; Stop works."""
-    await context.add_init_script(NO_LOCKS)
-    tabs = [await open_page() for _ in range(6)]
+async def all_stream_and_stop(tabs: Sequence[Page]) -> None:
+    """Each tab is stopped while all of them read their answers."""
     for tab in tabs:
         await ask(tab, "stream 900 tokens at 20 per second")
     for tab in tabs:
@@ -112,6 +110,14 @@ async def test_six_tabs_can_be_stopped(context: BrowserContext, open_page: Open)
     for tab in reversed(tabs):
         await tab.get_by_role("button", name="Stop", exact=True).click()
         await ended(tab, "stopped")
+
+
+async def test_six_tabs_can_be_stopped(context: BrowserContext, open_page: Open) -> None:
+    """Where no tab knows of the others (plain HTTP, from another machine), all read over SSE, and
+    so hold all connections of the browser; Stop works."""
+    await context.add_init_script(NO_LOCKS)
+    tabs = [await open_page() for _ in range(6)]
+    await all_stream_and_stop(tabs)
 
 
 async def test_a_seventh_tab_beside_six(page: Page, open_page: Open) -> None:
@@ -144,13 +150,7 @@ async def test_a_seventh_tab_where_no_socket_gets_through(
     """Behind a proxy that lets no WebSocket through, all read over SSE, and Stop works."""
     await context.route_web_socket("**/ws/chat*", lambda socket: socket.close())
     tabs = [await open_page() for _ in range(5)]
-    for tab in tabs:
-        await ask(tab, "stream 900 tokens at 20 per second")
-    for tab in tabs:
-        await expect(answers(tab)).to_contain_text("word1")
-    for tab in reversed(tabs):
-        await tab.get_by_role("button", name="Stop", exact=True).click()
-        await ended(tab, "stopped")
+    await all_stream_and_stop(tabs)
 
 
 async def test_under_a_path(server: LocalServer, open_page: Open) -> None:
