@@ -80,3 +80,16 @@ async def ask_in_parts(url: str, path: str, body: JSON, chance: random.Random) -
 def text_of(events: list[JSON]) -> str:
     """The tokens of an agent's stream, joined."""
     return "".join(event["content"] for event in events if event["type"] == "token")
+
+
+async def cut_and_resumed(
+    first: str, second: str, body: JSON, headers: dict[str, str]
+) -> list[JSON]:
+    """What follows an agent's first token: the reader leaves `first`, and reads on at `second`."""
+    async with opened(first, "/agent/stream", body, headers) as stream:
+        async for event in stream:
+            if event["type"] == "token":
+                break
+    headers = {**headers, "Last-Event-ID": str(stream.last_event_id)}
+    async with opened(second, "/agent/stream", body, headers) as rest:
+        return await rest.rest()

@@ -10,7 +10,7 @@ from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
 from tests.otlp import Collector, until
-from tests.sse_reader import ask, opened
+from tests.sse_reader import ask, cut_and_resumed
 
 pytest.importorskip("openinference.instrumentation.langchain")
 
@@ -51,13 +51,8 @@ async def test_a_run_is_part_of_its_callers_trace(
     sum_of = ToolCall("calculate", {"expression": "17 * 24"})
     words = tuple(f"{ANSWERED} " for _ in range(20))
     model.on(SAID, Reply(tool_calls=(sum_of,)), Reply(words, tokens_per_second=20.0))
-    async with opened(observed.url, "/agent/stream", {"message": SAID}, CALLER) as stream:
-        async for event in stream:
-            if event["type"] == "token":
-                break
-    headers = {**CALLER, "Last-Event-ID": stream.last_event_id}
-    async with opened(observed.url, "/agent/stream", {"message": SAID}, headers) as rest:
-        assert (await rest.rest())[-1]["status"] == "success"
+    rest = await cut_and_resumed(observed.url, observed.url, {"message": SAID}, CALLER)
+    assert rest[-1]["status"] == "success"
 
     await until(lambda: {"CHAIN", "LLM", "TOOL", "resume"} <= collector.kinds(TRACE_ID))
     assert "steadystream" in collector.services

@@ -14,7 +14,7 @@ from tests.otlp import Collector, until
 from tests.prometheus import Scrape
 from tests.prometheus import until as until_scraped
 from tests.scale.cluster import Cluster, Process, running
-from tests.sse_reader import ask, opened
+from tests.sse_reader import ask, cut_and_resumed
 
 SAID, ANSWERED = "a-word-of-a-person", "a-word-of-the-model"
 KEY = "test-key-that-nobody-may-read"
@@ -64,13 +64,8 @@ async def test_a_stream_of_two_processes_is_one_trace_and_one_run(
     sum_of = ToolCall("calculate", {"expression": "17 * 24"})
     words = tuple(f"{ANSWERED} " for _ in range(60))
     model.on(SAID, Reply(tool_calls=(sum_of,)), Reply(words, tokens_per_second=20.0))
-    async with opened(first.url, "/agent/stream", {"message": SAID}, CALLER) as stream:
-        async for event in stream:
-            if event["type"] == "token":
-                break
-    headers = {**CALLER, "Last-Event-ID": stream.last_event_id}
-    async with opened(second.url, "/agent/stream", {"message": SAID}, headers) as rest:
-        assert (await rest.rest())[-1]["status"] == "success"
+    rest = await cut_and_resumed(first.url, second.url, {"message": SAID}, CALLER)
+    assert rest[-1]["status"] == "success"
 
     await until(lambda: {"CHAIN", "LLM", "TOOL", "resume"} <= collector.kinds(TRACE_ID))
     assert not any(word.encode() in collector.sent for word in (SAID, ANSWERED, KEY, "17 * 24"))
