@@ -78,8 +78,10 @@ class ThreadStream:
                 if new := await self._unseen(thread_id, seen):
                     return new
                 async for batch in parts:
-                    begun = {part.data.get("run_id") for part in batch if part.name == "metadata"}
-                    if begun - seen and (new := await self._unseen(thread_id, seen)):
+                    told = {part.data.get("run_id") for part in batch if part.name == "metadata"}
+                    # The server tells nothing of a run that was over before it looked: a heartbeat,
+                    # which has no part, is the time to ask.
+                    if (not batch or told - seen) and (new := await self._unseen(thread_id, seen)):
                         return new
         except NotFound as error:
             raise InvalidRequest(

@@ -122,7 +122,8 @@ class Threads:
         Args:
             thread_id: the thread.
             after_run_id: the last run that was read. It begins with the runs after this one, while
-                the server keeps them. None, the default: with what runs now.
+                the server keeps them. None, the default: with what runs once the stream is joined,
+                so that a run which ended before that is not told.
             nodes: see `AgentClient.stream`. None, the default: all but tools and middleware.
 
         Raises:

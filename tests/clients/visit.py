@@ -174,7 +174,7 @@ class Visit:
             if looking.done():
                 looking.result()
         except Exception as error:
-            raise Wrong(f"{act}, question {self._question}: {error}") from error
+            raise Wrong(f"{act}, question {self._question}: {error!r}") from error
         finally:
             looking.cancel()
             await asyncio.wait({looking})
@@ -275,6 +275,7 @@ class Visit:
     async def _load_where_needed(self) -> None:
         if self._front.loads_after_cut:
             await self._wait_for_runs()
+            self._cuts.next = []  # one that is left would end the answer of another act
             await self._front.page.reload()
 
     async def _wait_for_runs(self) -> None:

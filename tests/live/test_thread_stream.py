@@ -1,8 +1,9 @@
 """A thread's stream: the events of all its runs, whoever starts them."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from langgraph_sdk import get_client
@@ -71,8 +72,9 @@ async def test_each_run_is_told_from_its_beginning(
 async def test_a_failed_run_does_not_end_it(agent: AgentClient, model: ModelServer) -> None:
     """A failure is told by `Error` and `Done`, and the next run follows."""
     model.on("Fail, thread.", Reply(fault=Fault(status=400)))
-    thread_id = await agent.threads.create()
-    async with aclosing(agent.threads.join_stream(thread_id)) as events:
+    first = await agent.ask("First.")
+    thread_id = first.thread_id
+    async with aclosing(agent.threads.join_stream(thread_id, first.run_id)) as events:
         waiting = asyncio.create_task(one_run(events))
         with pytest.raises(ModelFailed):
             await agent.ask("Fail, thread.", thread_id=thread_id)
@@ -102,18 +104,69 @@ async def test_cuts_lose_and_repeat_nothing(
 ) -> None:
     """Through a proxy that cuts and stalls, each token of each run comes once."""
     model.on("Count, through cuts.", SLOW)
-    thread_id = await agent.threads.create()
+    first = await agent.ask("First.")
     limits = Limits(connect_seconds=5.0, heartbeat_timeout_seconds=6.0)
     plan = scenario(seed, model_faults=False).plan
     async with (
         Proxy(server.url, plan) as proxy,
         AgentClient(proxy.url, limits=limits) as reader,
-        aclosing(reader.threads.join_stream(thread_id)) as events,
+        aclosing(reader.threads.join_stream(first.thread_id, first.run_id)) as events,
     ):
         for _ in range(2):
             waiting = asyncio.create_task(one_run(events))
-            await agent.ask("Count, through cuts.", thread_id=thread_id)
+            await agent.ask("Count, through cuts.", thread_id=first.thread_id)
             assert text(await waiting) == SLOW.text
+
+
+class Muted:
+    """A way to the server on which a thread's stream tells of no run."""
+
+    def __init__(self, server_url: str) -> None:
+        self._where = urlsplit(server_url)
+        self._is_open = self._is_asked = False
+        self.listens = asyncio.Event()
+        """Set when the stream is open and the runs so far have been read."""
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream = await asyncio.open_connection(self._where.hostname, self._where.port)
+        ways = self._carry(reader, upstream[1]), self._carry(upstream[0], writer)
+        await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while received := await source.read(65536):
+                sink.write(received.replace(b"event: metadata", b"event: whatever"))
+                await sink.drain()
+                if self._is_asked:
+                    self.listens.set()
+                self._is_asked = self._is_open and b"/runs?" in received
+                self._is_open = self._is_open or b"/stream?" in received
+        finally:
+            sink.close()
+
+
+async def test_a_run_that_the_server_does_not_tell_of(
+    agent: AgentClient, server: LocalServer
+) -> None:
+    """A run that was over before the server looked for it is told at its next heartbeat."""
+    first = await agent.ask("First.")
+    muted = Muted(server.url)
+    async with (
+        muted.listen() as url,
+        AgentClient(url) as reader,
+        aclosing(reader.threads.join_stream(first.thread_id, first.run_id)) as events,
+    ):
+        waiting = asyncio.create_task(one_run(events))
+        async with asyncio.timeout(60):
+            await muted.listens.wait()
+        await agent.ask("Second.", thread_id=first.thread_id)
+        assert text(await waiting) == "You said: Second."
 
 
 async def test_what_is_not_there_is_said(agent: AgentClient) -> None:
