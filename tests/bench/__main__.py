@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from tests.bench import deaf, measure, pace, threads
+from tests.bench import deaf, held, measure, pace, threads
 from tests.bench.contestants import (
     MANY_JOBS,
     OURS,
@@ -107,7 +107,7 @@ def many_at_once(model: Contestant, size: Size, results: Results) -> None:
             results.cold_seconds += [contestant.cold_seconds] if name == OURS else []
             found = attempt(
                 f"streams that {name} holds",
-                lambda it=contestant: asyncio.run(measure.capacity(it, size)),
+                lambda it=contestant: asyncio.run(held.capacity(it, size.levels)),
                 None,
             )
             if found:

@@ -1,6 +1,5 @@
 """The measurements, in turns, so that a slow moment of the machine hits every contestant."""
 
-import asyncio
 import os
 import statistics
 import subprocess
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from client.cli.bench import Heard, figures, percentile
+from client.cli.bench import Heard, figures
 from tests.bench.contestants import ROOT, Contestant, ask_worker
-from tests.bench.pace import TOKENS_PER_SECOND, Load
+from tests.bench.pace import Load
 
-GAP_LIMIT_SECONDS = 0.25
 Series = dict[str, list[float]]
 
 
@@ -26,7 +24,6 @@ class Size:
     rounds: int
     tokens: int
     levels: tuple[int, ...]
-    level_seconds: int
     loads: tuple[Load, ...]
     telemetry: Load
     turns: int
@@ -36,8 +33,7 @@ class Size:
 FULL = Size(
     rounds=3,
     tokens=5000,
-    levels=(25, 50, 100, 150, 200, 300, 400, 600, 800),
-    level_seconds=4,
+    levels=(25, 50, 75, 100, 150, 200, 250, 300, 400, 600),
     loads=(Load(20, 5, rounds=2), Load(100, 5, rounds=1)),
     telemetry=Load(20, 5, rounds=6),
     turns=400,
@@ -47,7 +43,6 @@ QUICK = Size(
     rounds=1,
     tokens=300,
     levels=(2,),
-    level_seconds=1,
     loads=(Load(2, 1, rounds=1),),
     telemetry=Load(2, 1, rounds=1),
     turns=20,
@@ -97,44 +92,6 @@ async def costs(contestants: Iterable[Contestant], size: Size) -> dict[str, Cost
 def _cost(cpu_us: list[float], heard: list[Heard]) -> Cost:
     bytes_per_token = figures(heard).bytes_per_token
     return Cost(cpu_us, bytes_per_token, _median(h.tokens / h.duration_seconds for h in heard))
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """How many streams of 50 tokens a second a server held, and what one of them weighed."""
-
-    streams: int
-    gap_p99_ms: dict[int, float]
-    bytes_per_stream: float
-
-
-async def capacity(contestant: Contestant, size: Size) -> Capacity:
-    """More and more streams, until the gaps between frames get too long."""
-    held, gaps, weight = 0, dict[int, float](), 0.0
-    await _level(contestant, size.levels[0], 1)
-    for streams in size.levels:
-        idle = contestant.memory_bytes()
-        heard, memory = await _level(contestant, streams, size.level_seconds)
-        found = figures(heard)
-        gap = percentile(found.gaps, 0.99)
-        if found.failed or gap is None:
-            break
-        gaps[streams] = 1000 * gap
-        weight = max(weight, (memory - idle) / streams)
-        if gap >= GAP_LIMIT_SECONDS:
-            break
-        held = streams
-    return Capacity(held, gaps, weight)
-
-
-async def _level(contestant: Contestant, streams: int, seconds: int) -> tuple[list[Heard], int]:
-    question = f"stream {TOKENS_PER_SECOND * seconds} tokens at {TOKENS_PER_SECOND} per second"
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=contestant.url, limits=limits) as http:
-        running = [asyncio.create_task(contestant.ask(http, question)) for _ in range(streams)]
-        await asyncio.wait(running, timeout=0.8 * seconds)
-        memory = contestant.memory_bytes()
-        return list(await asyncio.gather(*running)), memory
 
 
 def clients(url: str, size: Size, env: dict[str, str]) -> dict[str, list[float]]:

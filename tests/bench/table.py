@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.contestants import OURS
-from tests.bench.measure import Capacity, Cost, Series
+from tests.bench.held import Capacity
+from tests.bench.measure import Cost, Series
 from tests.bench.pace import Pace
 from tests.bench.threads import Grown
 
