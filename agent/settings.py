@@ -164,6 +164,9 @@ class Settings(BaseSettings):
     steady_mcp_servers: dict[McpServerName, McpServer] = Field(
         default={}, description="MCP servers whose tools the agent has, as JSON: by name"
     )
+    steady_largest_tool_media_bytes: int = Field(
+        1_000_000, ge=0, description="Pictures and files of one MCP tool's result, as base64"
+    )
     steady_notes_dir: Path = Path("notes")
     steady_geocoding_url: str = "https://geocoding-api.open-meteo.com/v1/search"
     steady_weather_url: str = "https://api.open-meteo.com/v1/forecast"

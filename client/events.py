@@ -103,13 +103,16 @@ class ToolResult:
         id: the call's id.
         tool: the tool's name.
         status: `ok` or `error`.
-        content: the result, or the error's message, as the model reads it.
+        content: the text of the result, or of the error, as the model reads it.
+        media: its pictures, files and sounds, as LangChain's content blocks, such as
+            `{"type": "image", "base64": ..., "mime_type": "image/png"}`. Default: none.
     """
 
     id: str
     tool: str
     status: Literal["ok", "error"]
     content: str
+    media: list[JSON] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
     --tools N      so many tools more
     --calls FILE   where each call that acts adds a line
 
-`die` ends the process in the middle of its call.
+`die` ends the process in the middle of its call; `hang` waits for whoever does.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from mcp.server.fastmcp import Context, FastMCP, Image
+from mcp.server.fastmcp import Audio, Context, FastMCP, Image
 from mcp.types import ToolAnnotations
 
 PIXEL = bytes.fromhex(
@@ -48,6 +49,11 @@ def server(port: int, more_tools: int, calls: Path) -> FastMCP:
         """Draw a picture."""
         return Image(data=PIXEL, format="png")
 
+    @made.tool(annotations=ToolAnnotations(readOnlyHint=True), structured_output=False)
+    def sing() -> list[Any]:
+        """Sing a song."""
+        return ["La.", Audio(data=PIXEL, format="wav")]
+
     @made.tool(annotations=ToolAnnotations(destructiveHint=True))
     def wipe(name: str) -> str:
         """Delete something for good."""
@@ -59,6 +65,13 @@ def server(port: int, more_tools: int, calls: Path) -> FastMCP:
         """Begin, and die."""
         note(f"die {name}")
         os._exit(1)
+
+    @made.tool()
+    async def hang(name: str) -> str:
+        """Begin, and come to no end."""
+        note(f"hang {name}")
+        await asyncio.sleep(3600)
+        return "It is over."
 
     for number in range(more_tools):
         made.add_tool(lambda: "here", name=f"more{number}", description="One of many.")

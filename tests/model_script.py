@@ -24,6 +24,7 @@ import orjson
 
 JSON = dict[str, Any]
 
+AFTER_RESULTS = "The pictures of the results above, in their order:"  # no question of the user's
 SUMMARY = "They counted turns."
 SUMMARY_PROMPT = "<role>\nContext Extraction Assistant\n</role>"
 _DIRECTIVE = re.compile(
@@ -107,7 +108,7 @@ def place(messages: str | list[JSON]) -> tuple[str, int]:
     """The last user message's text, and how many model calls have answered it so far."""
     if isinstance(messages, str):
         return messages, 0
-    users = [at for at, message in enumerate(messages) if message.get("role") == "user"]
+    users = [at for at, message in enumerate(messages) if _is_question(message)]
     if not users:
         return "", 0
     after = messages[users[-1] + 1 :]
@@ -116,6 +117,11 @@ def place(messages: str | list[JSON]) -> tuple[str, int]:
     else:  # the Responses API gives one call's output as several items in a row
         calls = sum(spoke for spoke, _ in groupby(after, _is_model_output))
     return _text(messages[users[-1]].get("content") or ""), calls
+
+
+def _is_question(message: JSON) -> bool:
+    is_users = message.get("role") == "user"
+    return is_users and _text(message.get("content") or "") != AFTER_RESULTS
 
 
 def _is_model_output(item: JSON) -> bool:

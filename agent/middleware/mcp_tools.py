@@ -11,7 +11,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
-from agent.tools.mcp import McpTools, as_text
+from agent.tools.mcp import McpTools, as_result
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -59,4 +59,4 @@ class McpToolCalls(AgentMiddleware[AgentState[Any], Any]):
                 f"The tool {name} broke off: its MCP server does not answer. It may or may not "
                 "have taken effect."
             ) from None
-        return as_text(result) if isinstance(result, ToolMessage) else result
+        return as_result(result) if isinstance(result, ToolMessage) else result

@@ -22,17 +22,20 @@ from agent.model.partial import PartialAnswer, record
 from agent.model.refused_settings import (
     EXTRAS,
     NAMES,
+    PICTURES,
     REASONING,
     REASONING_EVERYWHERE,
     RESULT_BEFORE_QUESTION,
     RefusedSettings,
 )
 from agent.model.requests import as_endpoints_take_it
+from agent.model.tool_results import Pictures, pictures_of
 from agent.settings import OPENAI_URL, Settings, settings
 from agent.telemetry.runs import MeasuredCall
 
 DEFAULT_MODEL = "gpt-5-mini"
 CALL_EXTRAS = "tool_call_extras"
+_WITHOUT_PICTURES = "without_pictures_of_tools"  # an option of one call
 _REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 
 
@@ -69,11 +72,15 @@ class ChatModel(ChatOpenAI):
         token."""
         model = kwargs.get("model") or self.model_name
         refused = self._refused.of(model)
+        is_without_pictures = kwargs.pop(_WITHOUT_PICTURES, False) or PICTURES in refused
+        is_response = self._use_responses_api({**self._default_params, **kwargs})
+        pictures: Pictures = "within" if is_response else "after"
         messages = as_endpoints_take_it(
             self._convert_input(input_).to_messages(),
             answer_after_results=RESULT_BEFORE_QUESTION in refused,
+            pictures="left out" if is_without_pictures else pictures,
         )
-        if self._use_responses_api({**self._default_params, **kwargs}):
+        if is_response:
             payload = super()._get_request_payload(messages, **kwargs)
         else:
             bare = [_without_text(message) for message in messages]
@@ -97,7 +104,7 @@ class ChatModel(ChatOpenAI):
                     for made in super()._stream(*args, **kwargs):
                         yield answer.add(made)
                     break
-                except _REFUSALS as error:
+                except openai.APIStatusError as error:
                     if not self._learn(error, args, kwargs):
                         raise
 
@@ -116,21 +123,34 @@ class ChatModel(ChatOpenAI):
                             call.add(made.message)
                             yield answer.add(made)
                     break
-                except _REFUSALS as error:
+                except openai.APIStatusError as error:
                     if not self._learn(error, args, kwargs):
                         raise
 
     def _learn(
         self, error: openai.APIStatusError, args: tuple[Any, ...], options: dict[str, Any]
     ) -> bool:
-        """Whether the endpoint has refused something that the same request can do without."""
+        """Whether the endpoint has refused something that the same request can do without.
+
+        Some refuse pictures with 404 or 500. Where it may be one of them, and not all, that is
+        refused, this call alone goes without.
+        """
+        model, is_refusal = options.get("model") or self.model_name, isinstance(error, _REFUSALS)
+        pictures = set[str]()
+        if not options.get(_WITHOUT_PICTURES) and any(map(pictures_of, args[0])):
+            pictures = {PICTURES} - self._refused.of(model)
+        if not is_refusal and not pictures:
+            return False
         payload = self._get_request_payload(*args[:1], **{"stream": True, **options})
         sent = {*payload, *(payload.get("extra_body") or {})}
         sent |= {"stream_options"} if self.stream_usage else set()
         messages = (payload.get("extra_body") or payload).get("messages") or ()
         sent |= {name for name in (REASONING, EXTRAS) if any(_has(name, m) for m in messages)}
         sent |= {NAMES for m in messages if m["role"] == "assistant" and "name" in m}
-        return self._refused.learn(options.get("model") or self.model_name, sent, error)
+        if self._refused.learn(model, sent | pictures if is_refusal else pictures, error):
+            return True
+        options[_WITHOUT_PICTURES] = is_refusal and bool(pictures)
+        return bool(options[_WITHOUT_PICTURES])
 
     async def aclose(self) -> None:
         """Closes the connections of its asynchronous calls, and the answers still being read."""
@@ -180,7 +200,9 @@ def make_chat_model(config: Settings) -> ChatModel:
     )
     model.async_client = ParsedCompletions(model.async_client)
     model._config, model._trouble = config, trouble
-    if not trouble and endpoint.is_openai(config):
+    if config.embedded:
+        model._refused = RefusedSettings({PICTURES})
+    elif not trouble and endpoint.is_openai(config):
         model._refused = RefusedSettings({REASONING, EXTRAS})
     return model
 

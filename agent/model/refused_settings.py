@@ -44,6 +44,7 @@ EXTRAS = "extra_content"
 REASONING_EVERYWHERE = "assistant messages without reasoning_content"
 RESULT_BEFORE_QUESTION = "a question right after a tool's result"
 NAMES = "names of assistant messages"
+PICTURES = "pictures of tools"
 _UNKNOWN = re.compile(
     r"unsupported|(not|n't) (supported|permitted|allowed)|forbidden|unexpected|unknown|unrecognized"
     r"|extra",
@@ -52,6 +53,13 @@ _UNKNOWN = re.compile(
 _MISSING = re.compile(r"must|missing|required|pass(ed)? back", re.I)
 _NAME = re.compile(  # as Mistral, xAI, Groq and gateways say it
     r"have a name|(property|argument) \W*name\W|messages\S{0,20}\.name\b|assistant\W+name\W", re.I
+)
+_NO_PICTURES = re.compile(  # as OpenAI, vLLM, llama.cpp, OpenRouter, DeepSeek and Groq say it
+    r"(image|vision|multi-?modal).{0,40}(not (be )?(supported|enabled|allowed|accepted)|n't support"
+    r"|not support|only supported|missing)"
+    r"|(not support|n't support|no endpoints|not a|unknown variant|at most 0).{0,40}"
+    r"(image|vision|multi-?modal)|content\W.{0,40}must be a string",
+    re.I,
 )
 _ROLES = re.compile(r"roles? .{0,40}(alternate|after)|unexpected role", re.I)
 
@@ -97,6 +105,8 @@ def _refused(words: str, sent: set[str]) -> Iterable[str]:
             yield REASONING
     if NAMES in sent and _NAME.search(words):
         yield NAMES
+    if PICTURES in sent and _NO_PICTURES.search(words):
+        yield PICTURES
     if _ROLES.search(words):
         yield RESULT_BEFORE_QUESTION
 

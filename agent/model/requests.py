@@ -6,37 +6,42 @@ these after a turn that failed or was stopped. The same thread always becomes th
 that an endpoint's prompt cache fits it.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from agent.model.tool_results import Pictures, with_results
+
 NO_RESULT = "There is no result: the call was not carried out to its end."
 NO_ANSWER = "(There was no answer.)"
 _BETWEEN = "\n\n"
-_NOT_TEXT = ("image", "image_url", "audio", "input_audio", "video", "file", "media")
 
 
 def as_endpoints_take_it(
-    messages: Sequence[BaseMessage], *, answer_after_results: bool = False
+    messages: Sequence[BaseMessage],
+    *,
+    answer_after_results: bool = False,
+    pictures: Pictures = "left out",
 ) -> list[BaseMessage]:
     """The messages of a request for a conversation.
 
     `answer_after_results`: a question never comes right after a tool's result, as some want it.
+    `pictures`: where those of tools' results go.
     """
     before_a_question = ("human", "tool") if answer_after_results else ("human",)
-    return list(_alternating(_paired(messages), before_a_question))
+    results = with_results(list(_paired(messages)), pictures)
+    return list(_alternating(results, before_a_question))
 
 
 def _paired(messages: Iterable[BaseMessage]) -> Iterator[BaseMessage]:
-    """Each call has one result, right after it, as text; no assistant message is empty."""
+    """Each call has one result, right after it; no assistant message is empty."""
     open_calls: list[tuple[str | None, str | None]] = []
     for message in messages:
         if isinstance(message, ToolMessage):
             if any(call_id == message.tool_call_id for call_id, _ in open_calls):
                 open_calls = [call for call in open_calls if call[0] != message.tool_call_id]
-                yield _with_text(message)
+                yield message
             continue
         if open_calls:
             yield from _no_results(open_calls)
@@ -58,23 +63,6 @@ def _no_results(calls: Iterable[tuple[str | None, str | None]]) -> Iterator[Tool
 
 def _has_nothing_else(message: AIMessage) -> bool:
     return not {"function_call", "audio"} & message.additional_kwargs.keys()
-
-
-def _with_text(message: ToolMessage) -> ToolMessage:
-    if isinstance(message.content, str):
-        return message
-    return message.model_copy(update={"content": "\n".join(map(_text_of, message.content))})
-
-
-def _text_of(block: Any) -> str:
-    if isinstance(block, str):
-        return block
-    kind = block.get("type") if isinstance(block, dict) else None
-    if kind == "text":
-        return str(block.get("text", ""))
-    if kind in _NOT_TEXT:
-        return f"[{kind} left out: a tool's result is sent as text]"
-    return json.dumps(block, ensure_ascii=False, default=str)
 
 
 def _alternating(

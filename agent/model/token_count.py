@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 Count = Callable[[str], int]
 
 _MESSAGE_TOKENS = 4  # what surrounds a message: its role and the marks where it begins and ends
-_IMAGE_TOKENS = 85  # of a small image at OpenAI; larger ones have more
+_IMAGE_TOKENS = 85  # of a small image at OpenAI; larger ones have more, and a file is a line
 _MOST_REMEMBERED = 65_536
 
 # Tokens per character by script, which the first byte in UTF-8 tells. Measured with o200k, OpenAI's
@@ -87,7 +87,7 @@ def count_message(message: AnyMessage, count: Count = estimate_tokens) -> int:
 
 def _count_block(block: Any, count: Count) -> int:
     kind = block.get("type") if isinstance(block, dict) else None
-    if kind in ("image", "image_url"):
+    if kind in ("image", "image_url") or (kind is not None and "base64" in block):
         return _IMAGE_TOKENS
     text = block.get("text", "") if kind == "text" else block
     return count(text if isinstance(text, str) else _json(text))

@@ -9,7 +9,7 @@ What is in the settings of a server, and what its library says, is not logged: i
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool
 from langgraph.config import get_stream_writer
 
 from agent.settings import McpServer, settings
+from agent.tools.mcp_http import AnsweredRequests
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -26,6 +27,7 @@ _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0  # between two tries
 _REFRESH_SECONDS = 300.0  # a server's list may change
 _LOOK_SECONDS, _ARRIVAL_LOOKS = 0.1, 100  # of a call whose server has not answered yet
 _LONGEST_NAME_CHARACTERS = 64  # that model endpoints take
+_SOUND = "audio:result"  # the protocol's files have an address
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -131,6 +133,7 @@ def _client(name: str, server: McpServer) -> Any:
     return MultiServerMCPClient(
         {name: _connection(server)},
         callbacks=Callbacks(on_progress=_tell_progress),
+        tool_interceptors=[_sounds_as_files],
         tool_name_prefix=True,
     )
 
@@ -141,6 +144,7 @@ def _connection(server: McpServer) -> Any:
             "transport": "streamable_http",
             "url": server.url.get_secret_value(),
             "headers": {name: value.get_secret_value() for name, value in server.headers.items()},
+            "httpx_client_factory": AnsweredRequests,
         }
     return {
         "transport": "stdio",
@@ -158,13 +162,42 @@ async def _tell_progress(
     get_stream_writer()({"type": "tool_progress", "tool": context.tool_name, **told})
 
 
-def as_text(message: ToolMessage) -> ToolMessage:
-    """The result as models read it: texts as they are, and a word for each part that is none."""
+async def _sounds_as_files(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Has a sound be a file of a result: the adapter fails a call that brings one."""
+    result = await handler(request)
+    if all(part.type != "audio" for part in result.content):
+        return result
+    told = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for part in told["content"]:
+        if part["type"] == "audio":
+            sound = {"uri": _SOUND, "blob": part.pop("data"), "mimeType": part.pop("mimeType")}
+            part.update(type="resource", resource=sound)
+    return type(result).model_validate(told)
+
+
+def as_result(message: ToolMessage) -> ToolMessage:
+    """The result as threads keep it: one text, with a line for each part that is none, and after it
+    the pictures and files, as far as they are small enough."""
     if isinstance(message.content, str):
         return message
-    parts = (part if isinstance(part, dict) else {"text": part} for part in message.content)
-    texts = (str(part.get("text") or f"[{part.get('type', 'part')}]") for part in parts)
-    return message.model_copy(update={"content": "\n".join(texts)})
+    left_bytes = settings().steady_largest_tool_media_bytes
+    lines, media = list[str](), list[Any]()
+    for part in message.content:
+        block = part if isinstance(part, dict) else {"type": "text", "text": part}
+        kind, data = str(block.get("type")), block.get("base64") or ""
+        if kind == "text":
+            lines.append(str(block.get("text", "")))
+        elif not data:
+            lines.append(f"[{kind}: {block.get('url', 'empty')}]")
+        elif len(data) > left_bytes:
+            lines.append(f"[{kind} left out: larger than STEADY_LARGEST_TOOL_MEDIA_BYTES]")
+        else:
+            left_bytes -= len(data)
+            lines.append("[image]" if kind == "image" else f"[{kind}: {block.get('mime_type')}]")
+            media.append({name: value for name, value in block.items() if name != "id"})
+    text = "\n".join(lines)
+    content = [{"type": "text", "text": text}, *media] if media else text
+    return message.model_copy(update={"content": content})
 
 
 def _server_of(tool: str) -> str:

@@ -80,6 +80,13 @@ export class Attachments {
   }
 }
 
+// What came with a message's text, or with a tool's result, to be seen or saved.
+export const attached = (content) =>
+  attachmentsOf({ content }).map(({ image, name, href }) => {
+    if (image) return element("img", { class: "attachment", src: image, alt: name === "Image" ? "Attached image" : name });
+    return element(href ? "a" : "span", { class: "attachment", href, download: href && name.replaceAll("/", ".") }, `📄 ${name}`);
+  });
+
 async function blockOf(file) {
   if (file.type.startsWith("image/")) return image(file);
   if (!TEXT.test(file.type) && !TEXT_NAME.test(file.name)) throw new Error(`${file.name} is neither an image nor a text.`);

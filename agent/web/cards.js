@@ -1,5 +1,6 @@
 // A card in an answer: a tool call that fills as it is written.
 
+import { attached } from "./attachments.js";
 import { element, json } from "./dom.js";
 
 export class ToolCard {
@@ -9,6 +10,7 @@ export class ToolCard {
     this.status = element("span", { class: "tool-status" }, "writing…");
     this.args = element("code");
     this.result = element("pre", { class: "tool-result", hidden: true });
+    this.media = element("div");
     const summary = element("summary", {}, this.name, this.status);
     this.root = element(
       "details",
@@ -16,6 +18,7 @@ export class ToolCard {
       summary,
       element("pre", { class: "tool-args" }, this.args),
       this.result,
+      this.media,
     );
   }
 
@@ -30,8 +33,9 @@ export class ToolCard {
     this.#show("running", "running…");
   }
 
-  answer(status, content) {
+  answer(status, content, media = []) {
     this.result.textContent = content;
+    this.media.replaceChildren(...attached(media));
     this.result.hidden = false;
     this.#show(...outcome(status, content));
   }

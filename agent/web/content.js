@@ -6,14 +6,16 @@ export function textOf({ content }) {
   return typeof content === "string" ? content : blocksOf(content).filter((block) => !isFile(block)).map(wordsOf).join("");
 }
 
-// What came with the text: { image: data URL or address, or null, name }.
+// What came with the text: { image: data URL or address, or null, name }; of another file that is here, also its `href`.
 export function attachmentsOf({ content }) {
   if (typeof content === "string") return [];
   return blocksOf(content).flatMap((block) => {
     if (isFile(block)) return [{ image: null, name: FILE.exec(block.text)[1] }];
     if (block.type === "image") return [{ image: block.base64 ? `data:${block.mime_type};base64,${block.base64}` : null, name: block.url ?? "Image" }];
     if (block.type === "image_url") return [{ image: dataUrl(block.image_url?.url ?? block.image_url), name: "Image" }];
-    return ["text", undefined].includes(block.type) ? [] : [{ image: null, name: block.filename ?? block.type }];
+    if (["text", undefined].includes(block.type)) return [];
+    const file = { image: null, name: block.filename ?? block.mime_type ?? block.type };
+    return [block.base64 ? { ...file, href: `data:${block.mime_type};base64,${block.base64}` } : file];
   });
 }
 

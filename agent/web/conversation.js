@@ -80,7 +80,7 @@ export class Answer {
         this.#card(event.id, event.tool).call(event.tool, event.args);
         break;
       case "tool_result":
-        this.#card(event.id, event.tool).answer(event.status, event.content);
+        this.#card(event.id, event.tool).answer(event.status, event.content, event.media);
         this.discardable = []; // the model's message was whole
         break;
       case "retry":
@@ -206,7 +206,7 @@ function onceOnly(interruptId) {
 export function eventsOf(message) {
   if (message.type === "tool") {
     const status = message.status === "error" ? "error" : "ok";
-    return [{ type: "tool_result", id: message.tool_call_id, tool: message.name, status, content: textOf(message) }];
+    return [{ type: "tool_result", id: message.tool_call_id, tool: message.name, status, content: textOf(message), media: message.content }];
   }
   const events = [];
   const thought = message.additional_kwargs?.reasoning_content;

@@ -1,7 +1,8 @@
 // What a person asked: it can be copied, and, once it has an id, said differently in its place.
 
 import { Actions } from "./actions.js";
-import { attachmentsOf, textOf } from "./content.js";
+import { attached } from "./attachments.js";
+import { textOf } from "./content.js";
 import { element, isEnter } from "./dom.js";
 
 export class Question {
@@ -13,7 +14,7 @@ export class Question {
     this.id = null;
     this.actions = new Actions("message", () => this.text);
     this.words = element("p", { dir: "auto" }, this.text);
-    this.bubble = element("div", { class: "bubble" }, this.words, ...attachmentsOf({ content }).map(attachment));
+    this.bubble = element("div", { class: "bubble" }, this.words, ...attached(content));
     this.root = element("article", { class: "question", "aria-label": "You" }, this.bubble, this.actions.root);
   }
 
@@ -56,9 +57,4 @@ export class Question {
     this.root.append(form);
     field.focus();
   }
-}
-
-function attachment({ image, name }) {
-  if (!image) return element("span", { class: "attachment" }, `📄 ${name}`);
-  return element("img", { class: "attachment", src: image, alt: name === "Image" ? "Attached image" : name });
 }

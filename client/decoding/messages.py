@@ -4,6 +4,8 @@ from typing import Any
 
 from ..events import JSON, ToolResult
 
+_MEDIA = ("image", "image_url", "audio", "input_audio", "video", "file", "media")  # LangChain's
+
 
 def text_of(message: JSON) -> str:
     """The text of a message of a thread: its content, or the text blocks of it.
@@ -39,11 +41,16 @@ def reasoning_of(message: JSON) -> str:
 
 def tool_result(message: JSON) -> ToolResult:
     """The event of a tool message."""
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else []
     return ToolResult(
         id=str(message.get("tool_call_id")),
         tool=str(message.get("name") or ""),
         status="error" if message.get("status") == "error" else "ok",
         content=text_of(message),
+        media=[
+            block for block in blocks if isinstance(block, dict) and block.get("type") in _MEDIA
+        ],
     )
 
 

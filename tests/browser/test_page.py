@@ -14,6 +14,9 @@ from tests.faults.proxy import Proxy
 from tests.model_server import ModelServer, Reply, ToolCall
 from tests.users import token_of
 
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
+)
 SLOW = "stream 60 tokens at 30 per second"
 TEXT = " ".join(f"word{n}" for n in range(60))
 PRODUCT = "What is 17 x 23, on the page?"
@@ -362,6 +365,31 @@ async def test_a_retry_discards_the_partial(page: Page, server: LocalServer) -> 
       ]) answer.take(event);
       return answer.root.textContent; }"""
     assert await page.evaluate(script) == "I look.search_docsdone{}Found. The whole answer."
+
+
+async def test_pictures_and_files_of_a_tools_result(page: Page, server: LocalServer) -> None:
+    """A picture is seen, from the stream and from the thread; another file can be saved."""
+    script = """async ([png, wav]) => {
+      const { Answer, eventsOf } = await import("/page/conversation.js");
+      const ofCall = { id: "1", tool: "draw", status: "ok", content: "Here:\\n[image]" };
+      const live = { type: "tool_result", ...ofCall, media: [png, wav] };
+      const content = [{ type: "text", text: ofCall.content }, png, wav];
+      const [kept] = eventsOf({ type: "tool", tool_call_id: "1", name: "draw", content });
+      const seen = [];
+      for (const event of [live, kept]) {
+        const answer = new Answer({});
+        answer.take(event);
+        document.body.append(answer.root);
+        const [image, file] = answer.root.querySelectorAll("img, a");
+        await image.decode();
+        const words = answer.root.querySelector("pre.tool-result").textContent;
+        seen.push([image.naturalWidth, words, file.href, file.download]);
+      }
+      return seen; }"""
+    png = {"type": "image", "base64": PIXEL, "mime_type": "image/png"}
+    wav = {"type": "file", "base64": "AAAA", "mime_type": "audio/wav"}
+    shown = [1, "Here:\n[image]", "data:audio/wav;base64,AAAA", "audio.wav"]
+    assert await page.evaluate(script, [png, wav]) == [shown, shown]
 
 
 async def test_memories_are_shown_and_forgotten(page: Page, model: ModelServer) -> None:

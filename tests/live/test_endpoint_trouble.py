@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from agent.model.chat_model import make_chat_model
 from agent.model.errors import ModelError
@@ -24,7 +26,7 @@ from client import AgentClient, ModelFailed
 from client.cli import doctor
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
-from tests.model_server import Fault, ModelServer, Reply
+from tests.model_server import Fault, ModelServer, RecordedRequest, Reply
 
 KEY = "sk-proj-4f9aQ7x2LmN8abcd"
 
@@ -82,6 +84,66 @@ async def test_what_cannot_help_is_not_tried_again(
     assert len(refusing.requests) == 1
     assert not error.is_transient
     assert re.search(words, str(error))
+
+
+PNG: Any = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
+LOOK: Any = {"name": "look", "args": {}, "id": "c1", "type": "tool_call"}
+SHOWN = [
+    HumanMessage("What is it?"),
+    AIMessage("", tool_calls=[LOOK]),
+    ToolMessage([{"type": "text", "text": "[image]"}, PNG], tool_call_id="c1"),
+]
+
+
+def has_picture(request: RecordedRequest) -> bool:
+    return "data:image" in json.dumps(request)
+
+
+@pytest.mark.parametrize("responses", [False, True])
+@pytest.mark.parametrize(
+    ("status", "words", "is_learned"),
+    [
+        (400, "Invalid content type. image_url is only supported by certain models.", True),
+        (404, "No endpoints found that support image input", True),
+        (500, "image input is not supported - hint: you may need to provide the mmproj", True),
+        (400, "Could not process image", False),
+    ],
+)
+async def test_pictures_of_tools_that_are_refused_are_left_out(
+    refusing: ModelServer, status: int, words: str, is_learned: bool, responses: bool
+) -> None:
+    """The model answers without; it is shown none again where it takes none at all."""
+    refusing.judge = lambda request: (
+        (status, {"error": {"message": words}}) if has_picture(request) else None
+    )
+    refusing.on("What is it?", Reply("I look."), Reply("I cannot see it."))
+    more = {"steady_responses_api": responses, "steady_model_retries": 0}
+    model = make_chat_model(settings(openai_base_url=refusing.url, **more))
+    for _ in range(2):
+        assert "".join([piece.text async for piece in model.astream(SHOWN)]) == "I cannot see it."
+    tries = [has_picture(request) for request in refusing.requests]
+    assert tries == ([True, False, False] if is_learned else [True, False, True, False])
+    assert "[image left out" in json.dumps(refusing.requests[-1])
+
+
+async def test_a_refusal_that_is_not_of_pictures_stays_one(refusing: ModelServer) -> None:
+    """It is told in the endpoint's words, after one more try without the tools' pictures."""
+    refusing.judge = lambda request: (400, {"error": {"message": "No such tool."}})
+    model = make_chat_model(settings(openai_base_url=refusing.url))
+    with pytest.raises(ModelError, match=r"rejected the request: No such tool\."):
+        await model.ainvoke(SHOWN)
+    assert [has_picture(request) for request in refusing.requests] == [True, False]
+
+
+async def test_a_persons_picture_that_is_refused_is_told(refusing: ModelServer) -> None:
+    """It is not left out in silence: the question is about it."""
+    words = "Invalid content type. image_url is only supported by certain models."
+    refusing.judge = lambda request: (400, {"error": {"message": words}})
+    question = HumanMessage([{"type": "text", "text": "What is it?"}, PNG])
+    model = make_chat_model(settings(openai_base_url=refusing.url))
+    with pytest.raises(ModelError, match=f"rejected the request: {words}"):
+        await model.ainvoke([question])
+    assert len(refusing.requests) == 1
 
 
 def at(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """The tools of MCP servers, over both transports: used, approved, killed, slow, many."""
 
 import asyncio
+import base64
 import json
 import socket
 import subprocess
@@ -17,12 +18,14 @@ import pytest
 from client import AgentClient, Progress, Run, Token, ToolResult
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
+from tests.mcp_server import PIXEL
 from tests.model_server import ModelServer, Reply, ToolCall
 
 pytestmark = pytest.mark.timeout(180)
 ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-of-the-settings"
 MORE = 100
+PICTURE = base64.b64encode(PIXEL).decode()
 
 
 def free_port() -> int:
@@ -51,12 +54,15 @@ def http_server(port: int, calls: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 class Servers:
-    """An agent's server with MCP servers: `book` over stdio, `web` over HTTP, two dead."""
+    """An agent's server with MCP servers: `book` over stdio, `web` over HTTP, two dead.
+
+    `frail`, over HTTP, is killed and started again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.calls = folder / "calls"
         self.calls.touch()
-        self.port = free_port()
+        self.port, self.frail_port = free_port(), free_port()
 
     @property
     def setting(self) -> str:
@@ -72,6 +78,7 @@ class Servers:
                     "approval": ["look_up"],
                 },
                 "slow": {**stdio, "args": command(self.calls, "--slow", "3600")},
+                "frail": {"url": f"http://127.0.0.1:{self.frail_port}/mcp"},
                 "gone": {"url": gone},
             }
         )
@@ -86,8 +93,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Servers:
 
 
 @pytest.fixture(scope="module")
+def frail(servers: Servers) -> Iterator[subprocess.Popen[bytes]]:
+    with http_server(servers.frail_port, servers.calls) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
 def local(
-    model: ModelServer, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+    model: ModelServer,
+    servers: Servers,
+    frail: subprocess.Popen[bytes],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalServer]:
     env = server_env(model.url, STEADY_MCP_SERVERS=servers.setting)
     folder = tmp_path_factory.mktemp("with-mcp")
@@ -145,10 +161,27 @@ async def test_a_tool_over_stdio(agent: AgentClient, model: ModelServer) -> None
     ]
 
 
-async def test_a_picture_is_named(agent: AgentClient, model: ModelServer) -> None:
-    """A model that reads text is told that there is a picture."""
-    events = await told(agent.stream(scripted(model, "MCP draws.", "web_draw")))
-    assert results(events) == [("ok", "[image]")]
+async def test_a_picture_reaches_model_and_person(agent: AgentClient, model: ModelServer) -> None:
+    """It is in the event, on the thread, and in the next request; the text names it."""
+    run = agent.stream(scripted(model, "MCP draws.", "web_draw"))
+    events = await told(run)
+    [drawn] = [event for event in events if isinstance(event, ToolResult)]
+    picture = {"type": "image", "base64": PICTURE, "mime_type": "image/png"}
+    assert (drawn.content, drawn.media) == ("[image]", [picture])
+    [kept] = [m for m in await agent.threads.messages(str(run.thread_id)) if m["type"] == "tool"]
+    assert kept["content"] == [{"type": "text", "text": "[image]"}, picture]
+    *_, result, shown = model.requests[-1]["messages"]
+    assert (result["role"], "[image]" in result["content"]) == ("tool", True)
+    address = f"data:image/png;base64,{PICTURE}"
+    assert shown["content"][1] == {"type": "image_url", "image_url": {"url": address}}
+
+
+async def test_a_sound_is_a_file(agent: AgentClient, model: ModelServer) -> None:
+    """A person can have it; the model is told of it."""
+    events = await told(agent.stream(scripted(model, "MCP sings.", "web_sing")))
+    [sung] = [event for event in events if isinstance(event, ToolResult)]
+    assert (sung.status, sung.content) == ("ok", "La.\n[file: audio/wav]")
+    assert sung.media == [{"type": "file", "base64": PICTURE, "mime_type": "audio/wav"}]
 
 
 async def test_approval_by_annotation_and_by_name(
@@ -178,6 +211,23 @@ async def test_a_server_that_dies_in_a_call(
     assert servers.lines().count("die a") == 1
     again = await told(agent.stream(scripted(model, "MCP is back.", "book_look_up", word="tea")))
     assert results(again) == [("ok", "tea is in the book.")]
+
+
+async def test_a_server_over_http_that_is_killed_in_a_call(
+    agent: AgentClient, model: ModelServer, servers: Servers, frail: subprocess.Popen[bytes]
+) -> None:
+    """The call fails when its connection ends; the server that comes back is used again."""
+    told_of = asyncio.create_task(
+        told(agent.stream(scripted(model, "MCP hangs.", "frail_hang", name="b")))
+    )
+    while "hang b" not in servers.lines():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    frail.kill()
+    [(status, text)] = results(await told_of)
+    assert (status, "may or may not" in text) == ("error", True)
+    with http_server(servers.frail_port, servers.calls):
+        again = agent.stream(scripted(model, "It is back.", "frail_look_up", word="tea"))
+        assert results(await told(again)) == [("ok", "tea is in the book.")]
 
 
 def test_a_stopped_server_leaves_no_program(model: ModelServer, tmp_path: Path) -> None:

@@ -150,6 +150,15 @@ def test_a_tools_message_is_its_result(sent: str | None, status: str) -> None:
     assert event == ToolResult("c1", "t", status, "42")  # type: ignore[arg-type]
 
 
+def test_a_results_media_are_beside_its_text() -> None:
+    """Pictures and files come as the blocks that they are; other blocks are no media."""
+    image = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
+    content = [{"type": "text", "text": "Here:"}, image, "plain", {"type": "json", "json": {}}]
+    message = {"type": "tool", "tool_call_id": "c1", "name": "t", "content": content}
+    (event,) = decoded(Decoder(), ("messages", [message, META]))
+    assert event == ToolResult("c1", "t", "ok", "Here:plain", [image])
+
+
 def test_a_message_that_no_model_streamed_is_one_token() -> None:
     """A node that writes a whole message is shown too, once."""
     whole = {"type": "ai", "id": "m2", "content": "By hand.", "tool_calls": []}

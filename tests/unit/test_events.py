@@ -30,7 +30,7 @@ TABLE = {
     "reasoning": "content, message_id, node",
     "tool_call_delta": "id, tool, args_text",
     "tool_call": "id, tool, args, node",
-    "tool_result": "id, tool, status, content",
+    "tool_result": "id, tool, status, content, media",
     "progress": "data",
     "update": "node, delta",
     "values": "state",
@@ -148,6 +148,8 @@ def field_values(hint: object) -> st.SearchStrategy[object]:
         return VALUES
     if hint == events.JSON:
         return OBJECTS
+    if hint == list[events.JSON]:
+        return st.lists(OBJECTS, max_size=2)
     if hint == events.JSON | None:
         return st.none() | OBJECTS
     return TEXTS if hint is str else st.from_type(hint)

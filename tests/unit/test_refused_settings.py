@@ -6,7 +6,7 @@ import httpx2
 import openai
 import pytest
 
-from agent.model.refused_settings import RefusedSettings
+from agent.model.refused_settings import PICTURES, RefusedSettings
 
 
 def refusal(body: Any) -> openai.BadRequestError:
@@ -52,3 +52,38 @@ def test_each_refusal_is_learned_once() -> None:
     assert refused.learn("m", {"stream_options"}, error)
     assert not refused.learn("m", {"stream_options"}, error)
     assert refused.learn("other", {"stream_options"}, error)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Invalid content type. image_url is only supported by certain models.",
+        "unknown variant `image_url`, expected `text`",
+        "m is not a multimodal model",
+        "At most 0 image(s) may be provided in one prompt.",
+        "image input is not supported - hint: you may need to provide the mmproj",
+        "No endpoints found that support image input",
+        "Image input is not enabled for this model",
+        "'messages.3.content' : value must be a string",
+        "This model does not support image inputs",
+    ],
+)
+def test_a_model_without_eyes_is_learned(words: str) -> None:
+    """In the words of many endpoints, where a tool's pictures were sent."""
+    refused = RefusedSettings()
+    assert not refused.learn("m", {"messages"}, refusal({"message": words}))
+    assert refused.learn("m", {PICTURES}, refusal({"message": words}))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "You uploaded an unsupported image. Please make sure your image is valid.",
+        "Could not process image",
+        "Image size is 9 MB, which exceeds the limit",
+        "At most 1 image(s) may be provided in one prompt.",
+    ],
+)
+def test_a_picture_that_is_refused_teaches_nothing_of_the_model(words: str) -> None:
+    """Others may be taken."""
+    assert not RefusedSettings().learn("m", {PICTURES}, refusal({"message": words}))

@@ -107,3 +107,5 @@ def test_calls_results_and_blocks_count() -> None:
     text = {"type": "text", "text": "人" * 100}
     assert 75 < count_message(HumanMessage([text])) < 100
     assert 75 < count_message(HumanMessage([text, image])) < 1000
+    file = {"type": "file", "base64": "A" * 100_000, "mime_type": "audio/wav"}
+    assert count_message(ToolMessage([text, file], tool_call_id="call-1")) < 1000

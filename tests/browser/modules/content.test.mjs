@@ -16,6 +16,8 @@ test("blocks of other programs are shown, and nothing is loaded for them", () =>
   assert.equal(textOf({ content }), "ab");
   assert.ok(attachmentsOf({ content }).every(({ image }) => image === null));
   assert.equal(textOf({ content: null }), "");
+  const file = { type: "file", base64: "AAAA", mime_type: "audio/wav" };
+  assert.deepEqual(attachmentsOf({ content: [file] }), [{ image: null, name: "audio/wav", href: "data:audio/wav;base64,AAAA" }]);
 });
 
 test("the title of a conversation is its first words, or the names of what was sent without any", () => {
