@@ -84,20 +84,21 @@ class Deadlines:
             self._timer.reschedule(None if left is None else now + left)
 
     def _left_seconds(self) -> float | None:
-        ends = self._ends()
-        return ends[0][0] - time.monotonic() if ends else None
+        since, seconds, _ = self._next()
+        return None if seconds is None else since + seconds - time.monotonic()
 
     def _error(self) -> SteadyError:
-        _, seconds, kind = self._ends()[0]
-        return kind.after(seconds)
+        _, seconds, kind = self._next()
+        return kind.after(seconds or 0.0)
 
-    def _ends(self) -> list[tuple[float, float, type[RunTimedOut]]]:
-        """When each limit passes, what it is, and its error; the first to pass comes first."""
+    def _next(self) -> tuple[float, float | None, type[RunTimedOut]]:
+        """The limit that passes first: since when, how long, and its error."""
         limits, started = self._limits, self._started or 0.0
-        ends = [(started, limits.run_seconds, RunTimedOut)]
+        kind: type[RunTimedOut] = FirstEventTimedOut
+        since, seconds = started, limits.first_event_seconds
         if self._has_events:
-            ends.append((self._last_event, limits.idle_timeout_seconds, IdleTimedOut))
-        else:
-            ends.append((started, limits.first_event_seconds, FirstEventTimedOut))
-        finite = [(since + s, s, kind) for since, s, kind in ends if s is not None]
-        return sorted(finite, key=lambda end: end[0])
+            since, seconds, kind = self._last_event, limits.idle_timeout_seconds, IdleTimedOut
+        whole = limits.run_seconds
+        if whole is not None and (seconds is None or started + whole <= since + seconds):
+            return started, whole, RunTimedOut
+        return since, seconds, kind
