@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..client import AgentClient
@@ -11,24 +12,25 @@ from .output import out, write_line
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 24
+_HEADS = (
+    "mode",
+    "first text\np50",
+    "\np99",
+    "gap\np50",
+    "\np99",
+    "\nmax",
+    "tokens\n/s",
+    "bytes\n/token",
+)
 
 
 async def show_bench(
     agent: AgentClient, modes: Sequence[Mode], question: str, load: Load, assistant_id: str
 ) -> int:
     """Runs it in each mode and prints a table and a histogram; 1 if any run failed."""
-    table = Table(title=f"{agent.url}: {load}", title_justify="left")
-    for head in (
-        "mode",
-        "first text p50",
-        "p99",
-        "gap p50",
-        "p99",
-        "max",
-        "tokens/s",
-        "bytes/token",
-    ):
-        table.add_column(head, justify="left" if head == "mode" else "right")
+    table = Table(title=f"{agent.url}: {load}; times in ms", title_justify="left", box=SIMPLE_HEAD)
+    for head in _HEADS:
+        table.add_column(head, justify="left" if head == "mode" else "right", no_wrap=True)
     found: dict[Mode, Figures] = {}
     for mode in modes:
         found[mode] = figures(await under(load, agent, mode, question, assistant_id))
@@ -53,13 +55,13 @@ def _cells(told: Figures) -> list[str]:
 
 
 def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{1000 * seconds:.0f} ms"
+    return "-" if seconds is None else f"{1000 * seconds:.0f}"
 
 
 def _show_rest(mode: Mode, told: Figures) -> None:
     if told.gaps:
         longest = _ms(told.gaps[-1])
-        out.print(f"{mode}: gaps between texts, 0 to {longest}: {histogram(told.gaps)}")
+        out.print(f"{mode}: gaps between texts, 0 to {longest} ms: {histogram(told.gaps)}")
     if told.is_estimated:
         out.print(f"{mode}: ~ the model reports no usage; a token is taken as 4 characters.")
     if told.failed:

@@ -98,6 +98,7 @@ class Chat:
             name: options[name] for name in ("modes", "assistant_id", "context")
         }
         self._thread_id = ""
+        self._is_unused = False
         self._calls: list[JSON] = []  # the tool calls that the last run has shown
 
     async def talk(self, thread_id: str | None) -> int:
@@ -105,18 +106,29 @@ class Chat:
         await self._begin(thread_id)
         write_line("/help says what there is; an empty line ends the conversation", notes, "dim")
         prompt = Prompt()
-        with suppress(EOFError):
-            while True:
-                await self._decide_all()
-                message = (await prompt.read()).strip()
-                if message in ("", "/exit"):
-                    break
-                await self._turn(message)
+        try:
+            with suppress(EOFError):
+                while True:
+                    await self._decide_all()
+                    message = (await prompt.read()).strip()
+                    if message in ("", "/exit"):
+                        break
+                    await self._turn(message)
+        finally:
+            await self._leave()
         return exit_codes.OK
 
     async def _begin(self, thread_id: str | None) -> None:
+        await self._leave()
+        self._is_unused = thread_id is None
         self._thread_id = thread_id or await self._agent.threads.create()
         write_line(f"thread {self._thread_id}", notes, "dim")
+
+    async def _leave(self) -> None:
+        """Leaves no empty thread behind."""
+        if self._is_unused:
+            with suppress(SteadyError):
+                await self._agent.threads.delete(self._thread_id)
 
     async def _turn(self, message: str) -> None:
         match message.split():
@@ -138,7 +150,7 @@ class Chat:
             await self._show(resume, **self._options_of_rest)
 
     async def _show(self, start: Callable[..., Run], **options: Any) -> None:
-        screen = Screen(as_markdown=True)
+        screen, self._is_unused = Screen(as_markdown=True), False
         try:
             await show_run(start(thread_id=self._thread_id, **options), False, screen)
         except CannotConnect:

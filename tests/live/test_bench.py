@@ -53,6 +53,7 @@ async def test_any_server_can_be_measured(server: LocalServer) -> None:
     assert code == 0, told
     assert "messages: gaps between texts" in told
     assert "events: gaps between texts" in told
+    assert "…" not in told, "a cell was cut at 80 columns"
 
 
 async def test_runs_begin_at_a_rate(server: LocalServer, model: ModelServer) -> None:

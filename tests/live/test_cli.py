@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from client import AgentClient, Token
+from client import AgentClient, NotFound, Token
 from client.cli.local_server import LocalServer, free_port
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
@@ -265,6 +266,21 @@ def read_until(running: subprocess.Popen[str], words: str) -> str:
         assert piece, told
         told += piece
     return told
+
+
+async def test_nothing_said_leaves_no_thread(server: LocalServer) -> None:
+    """A conversation that is left at once, or begun anew, leaves no empty thread behind."""
+    ended = await asyncio.to_thread(
+        steady, "chat", "--url", server.url, typed="/new\nhello\n/new\n\n"
+    )
+    assert ended.returncode == 0
+    ids = list(dict.fromkeys(re.findall(r"thread ([0-9a-f-]{36})", ended.stderr)))
+    assert len(ids) == 3
+    async with AgentClient(server.url) as agent:
+        assert len(await agent.threads.messages(ids[1])) == 2
+        for unused in (ids[0], ids[2]):
+            with pytest.raises(NotFound):
+                await agent.threads.messages(unused)
 
 
 async def test_ctrl_c_stops_the_run(server: LocalServer) -> None:
