@@ -60,7 +60,7 @@ def _guarded(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except BadRequest as error:
-            return JSONResponse(error_body(str(error), error.code), 400)
+            return JSONResponse(error_body(str(error), error.code), error.status)
         except EngineError as error:
             return JSONResponse(error_body(str(error), "engine_error", "server_error"), 500)
         except _ReaderGone:
@@ -86,6 +86,9 @@ async def _warm(request: Request) -> Response:
 
 async def _completions(request: Request) -> Response:
     chat = parse(await request.body())
+    if chat.model not in (None, MODEL):
+        told = f"here is only {MODEL}: for another model, set OPENAI_API_KEY or OPENAI_BASE_URL"
+        raise BadRequest(told, "model_not_found", 404)
     parts = _model(request).answer(chat)
     answer = Answer(f"chatcmpl-{secrets.token_hex(12)}", MODEL)
     if not chat.stream:

@@ -14,9 +14,9 @@ Json = dict[str, Any]
 class BadRequest(ValueError):
     """A request that cannot be served; `code` is OpenAI's code for the reason."""
 
-    def __init__(self, message: str, code: str = "invalid_request") -> None:
+    def __init__(self, message: str, code: str = "invalid_request", status: int = 400) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.status = code, status
 
 
 class FunctionCall(BaseModel):
@@ -88,6 +88,7 @@ class ChatRequest(BaseModel):
     """The fields of a chat completion request that are honoured; others are ignored."""
 
     messages: list[Message] = Field(min_length=1)
+    model: str | None = None
     tools: list[Tool] | None = None
     tool_choice: str | Json | None = None
     stream: bool | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.embedded import EmbeddedError, weights
-from client import AgentClient, Done, Token, ToolResult
+from client import AgentClient, Done, ModelFailed, Token, ToolResult
 from client.cli.local_server import LocalServer, find_config
 
 pytestmark = pytest.mark.timeout(300)
@@ -47,3 +47,9 @@ async def test_arithmetic_uses_calculate(embedded: AgentClient) -> None:
         assert "391" in await run.text()
     results = [event for event in events if isinstance(event, ToolResult)]
     assert [(r.tool, r.status, "391" in r.content) for r in results] == [("calculate", "ok", True)]
+
+
+async def test_it_answers_for_no_other_model(embedded: AgentClient) -> None:
+    """A run that asks for another model fails, and says what would give it that model."""
+    with pytest.raises(ModelFailed, match=r"gpt-5-mini.*OPENAI_API_KEY"):
+        await embedded.ask("Who are you?", context={"model": "gpt-5-mini"})
