@@ -1,6 +1,8 @@
 """The HTTP client of one server: its URL, its token, the environment's proxy."""
 
 import os
+import ssl
+from functools import cache
 
 import httpx
 
@@ -50,6 +52,12 @@ def _transport_for(url: str) -> httpx.AsyncHTTPTransport:
     variable, proxy = proxy_for(url) or ("", None)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     try:
-        return httpx.AsyncHTTPTransport(proxy=proxy, limits=limits)
+        return httpx.AsyncHTTPTransport(verify=_authorities(), proxy=proxy, limits=limits)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise CannotConnect(proxy_trouble(variable)) from error
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Whose certificates are trusted: read once, which takes longer than a short run."""
+    return httpx.create_ssl_context()
