@@ -4,9 +4,11 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadFileScheduling
 
 from client import AgentClient
 from client.cli.local_server import LocalServer, find_config
@@ -55,10 +57,32 @@ LONGEST = (
     "unit/test_requests.py",
     "live/test_websocket.py",
 )
+# Files that ask for the same servers, for one worker, which starts these once.
+TOGETHER = {
+    "cluster": (
+        "scale/test_two_processes.py",
+        "scale/test_faults.py",
+        "scale/test_page.py",
+    ),
+    "graphs": (
+        "live/test_any_interrupt.py",
+        "live/test_audience.py",
+        "live/test_plain_server.py",
+        "live/test_nested_stops.py",
+        "live/test_any_input.py",
+    ),
+    "retrying": (
+        "clients/test_use_stream.py",
+        "clients/test_protocol_runs.py",
+        "browser/test_retry.py",
+        "live/test_websocket.py",
+        "live/test_sequences.py",
+    ),
+}
 ROOT = Path(__file__).parent
 HOW_TO_SKIP_NONE = (
-    "To skip none: `apt-get install chromium postgresql redis-server npm prometheus haproxy "
-    "libgomp1` and `make scale-install clients graphs model`."
+    "To skip none: `apt-get install chromium-headless-shell postgresql redis-server npm prometheus "
+    "haproxy libgomp1` and `make scale-install clients graphs model`."
 )
 
 
@@ -68,6 +92,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(item.path.relative_to(ROOT).parts[0])
     items.sort(key=lambda it: place.get(str(it.path.relative_to(ROOT)), len(LONGEST)))
+
+
+class ByServer(LoadFileScheduling):
+    """A file's tests stay together, and so do files that ask for the same servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid).removeprefix("tests/")
+        return next((name for name, files in TOGETHER.items() if file in files), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServer | None:
+    return ByServer(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -114,6 +151,21 @@ def guarded(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     env = server_env(model.url, **KNOWS_TOKENS, **NO_LIMITS)
     with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def retrying(model: ModelServer, retrying_notes: Path) -> Iterator[LocalServer]:
+    """The same, of a server that tries a model call once more."""
+    env = server_env(model.url, STEADY_MODEL_RETRIES="1", STEADY_NOTES_DIR=str(retrying_notes))
+    folder = retrying_notes.parent
+    with LocalServer(find_config(Path(__file__).parent), env=env, folder=folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def retrying_notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where `retrying` saves notes."""
+    return tmp_path_factory.mktemp("retrying") / "notes"
 
 
 @pytest.fixture

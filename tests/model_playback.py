@@ -34,7 +34,10 @@ class Pace:
 
 
 class Playback(Response):
-    """A response that plays `events` inside `watch`, through which `ReaderLeft` is raised."""
+    """A response that plays `events` inside `watch`, through which `ReaderLeft` is raised.
+
+    Once `hurry` is set, what is left has no pace any more.
+    """
 
     def __init__(
         self,
@@ -43,16 +46,18 @@ class Playback(Response):
         pace: Pace,
         fault: Fault | None,
         watch: AbstractContextManager[None],
+        hurry: asyncio.Event,
     ) -> None:
         super().__init__(media_type=media_type, headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
-        self._events, self._pace, self._watch = events, pace, watch
+        self._events, self._pace, self._watch, self._hurry = events, pace, watch, hurry
         streamed = media_type == "text/event-stream"
         self._fault = fault if streamed or fault is None else replace(fault, after_tokens=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._send = send
         self._left = asyncio.ensure_future(_reader_left(receive))
+        self._hurried = asyncio.ensure_future(self._hurry.wait())
         head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         try:
             with self._watch:
@@ -61,6 +66,7 @@ class Playback(Response):
                 await send({"type": "http.response.body", "body": b""})
         finally:
             self._left.cancel()
+            self._hurried.cancel()
 
     async def _play(self) -> None:
         rate, start = self._pace.rate, asyncio.get_running_loop().time() + self._pace.wait_seconds
@@ -73,7 +79,7 @@ class Playback(Response):
                     return
                 fault = None
             if is_token:
-                if rate or not sent:
+                if (rate and not self._hurried.done()) or not sent:
                     await self._write(batch)
                     await self._wait_until(start + sent / rate if rate else start)
                 sent += 1
@@ -93,7 +99,10 @@ class Playback(Response):
 
     async def _wait_until(self, when: float) -> None:
         delay_seconds = when - asyncio.get_running_loop().time()
-        await asyncio.wait([self._left], timeout=max(delay_seconds, 0))
+        waited_for = self._left, self._hurried
+        await asyncio.wait(
+            waited_for, timeout=max(delay_seconds, 0), return_when=asyncio.FIRST_COMPLETED
+        )
 
     async def _fail(self, fault: Fault) -> None:
         if fault.kind == "stall":

@@ -12,6 +12,7 @@ its own: `python -m tests.model_server --port 8081 --tokens-per-second 500`.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import socket
 import threading
 from collections import Counter
@@ -87,6 +88,7 @@ class ModelServer:
         self._attempts: Counter[tuple[str, int]] = Counter()
         self._numbers = count(1)
         self._changed = threading.Condition()
+        self._hurry = asyncio.Event()
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port = int(self._socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/v1"
@@ -101,7 +103,7 @@ class ModelServer:
         self._scripts[question] = replies
 
     def wait_for(
-        self, condition: Callable[[ModelServer], bool], timeout_seconds: float = 5.0
+        self, condition: Callable[[ModelServer], bool], timeout_seconds: float = 60.0
     ) -> None:
         """Waits until `condition(self)` holds, asked again whenever the server's counters change.
 
@@ -110,6 +112,17 @@ class ModelServer:
         with self._changed:
             if not self._changed.wait_for(lambda: condition(self), timeout_seconds):
                 raise TimeoutError(f"not so within {timeout_seconds} seconds: {condition}")
+
+    def hurry(self, after_requests: int = -1) -> None:
+        """All that is being said goes on at full speed: a slow answer has shown what it should.
+
+        So a test need not guess how long it takes until it has looked. What is hurried may be still
+        to come: the answer to a request after so many.
+        """
+        if after_requests >= 0:
+            self.wait_for(lambda it: len(it.requests) > after_requests and it.open_streams > 0)
+        hurried, self._hurry = self._hurry, asyncio.Event()
+        self._loop.call_soon_threadsafe(hurried.set)
 
     def serve(self) -> None:
         """Serves in the calling thread until it is told to stop."""
@@ -140,6 +153,7 @@ class ModelServer:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
         self._started.set()
         yield
 
@@ -189,16 +203,18 @@ class ModelServer:
         if reply.raw is not None:
             blocks = [Event(block, True) for block in reply.raw]
             pace = Pace(wait_seconds, _RAW_BLOCKS_PER_SECOND)
-            played = Playback(blocks, reply.raw_type, pace, fault, self._watch())
+            played = Playback(blocks, reply.raw_type, pace, fault, self._watch(), self._hurry)
             played.headers.update(reply.raw_headers)
             return played
         if body.get("stream"):
             events = (chat_stream if chat else response_stream)(reply, body, number)
             pace = Pace(wait_seconds, rate)
-            return Playback(events, "text/event-stream", pace, fault, self._watch())
+            return Playback(events, "text/event-stream", pace, fault, self._watch(), self._hurry)
         whole = orjson.dumps((chat_whole if chat else response_whole)(reply, body, number))
         pace = Pace(wait_seconds + (token_count(reply) / rate if rate else 0))
-        return Playback([Event(whole, True)], "application/json", pace, fault, self._watch())
+        return Playback(
+            [Event(whole, True)], "application/json", pace, fault, self._watch(), self._hurry
+        )
 
     @contextmanager
     def _watch(self) -> Iterator[None]:

@@ -80,7 +80,7 @@ class Collector:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Returns when it holds. Raises TimeoutError."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while True:
             if holds():
                 return

@@ -49,7 +49,7 @@ async def until(
     url: str, holds: Callable[[Scrape], bool], headers: dict[str, str] | None = None
 ) -> Scrape:
     """The first scrape of which `holds` is true. Raises TimeoutError."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             scrape = await Scrape.of(url, headers)
             if holds(scrape):

@@ -3,7 +3,7 @@
 from playwright.async_api import Browser, Locator, Page, expect
 
 from client.cli.local_server import LocalServer
-from tests.browser.test_page import SLOW, answers, ask, ended
+from tests.browser.test_page import ENDLESS, answers, ask, ended
 
 FEWEST_PIXELS = 200
 
@@ -13,19 +13,21 @@ async def test_a_phone_leaves_room_to_write(browser: Browser, server: LocalServe
     context = await browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
     page = await context.new_page()
     await page.goto(server.url)
-    await ask(page, SLOW)
+    await ask(page, ENDLESS)
     await expect(answers(page)).to_contain_text("word1")
     await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_in_viewport(ratio=1)
     box = await page.get_by_role("textbox", name="Message").bounding_box()
     assert box is not None
     assert box["width"] >= FEWEST_PIXELS
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await page.get_by_role("button", name="Stop", exact=True).click()
+    await ended(page, "stopped")
     await context.close()
 
 
 async def test_what_waits_is_not_lost(page: Page) -> None:
     """Whoever goes to another conversation has the waiting messages back where they wrote them."""
-    await ask(page, SLOW)
+    await ask(page, ENDLESS)
     await expect(answers(page)).to_contain_text("word1")
     await ask(page, "And then?")
     await expect(page.get_by_role("status")).to_contain_text(["Goes next: And then?"])
@@ -47,7 +49,7 @@ async def test_back_leads_to_a_new_conversation(page: Page) -> None:
 
 async def test_stop_is_not_send(page: Page) -> None:
     """What waits for the end of an answer goes back to the composer when the answer is stopped."""
-    await ask(page, SLOW)
+    await ask(page, ENDLESS)
     await expect(answers(page)).to_contain_text("word1")
     await ask(page, "And then?")
     await page.get_by_role("button", name="Stop", exact=True).click()

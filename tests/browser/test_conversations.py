@@ -11,7 +11,7 @@ from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open
 from tests.browser.path_proxy import under_path
 from tests.browser.test_messages import PNG
-from tests.browser.test_page import SLOW, answers, ask, ended, questions
+from tests.browser.test_page import ENDLESS, answers, ask, ended, questions
 from tests.model_server import ModelServer, Reply, ToolCall
 
 MANY = 60
@@ -130,7 +130,7 @@ async def test_a_seventh_tab_beside_six(page: Page, open_page: Open) -> None:
         await expect(answers(tab)).to_contain_text("word1")
     seventh = await open_page()
     await expect(entry(seventh, "stream 800 tokens")).to_contain_text("busy")
-    await ask(seventh, SLOW)
+    await ask(seventh, ENDLESS)
     await expect(answers(seventh)).to_contain_text("word3")
     await seventh.get_by_role("button", name="Stop", exact=True).click()
     await ended(seventh, "stopped")
@@ -157,7 +157,7 @@ async def test_under_a_path(server: LocalServer, open_page: Open) -> None:
     """Behind a proxy that serves it under a path, the page asks for nothing outside of it."""
     async with under_path(server.url) as url:
         page = await open_page(url)
-        await ask(page, SLOW)
+        await ask(page, ENDLESS)
         await expect(answers(page)).to_contain_text("word2")
         await page.get_by_role("button", name="Stop", exact=True).click()
         await ended(page, "stopped")

@@ -47,11 +47,12 @@ async def test_the_list_keeps_the_focus(page: Page) -> None:
 async def test_a_long_answer_is_announced_as_it_is_written(page: Page, model: ModelServer) -> None:
     """A screen reader hears each paragraph once, when it is finished: not all at the end."""
     text = "First of it.\n\nSecond of it.\n\nThird, " + "and so on, " * 60
-    model.on("Speak at length.", Reply(text, tokens_per_second=30))
+    model.on("Speak at length.", Reply(text, tokens_per_second=2))
     await ask(page, "Speak at length.")
     announcer = page.locator("#announcer p")
     await expect(announcer).to_have_text(["First of it."])
     await expect(answers(page)).to_have_attribute("aria-busy", "true")
+    model.hurry()
     await ended(page)
     await expect(announcer).to_have_text(["First of it.", "Second of it.", re.compile("^Third")])
 

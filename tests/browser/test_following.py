@@ -45,6 +45,7 @@ async def test_it_follows_until_the_person_scrolls_up(page: Page, model: ModelSe
     await to_end.press("Enter")
     await expect(page.get_by_role("log")).to_be_focused()
     await at_end(page)
+    model.hurry()
     await ended(page)
     await at_end(page)
     await expect(to_end).to_be_hidden()
@@ -56,7 +57,7 @@ async def test_what_waits_is_in_view(
 ) -> None:
     """After a long answer, also where the person has scrolled up, Approve can be pressed at once;
     scrolled away again, a button that is in view leads to it."""
-    said = Reply(LINES[:1200], tool_calls=[CALL], tokens_per_second=40)
+    said = Reply(LINES[:1200], tool_calls=[CALL], tokens_per_second=20)
     model.on("Save at length.", said, Reply("Ok."))
     context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
     page = await context.new_page()
@@ -72,6 +73,7 @@ async def test_what_waits_is_in_view(
     await page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     await page.mouse.wheel(0, -200)
     await expect(page.get_by_role("button", name="Jump to the end")).to_be_visible()
+    model.hurry()
     approve = page.get_by_role("button", name="Approve", exact=True)
     await ended(page, "interrupted")
     await expect(approve).to_be_in_viewport(ratio=1)

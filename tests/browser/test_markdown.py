@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Error, Page, expect
 
 from client.cli.local_server import LocalServer
+from tests.browser.conftest import Open
 from tests.browser.test_page import answers, ask, ended
 from tests.model_server import ModelServer, Reply
 
@@ -64,20 +65,28 @@ PIECES = (
 )
 
 COMPARE = """
-async ({ whole, cuts }) => {
+async (documents) => {
   const { Markdown, markdown } = await import("/page/markdown.js");
   await Promise.all([import("/page/vendor/prism.js"), import("/page/vendor/temml.js")]);
-  const root = document.createElement("div");
-  const streamed = new Markdown(root);
-  let at = 0;
-  for (const cut of [...cuts, whole.length]) {
-    streamed.append(whole.slice(at, cut));
-    streamed.show();
-    at = cut;
-  }
-  return [root.innerHTML, markdown(whole).innerHTML];
+  return documents.map(([whole, cuts]) => {
+    const root = document.createElement("div");
+    const streamed = new Markdown(root);
+    let at = 0;
+    for (const cut of [...cuts, whole.length]) {
+      streamed.append(whole.slice(at, cut));
+      streamed.show();
+      at = cut;
+    }
+    return [root.innerHTML, markdown(whole).innerHTML];
+  });
 }
 """
+
+
+@pytest.fixture
+async def modules(open_page: Open) -> Page:
+    """A page where the modules can be imported, and nothing else is loaded."""
+    return await open_page(fragment="page/about.json")
 
 
 async def test_hostile_markdown_does_nothing(
@@ -181,7 +190,7 @@ async def test_words_of_a_table_stay_whole(page: Page, model: ModelServer) -> No
     assert await page.evaluate("document.documentElement.scrollWidth") == 320
 
 
-async def test_a_link_may_be_defined_after_its_use(page: Page) -> None:
+async def test_a_link_may_be_defined_after_its_use(modules: Page) -> None:
     """At the end of an answer, all of it counts."""
     script = """async () => {
       const { Markdown } = await import("/page/markdown.js");
@@ -193,18 +202,22 @@ async def test_a_link_may_be_defined_after_its_use(page: Page) -> None:
       }
       streamed.end();
       return root.querySelector("a").href; }"""
-    assert await page.evaluate(script) == "https://a.example/1"
+    assert await modules.evaluate(script) == "https://a.example/1"
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_a_stream_renders_as_the_whole(page: Page, seed: int) -> None:
+async def test_a_stream_renders_as_the_whole(modules: Page, seed: int) -> None:
     """However a document is cut into pieces, it looks in the end as if it had come at once."""
-    chance = random.Random(seed)
+    chance, documents = random.Random(seed), list[tuple[str, list[int]]]()
     for _ in range(60):
         whole = "".join(chance.choices(PIECES, k=chance.randint(1, 25)))
         places = range(1, max(2, len(whole)))
         cuts = sorted(chance.sample(places, k=min(len(places), chance.randint(0, 80))))
-        streamed, at_once = await page.evaluate(COMPARE, {"whole": whole, "cuts": cuts})
+        documents.append((whole, cuts))
+    for (whole, _), shown in zip(
+        documents, await modules.evaluate(COMPARE, documents), strict=True
+    ):
+        streamed, at_once = shown
         assert streamed == at_once, repr(whole)
 
 
@@ -234,13 +247,13 @@ GROWS: dict[str, tuple[str, str, str, int]] = {
 
 
 @pytest.mark.parametrize("case", GROWS)
-async def test_what_is_written_stays(page: Page, case: str) -> None:
+async def test_what_is_written_stays(modules: Page, case: str) -> None:
     """The nodes of finished blocks, items, rows and code are the same while later text arrives."""
     before, after, kept, count = GROWS[case]
-    assert await page.evaluate(KEPT, [before, after, kept]) == [count, count]
+    assert await modules.evaluate(KEPT, [before, after, kept]) == [count, count]
 
 
-async def test_pieces_are_shown_once_a_frame(page: Page) -> None:
+async def test_pieces_are_shown_once_a_frame(modules: Page) -> None:
     """However many come between two frames, the document is built once, and with all of them."""
     script = """async () => {
       const { Markdown } = await import("/page/markdown.js");
@@ -255,17 +268,17 @@ async def test_pieces_are_shown_once_a_frame(page: Page) -> None:
       const before = root.textContent;
       await new Promise((resolve) => requestAnimationFrame(resolve));
       return [before, root.textContent, changes]; }"""
-    before, after, changes = await page.evaluate(script)
+    before, after, changes = await modules.evaluate(script)
     assert before == ""
     assert after == " ".join(f"word{n}" for n in range(100))
     assert changes == 1
 
 
 @pytest.mark.parametrize("mark", ["*a", "_", "[", "`", "**a ", "~~", "![", "> ", "- ", "|", "a|\n"])
-async def test_long_and_hostile_text_does_not_hang(page: Page, mark: str) -> None:
+async def test_long_and_hostile_text_does_not_hang(modules: Page, mark: str) -> None:
     """Two hundred kilobytes of unfinished marks are shown, and the page still answers."""
     text = mark * (200_000 // len(mark))
     script = """async (text) => {
       const { markdown } = await import("/page/markdown.js");
       return markdown(text).childNodes.length; }"""
-    assert await page.evaluate(script, text) >= 1
+    assert await modules.evaluate(script, text) >= 1

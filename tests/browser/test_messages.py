@@ -1,5 +1,6 @@
 """What a person does with messages, conversations and runs, beside asking."""
 
+import asyncio
 import base64
 import json
 import random
@@ -151,7 +152,9 @@ async def test_messages_are_copied_and_have_times(page: Page, model: ModelServer
     await ended(page)
     for kind, words in (("answer", "A **bold** word."), ("message", "Copy this.")):
         await page.get_by_role("button", name=f"Copy {kind}").click()
-        assert await page.evaluate("navigator.clipboard.readText()") == words
+        async with asyncio.timeout(60):  # it is written some time after the click
+            while await page.evaluate("navigator.clipboard.readText()") != words:
+                pass
     for _ in range(2):
         times = page.locator(".actions time")
         await expect(times).to_have_text([re.compile(r"\d\d:\d\d")] * 2)
@@ -221,8 +224,8 @@ async def test_a_large_image_is_made_smaller(page: Page, model: ModelServer) -> 
     attached = page.get_by_role("list", name="Attached files").get_by_role("listitem")
     await page.locator("#files").set_input_files([png(3000, 1500, is_noise=False)])
     await expect(attached).to_have_count(1)
-    noise = png(1400, 1200, is_noise=True)
-    await page.locator("#files").set_input_files([noise] * 6)
+    larger, noise = png(1200, 900, is_noise=True), png(800, 700, is_noise=True)
+    await page.locator("#files").set_input_files([larger, *[noise] * 6])
     await expect(page.locator("#attach-fault")).to_contain_text("makes the message too large")
     await ask(page, "Look closely.")
     await ended(page)

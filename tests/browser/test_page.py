@@ -18,6 +18,8 @@ PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
 )
 SLOW = "stream 60 tokens at 30 per second"
+SLOWER = "stream 60 tokens at 5 per second"  # until the model is told to hurry
+ENDLESS = "stream 900 tokens at 30 per second"
 TEXT = " ".join(f"word{n}" for n in range(60))
 PRODUCT = "What is 17 x 23, on the page?"
 DOCS = "How do token frames work?"
@@ -72,11 +74,12 @@ async def ended(page: Page, status: str = "success") -> None:
 @pytest.mark.usefixtures("quiet_model")
 async def test_tokens_appear_over_time(page: Page, model: ModelServer) -> None:
     """The first words are there while the model still speaks; at the end the text is whole."""
-    await ask(page, SLOW)
+    await ask(page, SLOWER)
     await expect(answers(page)).to_contain_text("word1")
     assert model.open_streams == 1
     assert "word59" not in await answers(page).inner_text()
     await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    model.hurry()
     await ended(page)
     await expect(answers(page)).to_have_text(TEXT)
     await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
@@ -107,11 +110,12 @@ async def test_a_tool_card_fills(page: Page) -> None:
 async def test_arguments_are_seen_while_they_are_written(page: Page, model: ModelServer) -> None:
     """A long call fills its card before it is complete."""
     call = ToolCall("search_docs", {"query": " ".join(f"frames{n}" for n in range(60))})
-    model.on("Search long.", Reply(tool_calls=[call], tokens_per_second=20), Reply("Found."))
+    model.on("Search long.", Reply(tool_calls=[call], tokens_per_second=5), Reply("Found."))
     await ask(page, "Search long.")
     card = page.get_by_role("group", name="Tool search_docs")
     await expect(card).to_have_attribute("data-status", "writing")
     await expect(card).to_contain_text("frames1")
+    model.hurry()
     await ended(page)
     await expect(card).to_have_attribute("data-status", "ok")
 
@@ -160,9 +164,9 @@ async def test_a_cut_connection_recovers(server: LocalServer, open_page: Open, k
         assert len(proxy.done) == 3
 
 
-async def test_a_reload_goes_on(page: Page) -> None:
+async def test_a_reload_goes_on(page: Page, model: ModelServer) -> None:
     """Reloaded in the middle of an answer, the page has the question and all of the answer."""
-    slow = "stream 300 tokens at 30 per second"
+    slow = "stream 300 tokens at 10 per second"
     await ask(page, PRODUCT)
     await ended(page)
     await ask(page, slow)
@@ -170,6 +174,7 @@ async def test_a_reload_goes_on(page: Page) -> None:
     await page.reload()
     await expect(answers(page).last).to_contain_text("word9")
     await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    model.hurry()
     await ended(page)
     await expect(answers(page).last).to_have_text(" ".join(f"word{n}" for n in range(300)))
     await expect(questions(page)).to_have_text([PRODUCT, slow])
@@ -177,17 +182,18 @@ async def test_a_reload_goes_on(page: Page) -> None:
     await expect(page.get_by_role("group", name="Tool calculate")).to_contain_text("391")
 
 
-async def test_two_tabs_agree(page: Page, open_page: Open) -> None:
+async def test_two_tabs_agree(page: Page, open_page: Open, model: ModelServer) -> None:
     """What is asked in one tab streams in the other, and both end with the same text."""
     await ask(page, "Hello.")
     await ended(page)
     other = await open_page(fragment=f"#{page.url.partition('#')[2]}")
     await expect(answers(other)).to_have_text(["You said: Hello."])
-    await ask(page, SLOW)
+    await ask(page, SLOWER)
     await expect(answers(other).last).to_contain_text("word3")
+    model.hurry()
     for tab in (page, other):
         await expect(answers(tab).last).to_have_text(TEXT)
-        await expect(questions(tab)).to_have_text(["Hello.", SLOW])
+        await expect(questions(tab)).to_have_text(["Hello.", SLOWER])
 
 
 async def test_threads_are_listed_and_deleted(page: Page) -> None:
@@ -414,16 +420,18 @@ async def test_memories_are_shown_and_forgotten(page: Page, model: ModelServer) 
     [("after this answer", "whole"), ("and stop this answer", "partial"), ("and undo", "gone")],
 )
 async def test_a_message_while_an_answer_is_written(
-    page: Page, transport: str, way: str, first: str
+    page: Page, model: ModelServer, transport: str, way: str, first: str
 ) -> None:
     """It goes after the answer, or stops it and keeps what was said, or undoes the turn."""
     await stream_over(page, transport)
-    await ask(page, SLOW)
+    await ask(page, SLOWER)
     await expect(answers(page).last).to_contain_text("word3")
     options = page.get_by_label("While an answer is written, send")
     label = await options.locator("option", has_text=way).text_content()
     await options.select_option(label=label)
     await ask(page, "And then?")
+    if first == "whole":
+        model.hurry()
     await expect(answers(page).last).to_contain_text("You said: And then?")
     await expect(questions(page)).to_have_count(1 if first == "gone" else 2)
     if first == "whole":

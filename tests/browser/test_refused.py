@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from client.cli.local_server import LocalServer, find_config
-from tests.browser.test_page import SLOW, TEXT, answers, ask, ended, questions
+from tests.browser.test_page import SLOWER, TEXT, answers, ask, ended, questions
 from tests.conftest import server_env
 from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, token_of
@@ -35,11 +35,11 @@ async def signed_in(browser: Browser, server: LocalServer, user: str) -> Page:
 
 
 async def test_a_refusal_is_told_in_the_servers_words(
-    browser: Browser, scarce: LocalServer
+    browser: Browser, scarce: LocalServer, model: ModelServer
 ) -> None:
     """What soon will do is waited for; what is refused for long is the person's to ask again."""
     ada, ben = [await signed_in(browser, scarce, user) for user in ("ada", "ben")]
-    await ask(ada, SLOW)
+    await ask(ada, SLOWER)
     await expect(answers(ada)).to_contain_text("word1")
     await ask(ben, "Hello.")
     await expect(ben.locator("#link")).to_contain_text("This server has 1 streams open")
@@ -47,6 +47,7 @@ async def test_a_refusal_is_told_in_the_servers_words(
     header = await ben.locator("header").bounding_box()
     assert header
     assert header["height"] < LOW_PIXELS
+    model.hurry()
     await ended(ada)
     await expect(answers(ada)).to_have_text(TEXT)
     await ended(ben)

@@ -1,20 +1,17 @@
 """The page, when a model breaks off and is tried again."""
 
-from pathlib import Path
-
 import pytest
 from playwright.async_api import expect
 
-from client.cli.local_server import LocalServer, find_config
+from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open
 from tests.browser.test_page import answers, ask, ended
-from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
 
 
 @pytest.mark.parametrize("said", [("I", " look."), ""])
 async def test_a_model_that_breaks_off_in_a_call(
-    open_page: Open, model: ModelServer, tmp_path: Path, said: tuple[str, ...] | str
+    open_page: Open, model: ModelServer, retrying: LocalServer, said: tuple[str, ...] | str
 ) -> None:
     """Of the try that broke off no thought, no word and no half-written call is left."""
     call = ToolCall("search_docs", {"query": " ".join(f"frames{n}" for n in range(20))})
@@ -25,17 +22,15 @@ async def test_a_model_that_breaks_off_in_a_call(
         tokens_per_second=20,
         fails=[Fault("disconnect", after_tokens=8)],
     )
-    model.on("Search twice.", first, Reply("Found."))
-    config = find_config(Path(__file__))
-    env = server_env(model.url, STEADY_MODEL_RETRIES="1")
-    with LocalServer(config, env=env, folder=tmp_path) as server:
-        page = await open_page(server.url)
-        await ask(page, "Search twice.")
-        cards = page.get_by_role("group", name="Tool search_docs")
-        await expect(cards).to_have_attribute("data-status", "writing")
-        await ended(page)
-        await expect(cards).to_have_count(1)
-        await expect(cards).to_have_attribute("data-status", "ok")
-        await expect(answers(page).get_by_text("Reasoning")).to_have_count(1)
-        texts = [*(["".join(said)] if said else []), "Found."]
-        await expect(answers(page).locator(".text")).to_have_text(texts)
+    question = f"Search twice, after {len(said)} words."
+    model.on(question, first, Reply("Found."))
+    page = await open_page(retrying.url)
+    await ask(page, question)
+    cards = page.get_by_role("group", name="Tool search_docs")
+    await expect(cards).to_have_attribute("data-status", "writing")
+    await ended(page)
+    await expect(cards).to_have_count(1)
+    await expect(cards).to_have_attribute("data-status", "ok")
+    await expect(answers(page).get_by_text("Reasoning")).to_have_count(1)
+    texts = [*(["".join(said)] if said else []), "Found."]
+    await expect(answers(page).locator(".text")).to_have_text(texts)

@@ -8,7 +8,7 @@ from playwright.async_api import BrowserContext, Page, Route, WebSocketRoute, ex
 
 from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open
-from tests.browser.test_page import SLOW, TEXT, answers, ask, ended, stream_over
+from tests.browser.test_page import ENDLESS, SLOW, TEXT, answers, ask, ended, stream_over
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy
 from tests.model_server import ModelServer
@@ -61,7 +61,7 @@ async def test_a_request_without_an_answer_is_given_up(
 async def test_stop_where_a_request_hangs(page: Page, model: ModelServer) -> None:
     """Stop asks over another connection what the run is, and stops it."""
     hanging = await held(page)
-    await ask(page, SLOW)
+    await ask(page, ENDLESS)
     await hanging.get()
     await page.get_by_role("button", name="Stop", exact=True).click()
     await ended(page, "stopped")

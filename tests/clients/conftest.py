@@ -1,17 +1,14 @@
 """Web applications of others in a real Chromium, on origins of their own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from client.cli.local_server import LocalServer, find_config
+from client.cli.local_server import LocalServer
 from tests.browser.conftest import browser, context, faults
 from tests.clients.environments import HERE, needs, served
-from tests.conftest import server_env
-from tests.model_server import ModelServer
 
 __all__ = ["browser", "context", "faults"]
 
@@ -43,20 +40,3 @@ async def open_app(
 
     yield opened
     assert errors == []
-
-
-@pytest.fixture(scope="session")
-def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder where the agent of `retrying` saves notes."""
-    return tmp_path_factory.mktemp("notes")
-
-
-@pytest.fixture(scope="session")
-def retrying(
-    model: ModelServer, notes: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalServer]:
-    """A server that tries a model call again, and saves its notes where a test can read them."""
-    folder = tmp_path_factory.mktemp("retrying")
-    env = server_env(model.url, STEADY_MODEL_RETRIES="1", STEADY_NOTES_DIR=str(notes))
-    with LocalServer(find_config(HERE), env=env, folder=folder) as running:
-        yield running

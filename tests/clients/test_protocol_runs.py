@@ -181,7 +181,7 @@ async def test_a_failed_attempt_ends(model: ModelServer, retrying: LocalServer) 
     with warnings.catch_warnings(action="ignore"):
         sdk = get_client(url=retrying.url, api_key=None)
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(60),
             sdk.threads.stream(assistant_id="agent") as thread,
             asyncio.TaskGroup() as group,
         ):

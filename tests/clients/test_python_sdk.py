@@ -89,7 +89,7 @@ async def test_socket_on_a_new_thread(server: LocalServer, guarded: LocalServer)
     for one, headers in ((server, {}), (guarded, bearer(token_of("ada")))):
         thread_id = str(uuid4())
         url = socket_url(one, f"/threads/{thread_id}/stream/events")
-        async with connect(url, additional_headers=headers) as socket:
+        async with connect(url, additional_headers=headers, open_timeout=60) as socket:
             channels = ["messages", "lifecycle"]
             for number, (method, params) in enumerate(
                 (

@@ -168,7 +168,7 @@ def text_of_note(notes: Path, title: str) -> str:
 
 @HOOKS
 async def test_approval(
-    model: ModelServer, retrying: LocalServer, notes: Path, open_app: Open, hook: str
+    model: ModelServer, retrying: LocalServer, retrying_notes: Path, open_app: Open, hook: str
 ) -> None:
     """A call that waits is edited on the page, and runs with the edited arguments."""
     title = secrets.token_hex(8)
@@ -191,6 +191,6 @@ async def test_approval(
     )
     await expect(page.locator("main > p[data-type=ai]").last).to_have_text("Saved.")
     await idle(page)
-    assert "The right text." in await asyncio.to_thread(text_of_note, notes, title)
+    assert "The right text." in await asyncio.to_thread(text_of_note, retrying_notes, title)
     assert await page.locator("#error").count() == 0
     assert await page.locator("#interrupt").count() == 0

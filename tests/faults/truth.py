@@ -30,7 +30,7 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         new_ones = httpx.Limits(max_keepalive_connections=0)  # the server closes those that wait
-        self._http = httpx.AsyncClient(base_url=url, timeout=30.0, limits=new_ones)
+        self._http = httpx.AsyncClient(base_url=url, timeout=60, limits=new_ones)
 
     async def __aenter__(self) -> Self:
         return self

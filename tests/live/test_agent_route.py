@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[str, JSON, int, str]] = {
 async def test_what_cannot_be_done_is_refused(server: LocalServer, case: str) -> None:
     """Each has its HTTP status, a code, and one line for the person."""
     path, body, status, code = REFUSED[case]
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         answer = await http.post(path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.json()["error"]
@@ -187,7 +187,7 @@ async def test_a_number_that_json_does_not_know(server: LocalServer, path: str) 
     }
     body = bodies.get(path, b'{"thread_id": "%s", "context": {"x": Infinity}}')
     headers = {"content-type": "application/json"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http:
         answer = await http.post(f"/agent/{path}", content=body.replace(b"%s", UNKNOWN.encode()))
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
     assert "NaN" in answer.json()["error"]
@@ -200,9 +200,9 @@ async def test_an_id_that_is_none_is_refused(server: LocalServer) -> None:
         assert "id" in stream.response.json()["error"]
 
 
-async def test_a_busy_thread(server: LocalServer) -> None:
+async def test_a_busy_thread(server: LocalServer, model: ModelServer) -> None:
     """A second message on a busy thread is a conflict, unless it asks to wait for its turn."""
-    async with opened(server.url, AGENT, {"message": "stream 40 tokens at 40 per second"}) as first:
+    async with opened(server.url, AGENT, {"message": "stream 40 tokens at 4 per second"}) as first:
         thread_id = (await anext(first))["thread_id"]
         body: dict[str, Any] = {"message": "Me too!", "thread_id": thread_id}
         async with opened(server.url, AGENT, body) as second:
@@ -210,6 +210,7 @@ async def test_a_busy_thread(server: LocalServer) -> None:
         waiting = asyncio.create_task(
             ask(server.url, AGENT, {**body, "multitask_strategy": "enqueue"})
         )
+        model.hurry()
         assert (await first.rest())[-1]["status"] == "success"
         assert text_of(await waiting) == "You said: Me too!"
 
@@ -222,7 +223,7 @@ async def test_a_run_is_stopped(server: LocalServer, model: ModelServer) -> None
         while (await anext(run))["type"] != "token":
             pass
         place = {key: began[key] for key in ("thread_id", "run_id")}
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
             assert (await http.post("/agent/stop", json=place)).status_code == 202
         assert (await run.rest())[-1]["status"] == "stopped"
     await asyncio.to_thread(model.wait_for, lambda m: m.open_streams == 0)
@@ -247,7 +248,7 @@ async def test_a_reader_that_leaves_stops_the_run_if_it_asked_to(
     async with opened(server.url, AGENT, body) as run:
         while (await anext(run))["type"] != "token":
             pass
-    await asyncio.to_thread(model.wait_for, lambda m: m.disconnects > before, 20.0)
+    await asyncio.to_thread(model.wait_for, lambda m: m.disconnects > before)
 
 
 async def test_a_tool_that_fails_is_a_result(server: LocalServer, model: ModelServer) -> None:
@@ -285,7 +286,9 @@ async def test_what_cannot_be_sent_is_told_in_band(
             await say(socket, type="message", message=question)
             events = await turn(socket)
     else:
-        async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as plain:
+        async with connect(
+            f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None, open_timeout=60
+        ) as plain:
             await plain.send(question)
             lines = [str(await plain.recv())]
             while lines[-1] != "[DONE]":

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from client import (
     SteadyError,
     Token,
 )
-from client.cli.local_server import LocalServer, find_config
+from client.cli.local_server import LocalServer
 from client.events import JSON, AgentEvent
-from tests.conftest import server_env
 from tests.live.test_websocket import say, talking, turn
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
@@ -33,22 +31,9 @@ APPROVE = {"type": "approve"}
 JOBS = 10  # that the server runs at a time
 
 
-@pytest.fixture(scope="module")
-def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("approval") / "notes"
-
-
-@pytest.fixture(scope="module")
-def keeping(model: ModelServer, notes: Path) -> Iterator[LocalServer]:
-    """A server whose notes we can look at."""
-    env = server_env(model.url, STEADY_NOTES_DIR=str(notes))
-    with LocalServer(find_config(Path(__file__).parent), env=env, folder=notes.parent) as running:
-        yield running
-
-
 @pytest.fixture
-async def keeper(keeping: LocalServer) -> Any:
-    async with AgentClient(keeping.url) as client:
+async def keeper(server: LocalServer) -> Any:
+    async with AgentClient(server.url) as client:
         yield client
 
 
@@ -73,8 +58,8 @@ class Note:
 
 
 @pytest.fixture
-def note(model: ModelServer, notes: Path) -> Note:
-    return Note(model, notes)
+def note(model: ModelServer, saved_notes: Path) -> Note:
+    return Note(model, saved_notes)
 
 
 async def read(run: Run) -> list[AgentEvent]:
@@ -167,10 +152,10 @@ async def test_respond(keeper: AgentClient, note: Note, model: ModelServer) -> N
 
 
 async def test_several_requests_in_one_step(
-    keeper: AgentClient, model: ModelServer, notes: Path
+    keeper: AgentClient, model: ModelServer, saved_notes: Path
 ) -> None:
     """Each is decided by itself, in order, and all go on together."""
-    three = Note(model, notes, count=3)
+    three = Note(model, saved_notes, count=3)
     thread_id, interrupt = await waiting(keeper, three)
     decisions = [APPROVE, {"type": "reject"}, APPROVE]
     await keeper.decide(thread_id, interrupt.id, decisions).text()
@@ -260,11 +245,11 @@ async def test_two_answers_that_wait_in_turn(keeper: AgentClient, note: Note) ->
 
 
 async def test_an_answer_is_for_no_later_request(
-    keeper: AgentClient, note: Note, model: ModelServer, notes: Path
+    keeper: AgentClient, note: Note, model: ModelServer, saved_notes: Path
 ) -> None:
     """One that waits behind a message does not approve what that message asks for."""
     thread_id, _ = await waiting(keeper, note)
-    later = Note(model, notes)
+    later = Note(model, saved_notes)
     asked: Any = {"input": {"messages": [{"role": "user", "content": later.question}]}}
     approved: Any = {"command": {"resume": {"decisions": [APPROVE]}}}
     model.on("Take all day.", Reply("Done.", first_token_seconds=100.0))
@@ -320,7 +305,7 @@ async def test_over_the_event_protocol(keeper: AgentClient, note: Note, fits: bo
         },
     }
     runs = len(await keeper.runs.list(thread_id))
-    async with httpx.AsyncClient(base_url=keeper.url) as http:
+    async with httpx.AsyncClient(base_url=keeper.url, timeout=60) as http:
         answer = await http.post(f"/threads/{thread_id}/commands", json=respond)
     assert len(await keeper.runs.list(thread_id)) == runs + fits
     if not fits:
@@ -389,22 +374,22 @@ async def test_a_request_is_of_the_run_that_made_it(keeper: AgentClient, note: N
     assert stopped.interrupts == []
 
 
-async def test_over_sse(keeping: LocalServer, note: Note) -> None:
+async def test_over_sse(server: LocalServer, note: Note) -> None:
     """The interrupt is an event; the decision's answer is the rest of the run."""
-    events = await ask(keeping.url, "/agent/stream", {"message": note.question})
+    events = await ask(server.url, "/agent/stream", {"message": note.question})
     (interrupt,) = [event for event in events if event["type"] == "interrupt"]
     assert events[-1]["status"] == "interrupted"
     thread_id = events[0]["thread_id"]
     body = {"thread_id": thread_id, "interrupt_id": interrupt["id"], "decisions": [APPROVE]}
-    rest = await ask(keeping.url, "/agent/decide", body)
+    rest = await ask(server.url, "/agent/decide", body)
     assert text_of(rest) == "All done."
     assert rest[-1]["status"] == "success"
     assert note.saved()
 
 
-async def test_over_the_websocket(keeping: LocalServer, note: Note) -> None:
+async def test_over_the_websocket(server: LocalServer, note: Note) -> None:
     """The same on one connection; a decision that does not fit is told, and another may follow."""
-    async with talking(keeping) as socket:
+    async with talking(server) as socket:
         await say(socket, type="message", message=note.question)
         events = await turn(socket)
         (interrupt,) = [event for event in events if event["type"] == "interrupt"]
@@ -418,20 +403,20 @@ async def test_over_the_websocket(keeping: LocalServer, note: Note) -> None:
 
 
 @pytest.mark.parametrize("surface", ["sse", "websocket"])
-async def test_an_answer_by_id_goes_on(keeping: LocalServer, note: Note, surface: str) -> None:
+async def test_an_answer_by_id_goes_on(server: LocalServer, note: Note, surface: str) -> None:
     """`resume` takes whatever the interrupt asks for, by its id; what does not fit is refused."""
-    events = await ask(keeping.url, "/agent/stream", {"message": note.question})
+    events = await ask(server.url, "/agent/stream", {"message": note.question})
     (interrupt,) = [event for event in events if event["type"] == "interrupt"]
     thread_id, at = events[0]["thread_id"], interrupt["id"]
     for answer, words in ({"decisions": []}, ""), ({"decisions": [APPROVE]}, "All done."):
         body = {"answers": {at: answer}}
         if surface == "sse":
-            async with httpx.AsyncClient(base_url=keeping.url, timeout=60) as http:
+            async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
                 answered = await http.post("/agent/resume", json={"thread_id": thread_id, **body})
             assert answered.status_code == (200 if words else 422)
             assert words in answered.text
         else:
-            async with talking(keeping, f"?thread_id={thread_id}") as socket:
+            async with talking(server, f"?thread_id={thread_id}") as socket:
                 await say(socket, type="resume", **body)
                 assert text_of(await turn(socket)) == words
     assert note.saved()
@@ -439,16 +424,16 @@ async def test_an_answer_by_id_goes_on(keeping: LocalServer, note: Note, surface
 
 @pytest.mark.parametrize("surface", ["sse", "websocket"])
 async def test_a_decision_brings_its_context(
-    keeping: LocalServer, keeper: AgentClient, note: Note, model: ModelServer, surface: str
+    server: LocalServer, keeper: AgentClient, note: Note, model: ModelServer, surface: str
 ) -> None:
     """The rest of the run is answered by the model, and under the instructions, that it names."""
     thread_id, interrupt = await waiting(keeper, note)
     context = {"model": "special", "system_prompt": "Be special."}
     body = {"interrupt_id": interrupt.id, "decisions": [APPROVE], "context": context}
     if surface == "sse":
-        events = await ask(keeping.url, "/agent/decide", {"thread_id": thread_id, **body})
+        events = await ask(server.url, "/agent/decide", {"thread_id": thread_id, **body})
     else:
-        async with talking(keeping, f"?thread_id={thread_id}") as socket:
+        async with talking(server, f"?thread_id={thread_id}") as socket:
             await say(socket, type="decide", **body)
             events = await turn(socket)
     assert text_of(events) == "All done."
@@ -469,7 +454,7 @@ INJECTIONS = {
 @pytest.mark.parametrize("carrier", ["message", "tool output", "context", "message of the model"])
 @pytest.mark.parametrize("injection", INJECTIONS)
 async def test_no_text_approves(
-    keeper: AgentClient, model: ModelServer, notes: Path, carrier: str, injection: str
+    keeper: AgentClient, model: ModelServer, saved_notes: Path, carrier: str, injection: str
 ) -> None:
     """A model that obeys what it reads still waits: nothing is saved until a person decides."""
     words, title = INJECTIONS[injection], f"injected {uuid.uuid4().hex[:8]}"
@@ -490,4 +475,4 @@ async def test_no_text_approves(
     if carrier == "tool output":
         results = [m for m in await keeper.threads.messages(thread_id) if m["type"] == "tool"]
         assert words[:20].strip() in results[-1]["content"]
-    assert Note.saved_as(notes, title) is None
+    assert Note.saved_as(saved_notes, title) is None

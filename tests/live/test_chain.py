@@ -107,7 +107,7 @@ def steady_chain(model: ModelServer, *arguments: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
 
 
@@ -157,7 +157,7 @@ def test_steady_chain_is_interrupted(model: ModelServer, how: str) -> None:
     """Ctrl-C ends it with 130, and without a word on stderr."""
     with running_chain(model, how) as process:
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=100)
         assert (told, process.returncode) == (b"", 130)
 
 

@@ -38,9 +38,12 @@ async def test_tokens_arrive_while_the_model_still_speaks(
     server: LocalServer, model: ModelServer
 ) -> None:
     """The first token is read before the model has said its last, then the rest, then done."""
-    async with opened(server.url, CHAT, {"question": "stream 20 tokens at 20 per second"}) as chat:
+    async with opened(server.url, CHAT, {"question": "stream 20 tokens at 2 per second"}) as chat:
         first = await anext(chat)
         assert model.open_streams == 1
+        await anext(chat)
+        await anext(chat)
+        model.hurry()
         events = await chat.rest()
     assert first["token"].startswith("word0")  # a reader on a busy machine finds more of it there
     assert "".join(e["token"] for e in events[:-1]) == " ".join(f"word{n}" for n in range(20))
@@ -100,7 +103,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
 async def test_bad_input_is_refused_before_the_stream(server: LocalServer, case: str) -> None:
     """A body that does not fit has an HTTP status and one line that says what to mend."""
     body, status, told = REFUSED[case]
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         answer = await http.post(CHAT, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status
     assert answer.json()["code"] == "invalid_request"
@@ -115,7 +118,7 @@ async def test_an_oversized_body_is_refused(strict: LocalServer) -> None:
         for at in range(0, len(body), 1000):
             yield body[at : at + 1000]
 
-    async with httpx.AsyncClient(base_url=strict.url) as http:
+    async with httpx.AsyncClient(base_url=strict.url, timeout=60) as http:
         for content in (body, pieces()):
             answer = await http.post(CHAT, content=content)
             assert answer.status_code == 413

@@ -1,6 +1,7 @@
 """What one connection can do to a server before anybody knows whose it is."""
 
 import asyncio
+import statistics
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -62,21 +63,24 @@ def frame(opcode: int, payload: bytes = b"", *, is_last: bool = True) -> bytes:
 
 async def close_code(reader: asyncio.StreamReader) -> int:
     """The code of the close frame that comes, after whatever else."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         data = await reader.read()
     at = data.rindex(b"\x88")
     return int(struct.unpack("!H", data[at + 2 : at + 4])[0])
 
 
-async def slowest_answer(server: LocalServer, seconds: float) -> float:
-    """How long the slowest `/ok` took, of those that were asked for in this time."""
-    slowest, end = 0.0, time.monotonic() + seconds
-    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+async def usual_answer(server: LocalServer, seconds: float) -> float:
+    """The median of how long `/ok` took, of those that were asked for in this time.
+
+    A busy machine makes some of them slow, a server that is held up all.
+    """
+    took, end = list[float](), time.monotonic() + seconds
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         while time.monotonic() < end:
             begin = time.monotonic()
             assert (await http.get("/ok")).status_code == 200
-            slowest = max(slowest, time.monotonic() - begin)
-    return slowest
+            took.append(time.monotonic() - begin)
+    return statistics.median(took)
 
 
 async def flood(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -93,7 +97,9 @@ def memory_bytes(server: LocalServer) -> int:
 
 async def test_no_compression_is_offered(strict: LocalServer) -> None:
     """A client that asks for compression gets a connection without it."""
-    async with connect(socket_url(strict, "/ws/chat"), compression="deflate", proxy=None) as socket:
+    async with connect(
+        socket_url(strict, "/ws/chat"), compression="deflate", proxy=None, open_timeout=60
+    ) as socket:
         assert socket.protocol.extensions == []
 
 
@@ -112,8 +118,8 @@ async def test_frames_that_nobody_sees_are_counted(strict: LocalServer, opcode: 
         if opcode == CONTINUATION:
             writer.write(frame(TEXT, b"a", is_last=False))
         sending = asyncio.create_task(flood(writer, frame(opcode, b"ab", is_last=opcode > 2) * 500))
-        answered = await slowest_answer(strict, 1.0)
-        await asyncio.wait({sending}, timeout=20)
+        answered = await usual_answer(strict, 1.0)
+        await asyncio.wait({sending}, timeout=60)
         assert sending.done()
         assert answered < 1.0
     assert memory_bytes(strict) - before < 20_000_000
@@ -127,7 +133,7 @@ async def test_many_small_messages_hold_up_nobody(strict: LocalServer) -> None:
         reading = asyncio.create_task(reader.read(100_000_000))
         try:
             await asyncio.sleep(5)  # more than the burst
-            assert await slowest_answer(strict, 3.0) < 1.0
+            assert await usual_answer(strict, 3.0) < 1.0
         finally:
             for task in (sending, reading):
                 task.cancel()
@@ -149,7 +155,7 @@ async def test_an_honest_burst_is_answered(strict: LocalServer) -> None:
 async def answer_to(reader: asyncio.StreamReader) -> bytes:
     """All that the server sends until it closes; its reset is an end like another."""
     data = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             while part := await reader.read(65_536):
                 data += part
@@ -192,14 +198,14 @@ async def test_a_request_that_never_comes_whole(strict: LocalServer, case: str) 
 async def test_a_long_answer_has_its_time(strict: LocalServer) -> None:
     """The limit is the request's: a stream that takes longer is sent to its end."""
     question = {"question": "stream 60 tokens at 20 per second"}
-    async with httpx.AsyncClient(base_url=strict.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=strict.url, timeout=60) as http:
         answer = await http.post("/chat/stream", json=question)
     assert answer.text.rstrip().endswith('data: {"done":true}')
 
 
 async def test_a_socket_may_stay(strict: LocalServer) -> None:
     """A WebSocket is no request that is late."""
-    async with connect(socket_url(strict, "/ws/chat"), proxy=None) as socket:
+    async with connect(socket_url(strict, "/ws/chat"), proxy=None, open_timeout=60) as socket:
         await asyncio.sleep(1.5)
         await socket.send("Hello?")
         assert str(await socket.recv()).startswith("You")

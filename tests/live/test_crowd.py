@@ -20,7 +20,7 @@ from client.cli.local_server import LocalServer
 from tests.users import bearer, socket_url, token_of
 
 USERS = int(os.environ.get("STEADY_CROWD_USERS", "40"))
-SECONDS = float(os.environ.get("STEADY_CROWD_SECONDS", "15"))
+SECONDS = float(os.environ.get("STEADY_CROWD_SECONDS", "6"))
 WORDS = 40
 JSON = dict[str, Any]
 
@@ -83,7 +83,9 @@ class User:
         """A turn, and a stop in the middle of another."""
         url = socket_url(self.server, "/ws/chat")
         protocols: Any = ["steady.v1"]
-        async with connect(url, additional_headers=self.headers, subprotocols=protocols) as socket:
+        async with connect(
+            url, additional_headers=self.headers, subprotocols=protocols, open_timeout=60
+        ) as socket:
             for is_stopped in (False, True):
                 await socket.send(json.dumps({"type": "message", "message": self.question()}))
                 while True:

@@ -123,7 +123,7 @@ async def test_a_cron_with_an_end_comes_as_others_do(agent: AgentClient) -> None
     end = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     question = {"messages": [{"role": "user", "content": "by cron"}]}
     crons = []
-    async with httpx.AsyncClient(base_url=agent.url) as http:
+    async with httpx.AsyncClient(base_url=agent.url, timeout=60) as http:
         for more in ({"end_time": end}, {}):
             body = {"assistant_id": "agent", "schedule": "* * * * * *", "input": question}
             thread = await agent.threads.create()
@@ -131,7 +131,7 @@ async def test_a_cron_with_an_end_comes_as_others_do(agent: AgentClient) -> None
             assert made.status_code == 200
             crons.append((made.json()["cron_id"], thread))
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 for _, thread in crons:
                     while not await agent.sdk.runs.list(thread):  # noqa: ASYNC110 - of a server
                         await asyncio.sleep(0.2)
@@ -150,7 +150,7 @@ async def test_a_cron_that_never_comes_is_refused(
 ) -> None:
     """Creating and changing answer 422, with one sentence, and store nothing."""
     body = {"assistant_id": "agent", "schedule": "0 0 1 1 *", "input": {}}
-    async with httpx.AsyncClient(base_url=agent.url) as http:
+    async with httpx.AsyncClient(base_url=agent.url, timeout=60) as http:
         refused = await http.post("/runs/crons", json={**body, **change})
         assert refused.status_code == 422
         made = (await http.post("/runs/crons", json=body)).json()
@@ -167,7 +167,7 @@ async def test_an_odd_delay_of_a_run_is_refused(agent: AgentClient, delay: objec
     """`after_seconds` below zero would jump the queue; it and all odd values are 422."""
     thread = await agent.threads.create()
     body = {"assistant_id": "agent", "input": {}, "after_seconds": delay}
-    async with httpx.AsyncClient(base_url=agent.url) as http:
+    async with httpx.AsyncClient(base_url=agent.url, timeout=60) as http:
         refused = await http.post(f"/threads/{thread}/runs", json=body)
         assert refused.status_code == 422
         assert (await http.get(f"/threads/{thread}/runs")).json() == []
@@ -175,6 +175,6 @@ async def test_an_odd_delay_of_a_run_is_refused(agent: AgentClient, delay: objec
 
 async def test_the_health_check_tells_whether_the_lists_are_written(server: LocalServer) -> None:
     """`/ok` runs the check of the lists, and says so."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         health = (await http.get("/ok")).json()
     assert health == {"ok": True, "services": {"lists": "healthy"}}

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +28,7 @@ CONFIG = Path(__file__).parent / "foreign/scripts/langgraph.json"
 LANGGRAPH = Path(__file__).parents[2] / ".venv-graphs/bin/langgraph"
 SEEDS = int(os.environ.get("STEADY_GRAPH_FAULTS", "8"))  # of each graph
 HANG_SECONDS = 90.0
+AT_ONCE = 6
 MODES: tuple[Mode, ...] = get_args(Mode)
 ADD = Call("add_numbers", {"a": 2, "b": 3})
 
@@ -157,12 +159,6 @@ def plain(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
 
 
-@pytest.fixture
-async def asked(plain: LocalServer) -> AsyncIterator[AgentClient]:
-    async with AgentClient(plain.url) as client:
-        yield client
-
-
 class Heard:
     """What a reader was given: each message's text by its node, and the tools' results."""
 
@@ -197,15 +193,37 @@ def wanted(graph: Graph) -> dict[str, tuple[str, ...]]:
     return {node: tuple(sorted(texts)) for node, texts in graph.texts.items()}
 
 
+Read = tuple[Run, Heard]
+
+
+@pytest.fixture(scope="module")
+async def reads(plain: LocalServer) -> AsyncIterator[dict[tuple[str, Mode], asyncio.Task[Read]]]:
+    """Each graph in each mode, some at a time: a plain server takes a second to begin a run."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def read(name: str, mode: Mode) -> Read:
+        heard = Heard()
+        async with slots:
+            run = client.stream(GRAPHS[name].input, assistant_id=name, modes=mode)
+            await heard.read(run)
+        return run, heard
+
+    async with AgentClient(plain.url) as client:
+        tasks = {at: asyncio.create_task(read(*at)) for at in product(GRAPHS, MODES)}
+        yield tasks
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", GRAPHS)
 async def test_text_and_calls_are_the_same_in_each_mode(
-    asked: AgentClient, name: str, mode: Mode
+    reads: dict[tuple[str, Mode], asyncio.Task[Read]], name: str, mode: Mode
 ) -> None:
     """Whatever the graph and the mode: one text, the same calls; tokens where asked for."""
-    graph, heard = GRAPHS[name], Heard()
-    run = asked.stream(graph.input, assistant_id=name, modes=mode)
-    await heard.read(run)
+    graph = GRAPHS[name]
+    run, heard = await reads[name, mode]
     assert run.done is not None
     assert run.done.status == "success"
     assert await run.text() == graph.text

@@ -37,7 +37,7 @@ ELSEWHERE = {
 async def test_what_comes_from_elsewhere(server: LocalServer, how: str) -> None:
     """It is refused on every kind of route, before anything is done, and told how to open it."""
     headers = ELSEWHERE[how]
-    async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http:
         answers = [
             await http.post("/threads/search", json={}),
             await http.post("/agent/stream", json={"message": "Hello."}),
@@ -52,7 +52,9 @@ async def test_what_comes_from_elsewhere(server: LocalServer, how: str) -> None:
             assert answer.json()["code"] == "unauthorized"
     if "Host" not in headers:
         with pytest.raises(InvalidStatus, match="403"):
-            async with connect(socket_url(server, "/ws/chat"), additional_headers=headers):
+            async with connect(
+                socket_url(server, "/ws/chat"), additional_headers=headers, open_timeout=60
+            ):
                 pass
 
 
@@ -101,7 +103,7 @@ async def test_a_read_for_another_sites_page(server: LocalServer, site: str) -> 
 
 async def test_a_path_writes_no_line_into_the_log(server: LocalServer) -> None:
     """Line breaks and escape codes in a path reach neither a route nor the log."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         answer = await http.get("/threads/a%0aINJECTED%1b[31m%e2%80%a8line")
     assert answer.status_code == 400
     log = server.log.read_text()
@@ -111,7 +113,7 @@ async def test_a_path_writes_no_line_into_the_log(server: LocalServer) -> None:
 
 async def test_studio_and_the_own_page_may_ask(server: LocalServer) -> None:
     """Studio's origin, with its preflight, and the server's own."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         for origin in (STUDIO, server.url):
             answer = await http.post("/threads/search", json={}, headers={"Origin": origin})
             assert answer.status_code == 200
@@ -128,7 +130,7 @@ async def test_studio_and_the_own_page_may_ask(server: LocalServer) -> None:
 
 async def test_the_page_is_held_to_its_own_files(server: LocalServer) -> None:
     """Its policy names no other source, nothing may frame it, and no cookie is ever set."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         for path in ("/", "/page/main.js", "/ok", "/threads/search"):
             answer = await http.request("POST" if "threads" in path else "GET", path)
             assert answer.headers["x-content-type-options"] == "nosniff"

@@ -236,7 +236,7 @@ async def listens(listener: asyncio.Task[None], is_listening: asyncio.Event) -> 
 async def test_a_header_is_no_token(guarded: LocalServer, of_ada: str, scheme: str) -> None:
     """Neither Studio's header nor a key of LangSmith's opens anything."""
     headers = {"x-auth-scheme": scheme, "x-api-key": "lsv2_key", "x-service-key": "key"}
-    async with httpx.AsyncClient(base_url=guarded.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=guarded.url, headers=headers, timeout=60) as http:
         assert (await http.get(f"/threads/{of_ada}/state")).status_code == 401
 
 
@@ -257,7 +257,7 @@ async def test_a_browser_brings_its_token_as_a_subprotocol(
     """It cannot set the header; the answer names the protocol that is spoken, not the token."""
     url = socket_url(guarded, f"/ws/chat?thread_id={of_ada}")
     protocols: Any = ["steady.v1", f"bearer.{token_of('ada')}"]
-    async with connect(url, subprotocols=protocols) as socket:
+    async with connect(url, subprotocols=protocols, open_timeout=60) as socket:
         assert socket.subprotocol == "steady.v1"
         await socket.send(json.dumps({"type": "message", "message": "Hello."}))
         async with aclosing(aiter(socket)) as frames:  # type: ignore[type-var]

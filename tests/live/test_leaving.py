@@ -10,10 +10,12 @@ from client.cli.local_server import LocalServer
 from tests.model_server import Fault, ModelServer, Reply
 from tests.runs import ended
 
-LONG = "stream 120 tokens at 60 per second"
+LONG = "stream 120 tokens at 10 per second"
 
 
-async def test_who_is_cancelled_in_a_stream_gets_no_half_answer(agent: AgentClient) -> None:
+async def test_who_is_cancelled_in_a_stream_gets_no_half_answer(
+    agent: AgentClient, model: ModelServer
+) -> None:
     """After a reading that was given up, every further one raises; a join has the whole answer."""
     run = agent.stream(LONG)
     async for event in run:
@@ -26,6 +28,7 @@ async def test_who_is_cancelled_in_a_stream_gets_no_half_answer(agent: AgentClie
             await ask()
         assert lost.value.run_id == run.run_id
         assert lost.value.text
+    model.hurry()
     assert len((await agent.runs.join(str(run.thread_id), str(run.run_id)).text()).split()) == 120
 
 

@@ -66,7 +66,7 @@ async def server_that_falls_silent(first: bytes | None) -> AsyncIterator[tuple[s
 
 async def failure(url: str, limits: Limits) -> SteadyError:
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         AgentClient(url, limits=limits) as agent,
         agent.stream("Hello?") as run,
     ):
@@ -114,7 +114,7 @@ async def test_what_is_done_before_a_run_has_the_limits_too() -> None:
     """Where the runs that are in the way cannot be listed, the stream ends in its own error."""
     limits = Limits(first_event_seconds=0.3)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         server_that_falls_silent(None) as (url, requests),
         AgentClient(url, limits=limits) as agent,
         agent.stream("Hello?", thread_id=THREAD, multitask_strategy="interrupt") as run,

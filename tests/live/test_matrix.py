@@ -219,8 +219,7 @@ class Walker:
         ran = await self._made(f"/threads/{place['thread_id']}/runs", run_of(place))
         place["run_id"] = ran["run_id"]
         place["response_id"] = response_id(place)
-        path = f"/threads/{place['thread_id']}/runs/{place['run_id']}/join"
-        (await self.http.get(path, headers=self.ada)).raise_for_status()
+        await self.ended(f"/threads/{place['thread_id']}/runs/{place['run_id']}")
         state = await self.http.get(f"/threads/{place['thread_id']}/state", headers=self.ada)
         place["checkpoint_id"] = state.json()["checkpoint"]["checkpoint_id"]
         if of == "assistant":
@@ -234,6 +233,10 @@ class Walker:
             answer = await self.http.put("/store/items", json=body, headers=self.ada)
             answer.raise_for_status()
         return place
+
+    async def ended(self, run: str) -> None:
+        """Returns when the run of this path has ended."""
+        (await self.http.get(f"{run}/join", headers=self.ada)).raise_for_status()
 
     async def _made(self, path: str, body: JSON) -> JSON:
         answer = await self.http.post(path, json=body, headers=self.ada)
@@ -263,7 +266,9 @@ class Walker:
 
     async def _ask_socket(self, path: str, headers: JSON) -> tuple[int, bytes]:
         try:
-            async with connect(socket_url(self.server, path), additional_headers=headers):
+            async with connect(
+                socket_url(self.server, path), additional_headers=headers, open_timeout=60
+            ):
                 return 200, b""
         except InvalidStatus as refused:
             return refused.response.status_code, refused.response.body or b""
@@ -279,7 +284,7 @@ def _told(status: int, read: bytes) -> int:
 
 @pytest.fixture
 async def walker(guarded: LocalServer) -> AsyncIterator[Walker]:
-    async with httpx.AsyncClient(base_url=guarded.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=guarded.url, timeout=60) as http:
         yield Walker(guarded, http)
 
 

@@ -240,7 +240,7 @@ def test_a_stopped_server_leaves_no_program(model: ModelServer, tmp_path: Path) 
     with LocalServer(find_config(ROOT / "tests"), env=env, folder=tmp_path) as running:
         while not (programs := started(running, str(calls))):
             time.sleep(0.1)
-    assert psutil.wait_procs(programs, timeout=20.0)[1] == []
+    assert psutil.wait_procs(programs, timeout=60.0)[1] == []
 
 
 def started(server: LocalServer, word: str) -> list[psutil.Process]:

@@ -51,11 +51,13 @@ async def test_a_run_is_measured(
 
 
 @pytest.mark.parametrize("surface", ["api", "agent"])
-async def test_a_cut_that_is_healed_is_counted(server: LocalServer, surface: str) -> None:
+async def test_a_cut_that_is_healed_is_counted(
+    server: LocalServer, model: ModelServer, surface: str
+) -> None:
     """A reader that is cut off and comes back with its last id: how often, and how far behind."""
     labels = {"steady_surface": surface}
     thread_id, before = uuid.uuid4(), await Scrape.of(server.url)
-    question = "stream 60 tokens at 30 per second"
+    question = "stream 60 tokens at 5 per second"
     message = {"messages": [{"role": "user", "content": question}]}
     path, body = {
         "agent": ("/agent/stream", {"message": question}),
@@ -74,6 +76,7 @@ async def test_a_cut_that_is_healed_is_counted(server: LocalServer, surface: str
         assert shown.value("steady_streams_open", **labels) >= 1
     cut = "steady_streams_cut_total"
     await until(server.url, lambda it: it.value(cut, **labels) == before.value(cut, **labels) + 1)
+    model.hurry()
     if surface == "api":
         path = stream.response.headers["content-location"] + "/stream"
     headers = {"Last-Event-ID": stream.last_event_id}
@@ -155,7 +158,7 @@ async def test_labels_are_few(server: LocalServer, model: ModelServer) -> None:
 
 async def test_metrics_are_nobodys_but_prometheus(guarded: LocalServer) -> None:
     """Where there are users, their tokens do not open the metrics; a token of its own does."""
-    async with httpx.AsyncClient(base_url=guarded.url) as http:
+    async with httpx.AsyncClient(base_url=guarded.url, timeout=60) as http:
         answers = [
             (await http.get(path, headers=bearer(token))).status_code
             for path in ("/metrics", "/metrics/")

@@ -47,7 +47,7 @@ def test_a_second_server_refuses_to_start(
     assert "Another server runs on" in refused.value.message
     assert running.url in refused.value.message
     assert "Traceback" not in refused.value.message
-    assert httpx.get(f"{running.url}/ok").json()["ok"] is True
+    assert httpx.get(f"{running.url}/ok", timeout=60).json()["ok"] is True
 
 
 def test_steady_uses_the_server_that_runs_here(running: LocalServer, project: Path) -> None:

@@ -26,7 +26,7 @@ ALL_MODES = ["values", "updates", "messages", "events"]
 
 @pytest.fixture(scope="module")
 def document(server: LocalServer) -> JSON:
-    found: JSON = httpx.get(f"{server.url}/openapi.json", trust_env=False).json()
+    found: JSON = httpx.get(f"{server.url}/openapi.json", trust_env=False, timeout=60).json()
     return found
 
 

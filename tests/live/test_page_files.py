@@ -16,7 +16,7 @@ LARGEST_BYTES = 300_000
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/page/page.css"])
 async def test_a_page_is_never_stale(server: LocalServer, path: str) -> None:
     """A browser asks for each file anew after an upgrade, and is sent none that it has already."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         fresh = await http.get(path)
         known = await http.get(path, headers={"If-None-Match": fresh.headers["etag"]})
     assert fresh.headers["cache-control"] == known.headers["cache-control"] == "no-cache"
@@ -29,7 +29,7 @@ async def test_the_page_is_light(server: LocalServer) -> None:
     are loaded when code or a formula is shown."""
     files = [it for it in WEB.rglob("*") if it.suffix in (".js", ".css", ".svg", ".html")]
     sent = 0
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         for file in files:
             response = await http.get(f"/page/{file.relative_to(WEB)}")
             assert response.content == file.read_bytes()
@@ -41,6 +41,6 @@ async def test_the_page_is_light(server: LocalServer) -> None:
 
 async def test_the_page_presents_the_agent_as_the_prompt_file_says(server: LocalServer) -> None:
     """Name, introduction and examples of the page are those of `agent/prompt.py`."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         about = (await http.get("/page/about.json")).json()
     assert about == {"name": NAME, "introduction": INTRODUCTION, "examples": EXAMPLES}

@@ -103,7 +103,7 @@ async def test_a_threads_stream_tells_of_each_run(graphs: AgentClient) -> None:
     first = await graphs.ask({"topic": "zero"}, assistant_id="joke")
     async with (
         asyncio.timeout(60),
-        aclosing(graphs.threads.join_stream(first.thread_id)) as events,
+        aclosing(graphs.threads.join_stream(first.thread_id, first.run_id)) as events,
     ):
         for topic in ("one", "two"):
             asking = asyncio.create_task(graphs.ask({"topic": topic}, thread_id=first.thread_id))

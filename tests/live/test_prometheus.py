@@ -136,7 +136,7 @@ async def test_each_query_and_each_alert_has_data(
 
 async def test_the_alerts_are_loaded_and_healthy(prometheus: Prometheus) -> None:
     """Prometheus evaluates each rule of the file that its configuration names."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             rules = [
                 each

@@ -68,7 +68,7 @@ async def test_messages_a_minute(user: AgentClient, request: pytest.FixtureReque
             await run.text()
     assert 0 < refused.value.retry_after_seconds <= 60
     headers = bearer(token_of(request.node.name))
-    async with httpx.AsyncClient(base_url=user.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=user.url, headers=headers, timeout=60) as http:
         for path, body in {
             "/agent/stream": {"message": "Hello."},
             "/chat/stream": {"question": "Hello."},
@@ -95,7 +95,7 @@ async def test_limits_of_openai_routes(user: AgentClient, request: pytest.Fixtur
     }
     long = {"/v1/chat/completions": said("x" * 2_000), "/v1/responses": {"input": "x" * 2_000}}
     headers = bearer(token_of(request.node.name))
-    async with httpx.AsyncClient(base_url=user.url, headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=user.url, headers=headers, timeout=60) as http:
         for path, body in long.items():
             answer = await http.post(path, json={"model": "agent", **body})
             assert answer.status_code == 400
@@ -116,7 +116,9 @@ async def test_messages_a_minute_on_a_socket(
     """On one connection the seventh turn ends at once with an error; the connection goes on."""
     headers = bearer(token_of(request.node.name))
     url = socket_url(limited, "/ws/chat")
-    async with connect(url, additional_headers=headers, subprotocols=["steady.v1"]) as socket:  # type: ignore[list-item]
+    async with connect(
+        url, additional_headers=headers, subprotocols=["steady.v1"], open_timeout=60
+    ) as socket:  # type: ignore[list-item]
         ends = []
         for _ in range(7):
             await socket.send(json.dumps({"type": "message", "message": "Hello."}))
@@ -188,7 +190,7 @@ async def test_streams_at_a_time(limited: LocalServer, request: pytest.FixtureRe
     url = socket_url(limited, "/ws/chat")
 
     def opened(user: str) -> connect:
-        return connect(url, additional_headers=bearer(token_of(user)))
+        return connect(url, additional_headers=bearer(token_of(user)), open_timeout=60)
 
     async with AsyncExitStack() as stack:
         for _ in range(3):
@@ -205,7 +207,7 @@ async def test_streams_at_a_time(limited: LocalServer, request: pytest.FixtureRe
         assert full.value.response.status_code == 503
         assert json.loads(full.value.response.body or b"")["code"] == "unavailable"
         await last.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await stack.enter_async_context(opened("ada"))
@@ -224,7 +226,7 @@ async def test_a_chat_routes_stream_is_one(
     path = f"/agent/stream/{thread_id}/{run['run_id']}"
     headers = bearer(token_of(request.node.name))
     async with (
-        httpx.AsyncClient(base_url=user.url, headers=headers) as http,
+        httpx.AsyncClient(base_url=user.url, headers=headers, timeout=60) as http,
         AsyncExitStack() as stack,
     ):
         for _ in range(3):
@@ -239,7 +241,7 @@ async def test_large_frames(limited: LocalServer) -> None:
     """A frame that is larger than a body may be ends the connection, with the code that says so."""
     url, headers = socket_url(limited, "/ws/chat"), bearer(token_of("large frames"))
     for frame in ("x" * 10_001, b"x" * 10_001, "é" * 5_001):
-        async with connect(url, additional_headers=headers) as socket:
+        async with connect(url, additional_headers=headers, open_timeout=60) as socket:
             await socket.send(frame)
             with suppress(ConnectionClosed):
                 while True:
@@ -266,7 +268,7 @@ async def test_long_texts_that_are_kept(user: AgentClient) -> None:
 async def test_a_tool_of_mcp(user: AgentClient, request: pytest.FixtureRequest) -> None:
     """Called too often, or with too much, it is refused as a run is."""
     headers = bearer(token_of(request.node.name)) | {"Accept": "application/json"}
-    async with httpx.AsyncClient(base_url=user.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=user.url, headers=headers, timeout=60) as http:
         for words, statuses in {"x" * 1_001: [422], "Hello.": [200] * 6 + [429]}.items():
             params = {"name": "agent", "arguments": said(words)}
             asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
@@ -283,7 +285,7 @@ async def test_refusals_are_told_in_a_line(user: AgentClient, limited: LocalServ
         with suppress(httpx.HTTPStatusError):
             await user.sdk.runs.wait(None, "agent", input=said("Hello."), config=config)  # type: ignore[arg-type]
     log = ""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (" 422 " in log and " 429 " in log):  # told when they have been answered
             await asyncio.sleep(0.01)
             log = limited.log.read_text()[before:]
@@ -293,7 +295,7 @@ async def test_refusals_are_told_in_a_line(user: AgentClient, limited: LocalServ
 async def test_large_things(user: AgentClient, request: pytest.FixtureRequest) -> None:
     """A long message is 422, a large body 413, on the server's own routes and on ours."""
     headers = bearer(token_of(request.node.name))
-    async with httpx.AsyncClient(base_url=user.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=user.url, headers=headers, timeout=60) as http:
         for size, status in {2_000: 422, 20_000: 413}.items():
             words = "x" * size
             said = {"messages": [{"role": "user", "content": words}]}

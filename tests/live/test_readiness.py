@@ -33,7 +33,7 @@ async def ready(url: str) -> tuple[int, list[str]]:
 
 
 async def until_ready(url: str, holds: Callable[[tuple[int, list[str]]], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             if holds(await ready(url)):
                 return
@@ -64,12 +64,13 @@ async def test_approvals_that_wait_are_counted(
 async def test_what_fails_is_named(watched: tuple[LocalServer, ModelServer]) -> None:
     """A queue that is too long, which is counted, and a model that is gone: 503 and the name."""
     server, model = watched
-    slow = "stream 900 tokens at 200 per second"
     async with AgentClient(server.url) as agent:
-        runs = [agent.stream(slow) for _ in range(3)]
-        readers = [asyncio.create_task(run.text()) for run in runs]
+        slow = asyncio.create_task(agent.stream("stream 900 tokens at 5 per second").text())
+        await asyncio.to_thread(model.wait_for, lambda it: it.open_streams == 1)
+        readers = [slow, *(asyncio.create_task(agent.stream("Hi.").text()) for _ in range(2))]
         await until_ready(server.url, lambda it: it == (503, ["queue"]))
         await until(server.url, lambda it: it.value("steady_runs_waiting") >= 1)
+        model.hurry()
         await asyncio.gather(*readers)
         await until_ready(server.url, lambda it: it == (200, []))
     model.__exit__(None, None, None)

@@ -17,7 +17,7 @@ from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
 
 pytestmark = pytest.mark.timeout(240)
-QUESTION, SAVES, STOPS = "Six times seven?", "Save that.", "stream 300 tokens at 100 per second"
+QUESTION, SAVES, STOPS = "Six times seven?", "Save that.", "stream 300 tokens at 20 per second"
 LISTS_WRITTEN_SECONDS = 10  # the server's own interval
 
 
@@ -132,18 +132,20 @@ async def test_a_response_that_the_server_forgot(api: AsyncOpenAI, server: Local
 
 
 async def test_a_response_that_is_done_again(
-    api: AsyncOpenAI, server: LocalServer, folder: Path
+    api: AsyncOpenAI, server: LocalServer, folder: Path, model: ModelServer
 ) -> None:
     """A number of before is no place in the new stream; the new one's numbers resume exactly."""
-    made = await respond(api, "stream 700 tokens at 40 per second", background=True)
+    made = await respond(api, "stream 700 tokens at 10 per second", background=True)
     stream = await api.responses.retrieve(made.id, stream=True)
     head = [await anext(aiter(stream)) for _ in range(12)]
     await stream.close()
     await written(folder)
+    asked = len(model.requests)
     await kill_and_start(server)
     with pytest.raises(openai.APIStatusError) as gone:
         await events_after(api, made.id, head[-1].sequence_number)
     assert gone.value.code == "stream_lost"
+    await asyncio.to_thread(model.hurry, asked)
     whole = await events_after(api, made.id, None)
     assert whole[0].type == "response.created"
     assert whole[0].sequence_number > head[-1].sequence_number

@@ -9,7 +9,6 @@ import asyncio
 import os
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -37,10 +36,9 @@ from client import (
     ToolCall,
     ToolResult,
 )
-from client.cli.local_server import LocalServer, find_config
+from client.cli.local_server import LocalServer
 from client.decoding.messages import text_of
 from client.events import JSON, AgentEvent
-from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply
 from tests.model_server import ToolCall as Call
 
@@ -411,19 +409,12 @@ def assert_valid(stored: Sequence[JSON], *, may_wait: bool) -> None:
     assert may_wait or not open_calls, "the last call has no result"
 
 
-@pytest.fixture
-def server(model: ModelServer, tmp_path: Path) -> Iterator[LocalServer]:
-    env = server_env(model.url, STEADY_MODEL_RETRIES="1", STEADY_NOTES_DIR=str(tmp_path / "notes"))
-    with LocalServer(find_config(Path(__file__).parent), env=env, folder=tmp_path) as running:
-        yield running
-
-
 @pytest.mark.timeout(max(120, SEQUENCES * 10))
-def test_any_sequence(server: LocalServer, model: ModelServer) -> None:
+def test_any_sequence(retrying: LocalServer, model: ModelServer) -> None:
     """After each step the thread is valid for the model's API, and is what the reader was told."""
 
     run_state_machine_as_test(
-        lambda: Conversation(server, model),
+        lambda: Conversation(retrying, model),
         settings=settings(
             max_examples=SEQUENCES or 12,
             stateful_step_count=8,

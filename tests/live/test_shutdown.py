@@ -20,6 +20,7 @@ from tests.sse_reader import JSON, ask, opened, text_of
 
 AGENT, CHAT = "/agent/stream", "/chat/stream"
 ENDLESS = "stream 900 tokens at 30 per second"
+SLOW = "stream 60 tokens at 2 per second"
 SHORT = "stream 60 tokens at 20 per second"
 TEXT = " ".join(f"word{n}" for n in range(60))
 
@@ -49,14 +50,14 @@ def terminate(server: LocalServer, number: signal.Signals = signal.SIGTERM) -> N
 
 async def has_ended(server: LocalServer) -> None:
     assert server.process
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.to_thread(server.process.wait)
 
 
 async def terminate_twice(server: LocalServer) -> None:
     """Signals that come too soon after one another are one."""
     terminate(server)
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         while (await http.post(CHAT, json={"question": "Hello?"})).status_code != 503:
             pass
     terminate(server)
@@ -106,12 +107,12 @@ async def test_a_run_may_end(patient: LocalServer) -> None:
     await has_ended(patient)
 
 
-async def test_no_new_run_is_taken(patient: LocalServer) -> None:
+async def test_no_new_run_is_taken(patient: LocalServer, model: ModelServer) -> None:
     """While the last runs end, a new one is refused at once, with when to ask again."""
-    async with opened(patient.url, AGENT, {"message": SHORT}) as agent:
+    async with opened(patient.url, AGENT, {"message": SLOW}) as agent:
         await anext(agent)
         terminate(patient)
-        async with httpx.AsyncClient(base_url=patient.url) as http:
+        async with httpx.AsyncClient(base_url=patient.url, timeout=60) as http:
             bodies: dict[str, JSON] = {
                 AGENT: {"message": "Hello?"},
                 CHAT: {"question": "Hello?"},
@@ -124,6 +125,7 @@ async def test_no_new_run_is_taken(patient: LocalServer) -> None:
                 assert answer.headers["retry-after"]
                 assert answer.headers["connection"] == "close"  # the next try may be another's
                 assert path == "/runs/wait" or answer.json()["code"] == "unavailable"
+        model.hurry()
         assert (await agent.rest())[-1]["status"] == "success"
 
 
@@ -132,7 +134,7 @@ async def test_a_second_signal_does_not_wait(patient: LocalServer) -> None:
     async with opened(patient.url, AGENT, {"message": ENDLESS}) as agent:
         await anext(agent)
         await terminate_twice(patient)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await agent.rest())[-2]["code"] == "unavailable"
     await has_ended(patient)
 
@@ -148,20 +150,24 @@ async def test_the_client_comes_back(mortal: LocalServer) -> None:
         assert await run.text() == TEXT
 
 
-async def test_a_reader_of_the_routes_comes_back(patient: LocalServer) -> None:
+async def test_a_reader_of_the_routes_comes_back(patient: LocalServer, model: ModelServer) -> None:
     """What was told `unavailable` can be asked for with the last id, at the server that is back.
 
     The run counts as continued, and its first token there as no first token.
     """
-    async with opened(patient.url, AGENT, {"message": SHORT}) as stream:
+    async with opened(patient.url, AGENT, {"message": SLOW}) as stream:
         arriving = stream.response.aiter_lines()
         lines = [await anext(arriving)]
         await terminate_twice(patient)
         lines += [line async for line in arriving]
     ids = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
     await has_ended(patient)
+    asked = len(model.requests)
     patient.start()
-    events = await ask(patient.url, AGENT, {"message": "?"}, {"Last-Event-ID": ids[-1]})
+    headers = {"Last-Event-ID": ids[-1]}
+    reading = asyncio.create_task(ask(patient.url, AGENT, {"message": "?"}, headers))
+    await asyncio.to_thread(model.hurry, asked)
+    events = await reading
     assert events[-1]["status"] == "success"
     assert text_of(events) == TEXT  # a retry took back what was read before
     scrape = await Scrape.of(patient.url)

@@ -75,7 +75,7 @@ async def deaf_reader(
 
 async def let_go(server: LocalServer, times: int) -> None:
     """Waits until the server's log has told so of that many readers."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while server.log.read_text().count("was let go") < times:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -106,7 +106,9 @@ async def test_a_socket_that_takes_nothing_is_closed(impatient: LocalServer) -> 
     before = impatient.log.read_text().count("was let go")
     address = f"ws://127.0.0.1:{impatient.port}/ws/chat"
     deaf = deaf_socket(impatient)
-    async with connect(address, sock=deaf, max_queue=1, max_size=None) as connection:
+    async with connect(
+        address, sock=deaf, max_queue=1, max_size=None, open_timeout=60
+    ) as connection:
         await connection.send(MUCH)
         await let_go(impatient, before + 1)
         received = list[str | bytes]()

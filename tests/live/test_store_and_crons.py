@@ -33,7 +33,7 @@ def limited(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def as_user(server: LocalServer, user: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=server.url, headers=bearer(token_of(user)), timeout=30.0)
+    return httpx.AsyncClient(base_url=server.url, headers=bearer(token_of(user)), timeout=60)
 
 
 async def put(http: httpx.AsyncClient, key: str, value: object) -> int:

@@ -132,7 +132,7 @@ def test_a_script_that_closes_nothing_ends(server: LocalServer) -> None:
     text = (
         "import sys, client; agent = client.SyncAgentClient(sys.argv[1]); print(agent.ask('Hi.'))"
     )
-    out, err = script(text, server).communicate(timeout=30)
+    out, err = script(text, server).communicate(timeout=100)
     assert (out, err) == ("You said: Hi.\n", "")
 
 

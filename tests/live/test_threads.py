@@ -11,6 +11,7 @@ from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
+from tests.runs import while_one_goes_on
 
 
 async def ask(agent: AgentClient, question: str, thread_id: str | None = None) -> tuple[str, str]:
@@ -157,12 +158,13 @@ async def test_a_second_run_on_a_busy_thread_conflicts(
     agent: AgentClient, model: ModelServer
 ) -> None:
     """While one run goes on, another on its thread raises Conflict and leaves the first alone."""
-    async with agent.stream("stream 40 tokens at 40 per second") as first:
+    async with agent.stream("stream 40 tokens at 4 per second") as first:
         async for event in first:
             if isinstance(event, RunStarted):
                 break
         with pytest.raises(Conflict) as caught:
             await ask(agent, "Me too!", first.thread_id)
+        model.hurry()
         text = await first.text()
     assert caught.value.retryable
     assert text == " ".join(f"word{n}" for n in range(40))
@@ -171,13 +173,15 @@ async def test_a_second_run_on_a_busy_thread_conflicts(
     assert len(await agent.threads.messages(str(first.thread_id))) == 2
 
 
-async def test_two_runs_started_together_on_one_thread(agent: AgentClient) -> None:
+async def test_two_runs_started_together_on_one_thread(
+    agent: AgentClient, model: ModelServer
+) -> None:
     """Of runs that start at the same time on one thread, one answers and the others conflict."""
     thread_id = await agent.threads.create()
-    question = "stream 20 tokens at 20 per second"
-    together = [ask(agent, question, thread_id) for _ in range(3)]
-    ended = await asyncio.gather(*together, return_exceptions=True)
-    assert sorted(type(e).__name__ for e in ended) == ["Conflict", "Conflict", "tuple"]
+    question = "stream 20 tokens at 1 per second"
+    together = [agent.stream(question, thread_id=thread_id).text() for _ in range(3)]
+    ended = await while_one_goes_on(model, together)
+    assert sorted(type(e).__name__ for e in ended) == ["Conflict", "Conflict", "str"]
 
 
 async def test_many_threads_answer_at_once(agent: AgentClient) -> None:

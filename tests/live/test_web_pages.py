@@ -50,7 +50,9 @@ async def test_pages_of_this_machine(server: LocalServer, origin: str) -> None:
     assert {"content-location", "location"} <= set(
         answer.headers["access-control-expose-headers"].lower().split(", ")
     )
-    async with connect(socket_url(server, "/ws/chat"), additional_headers={"Origin": origin}):
+    async with connect(
+        socket_url(server, "/ws/chat"), additional_headers={"Origin": origin}, open_timeout=60
+    ):
         pass
 
 
@@ -58,7 +60,7 @@ async def test_pages_of_this_machine(server: LocalServer, origin: str) -> None:
 async def test_pages_from_elsewhere(server: LocalServer, origin: str) -> None:
     """They are refused before anything is done, in words that the page can read."""
     async with httpx.AsyncClient(base_url=server.url, headers={"Origin": origin}) as http:
-        before = (await httpx.AsyncClient(base_url=server.url).get("/ok")).status_code
+        before = (await httpx.AsyncClient(base_url=server.url, timeout=60).get("/ok")).status_code
         preflight = await http.options("/threads", headers=ASKS)
         answer = await http.post("/threads", json={"thread_id": "x"})
     assert before == 200
@@ -77,7 +79,7 @@ async def test_a_rebound_name(server: LocalServer) -> None:
         "localhost.attacker.example",
     ):
         headers = {"Host": host, "Origin": f"http://{host}"}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http:
             answer = await http.post("/threads/search", json={})
         assert answer.status_code == 403
 
@@ -96,7 +98,7 @@ async def test_it_is_logged_once(server: LocalServer) -> None:
 async def test_a_server_with_tokens(guarded: LocalServer) -> None:
     """It lets in the pages that its settings name: not those of its own machine."""
     headers = {"Origin": "http://localhost:5173", **bearer(token_of("ada"))}
-    async with httpx.AsyncClient(base_url=guarded.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=guarded.url, headers=headers, timeout=60) as http:
         answer = await http.post("/threads/search", json={})
     assert answer.status_code == 403
     assert "STEADY_ALLOWED_ORIGINS" in answer.json()["detail"]
@@ -116,10 +118,10 @@ async def test_settings_add_to_studio(model: ModelServer, tmp_path: Path) -> Non
             "https://smith.langchain.com",
         ):
             headers = {"Origin": origin, **bearer(token_of("ada"))}
-            async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+            async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http:
                 assert (await http.post("/threads/search", json={})).status_code == 200
         headers = {"Origin": "http://other.example", **bearer(token_of("ada"))}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http:
             assert (await http.post("/threads/search", json={})).status_code == 403
 
 

@@ -3,40 +3,30 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from client import AgentClient
-from client.cli.local_server import LocalServer, find_config
+from client.cli.local_server import LocalServer
 from tests import habits
-from tests.conftest import server_env
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
 
 JSON = dict[str, Any]
 LONG = "stream 60 tokens at 120 per second"
+SLOW = "stream 60 tokens at 4 per second"
 TEXT = " ".join(f"word{n}" for n in range(60))
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def patient(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A server that asks its model a second time."""
-    env = server_env(model.url, STEADY_MODEL_RETRIES="1")
-    config = find_config(Path(__file__).parent)
-    with LocalServer(config, env=env, folder=tmp_path_factory.mktemp("patient")) as running:
-        yield running
 
 
 @asynccontextmanager
 async def talking(server: LocalServer, query: str = "") -> AsyncIterator[ClientConnection]:
     """A connection that speaks `steady.v1`."""
     address = f"ws://127.0.0.1:{server.port}/ws/chat{query}"
-    async with connect(address, subprotocols=["steady.v1"], proxy=None) as socket:
+    async with connect(address, subprotocols=["steady.v1"], proxy=None, open_timeout=60) as socket:
         yield socket
 
 
@@ -52,7 +42,7 @@ def say_at_once(socket: ClientConnection, *frames: JSON) -> None:
 
 
 async def heard(socket: ClientConnection) -> JSON:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         event: JSON = json.loads(await socket.recv())
         return event
 
@@ -77,7 +67,9 @@ def text_of(events: list[JSON]) -> str:
 
 async def test_the_plain_form(server: LocalServer, model: ModelServer) -> None:
     """Text in, tokens out, [DONE]; the second turn is on the same thread."""
-    async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as socket:
+    async with connect(
+        f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None, open_timeout=60
+    ) as socket:
         for question in ("I am Ada.", "stream 5 tokens at 20 per second"):
             await socket.send(question)
             said = [str(await socket.recv())]
@@ -92,7 +84,9 @@ async def test_the_plain_form(server: LocalServer, model: ModelServer) -> None:
 async def test_the_plain_form_tells_failures(server: LocalServer, model: ModelServer) -> None:
     """A failed turn ends like any other, and a token that looks like the end is none."""
     model.on("Say done.", Reply(("[DONE]",)))
-    async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as socket:
+    async with connect(
+        f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None, open_timeout=60
+    ) as socket:
         await socket.send("fail 401")
         assert str(await socket.recv()).startswith("[ERROR] The model endpoint")
         assert await socket.recv() == "[DONE]"
@@ -113,7 +107,9 @@ async def test_the_plain_form_tells_that_an_answer_is_not_whole(
     question = f"Tell me of {reason}."
     raw = [*habits.text("[NOTE] so", " far"), habits.chunk({}, reason), habits.DONE]
     model.on(question, Reply(raw=raw))
-    async with connect(f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None) as socket:
+    async with connect(
+        f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None, open_timeout=60
+    ) as socket:
         await socket.send(question)
         lines = list[str]()
         while "[DONE]" not in lines:
@@ -127,7 +123,7 @@ async def test_the_plain_form_tells_that_an_answer_is_not_whole(
 
 
 async def test_the_plain_form_tells_what_a_retry_takes_back(
-    patient: LocalServer, model: ModelServer
+    retrying: LocalServer, model: ModelServer
 ) -> None:
     """Whoever forgets the turn's text at `[RETRY]` has in the end what the thread has."""
     call = ToolCall("calculate", {"expression": "6 * 7"})
@@ -135,7 +131,9 @@ async def test_the_plain_form_tells_what_a_retry_takes_back(
     whole = Reply(("It", " is", " 42."), fails=[breaks_off])
     model.on("6 x 7, twice?", Reply("Hm. ", tool_calls=[call]), whole)
     lines = list[str]()
-    async with connect(f"ws://127.0.0.1:{patient.port}/ws/chat", proxy=None) as socket:
+    async with connect(
+        f"ws://127.0.0.1:{retrying.port}/ws/chat", proxy=None, open_timeout=60
+    ) as socket:
         await socket.send("6 x 7, twice?")
         while "[DONE]" not in lines:
             lines.append(str(await socket.recv()))
@@ -162,15 +160,17 @@ async def test_the_whole_vocabulary(server: LocalServer, model: ModelServer) -> 
     assert events[-1]["status"] == "success"
 
 
-async def test_a_ping_is_answered_while_an_answer_runs(server: LocalServer) -> None:
+async def test_a_ping_is_answered_while_an_answer_runs(
+    server: LocalServer, model: ModelServer
+) -> None:
     """The connection listens while it speaks."""
     async with talking(server) as socket:
-        await say(socket, type="message", message=LONG)
+        await say(socket, type="message", message=SLOW)
         await until(socket, "token")
         await say(socket, type="ping")
-        events = await turn(socket)
-    at = [event["type"] for event in events].index("pong")
-    assert "token" in {event["type"] for event in events[at:]}
+        await until(socket, "pong")
+        model.hurry()
+        assert "token" in {event["type"] for event in await turn(socket)}
 
 
 @pytest.mark.usefixtures("quiet_model")
@@ -285,13 +285,16 @@ async def test_a_stop_behind_it_stops_the_message_that_took_over(
         assert [(await turn(socket))[-1]["status"] for _ in range(2)] == ["stopped", "stopped"]
 
 
-async def test_a_message_may_not_want_to_wait(server: LocalServer) -> None:
+async def test_a_message_may_not_want_to_wait(server: LocalServer, model: ModelServer) -> None:
     """With `reject`, a message on a busy connection is refused, and the answer goes on."""
     async with talking(server) as socket:
-        await say(socket, type="message", message=LONG)
-        first = await until(socket, "token")
+        await say(socket, type="message", message=SLOW)
+        events = [await until(socket, "token")]
         await say(socket, type="message", message="Now!", multitask_strategy="reject")
-        events = [first, *await turn(socket)]
+        while events[-1]["type"] != "refused":
+            events.append(await heard(socket))
+        model.hurry()
+        events += await turn(socket)
     assert [event["code"] for event in events if event["type"] == "refused"] == ["conflict"]
     assert text_of(events) == TEXT
 

@@ -76,7 +76,7 @@ def sturdy(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_generated_requests(sturdy: LocalServer, mode: schemathesis.GenerationMode) -> None:
     """Whether it fits a route's description or does not, the answer fits, and is no failure."""
     headers = bearer(token_of("ada"))
-    document = httpx.get(f"{sturdy.url}/openapi.json", headers=headers).json()
+    document = httpx.get(f"{sturdy.url}/openapi.json", headers=headers, timeout=60).json()
     schema = schemathesis.openapi.from_dict(document).include(path_regex=OURS)
     answered: Counter[tuple[str, int]] = Counter()
     for found in schema.get_all_operations():

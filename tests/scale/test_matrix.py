@@ -1,5 +1,6 @@
 """Every route of the scaled-out server, asked by everybody, about their own and others' things."""
 
+import asyncio
 import json
 import subprocess
 import uuid
@@ -143,6 +144,12 @@ ROUTES: dict[tuple[str, str], Row] = {
 class ScaleWalker(Walker):
     """Makes a cron that does not run at once, and no assistant that is there already."""
 
+    async def ended(self, run: str) -> None:
+        """Asked again and again: Aegra's own `join` looks every two seconds."""
+        async with asyncio.timeout(60):
+            while (await self.http.get(run, headers=self.ada)).json()["status"] != "success":  # noqa: ASYNC110 - of a server
+                await asyncio.sleep(0.05)
+
     async def make(self, of: str | None) -> JSON:
         place = await super().make(None if of in ("cron", "assistant") else of)
         if of == "assistant":
@@ -166,7 +173,7 @@ async def crowded(
 
 @pytest.fixture
 async def walker(crowded: Cluster) -> AsyncIterator[ScaleWalker]:
-    async with httpx.AsyncClient(base_url=crowded.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=crowded.url, timeout=60) as http:
         unused: Any = None  # it asks over no socket
         yield ScaleWalker(unused, http)
 

@@ -22,6 +22,7 @@ from client import (
     ToolResult,
 )
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
+from tests.runs import while_one_goes_on
 from tests.scale.cluster import PYTHON, ROOT, Cluster, Process
 from tests.scale.waiting import until_one_waits
 
@@ -91,7 +92,7 @@ async def test_a_run_is_stopped_through_the_other(
     first: AgentClient, second: AgentClient, model: ModelServer
 ) -> None:
     """What was said stays in the thread, marked; both readers hear of the stop."""
-    model.on("Stop it.", Reply(TOKENS, tokens_per_second=50.0))
+    model.on("Stop it.", Reply(TOKENS, tokens_per_second=4.0))
     async with first.stream("Stop it.") as run:
         async for event in run:
             if isinstance(event, Token):
@@ -162,12 +163,12 @@ async def test_a_busy_thread_is_refused(cluster: Cluster, model: ModelServer) ->
         thread_id = await one.threads.create()
         questions = [f"Only one, {number}" for number in range(20)]
         for question in questions:
-            model.on(question, Reply("Taken.", first_token_seconds=5.0))
-        asked = (
+            model.on(question, Reply("Taken.", first_token_seconds=100.0))
+        asked = [
             agent.stream(question, thread_id=thread_id).text()
             for question, agent in zip(questions, [one, other] * 20, strict=False)
-        )
-        ends = await asyncio.gather(*asked, return_exceptions=True)
+        ]
+        ends = await while_one_goes_on(model, asked)
         told = Counter(type(end).__name__ if isinstance(end, Exception) else end for end in ends)
         assert told == {"Taken.": 1, Conflict.__name__: 19}
         assert len(await one.threads.messages(thread_id)) == 2
@@ -177,7 +178,7 @@ async def test_nothing_is_undone(
     first: AgentClient, second: AgentClient, model: ModelServer
 ) -> None:
     """`rollback`, which the engine does not have, is refused in words; the run goes on."""
-    model.on("Leave it.", Reply(TOKENS, tokens_per_second=50.0))
+    model.on("Leave it.", Reply(TOKENS, tokens_per_second=4.0))
     async with first.stream("Leave it.") as run:
         async for event in run:
             if isinstance(event, Token):
@@ -188,10 +189,11 @@ async def test_nothing_is_undone(
                 "Instead.", thread_id=thread_id, multitask_strategy="rollback"
             ).text()
         body = {"assistant_id": "agent", "input": {}, "multitask_strategy": "rollback"}
-        async with httpx.AsyncClient(base_url=second.url) as http:
+        async with httpx.AsyncClient(base_url=second.url, timeout=60) as http:
             refused = await http.post(f"/threads/{thread_id}/runs", json=body)
         assert refused.status_code == 422
         assert "cannot undo" in refused.json()["detail"]
+        model.hurry()
         assert await run.text() == WORDS
     assert len(await first.threads.messages(thread_id)) == 2
 

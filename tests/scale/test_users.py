@@ -12,15 +12,14 @@ import pytest
 from client import AgentClient, InvalidRequest, NotFound, Unauthorized
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
-from tests.scale.cluster import Cluster, not_possible, running
+from tests.scale.cluster import Cluster, running
 from tests.users import KNOWS_TOKENS, bearer, token_of
 
 
 @pytest.fixture(scope="module")
 async def known(
-    cluster: Cluster, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
+    installed: None, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Cluster]:
-    assert not not_possible()
     more = {"STEADY_MEMORY": "true", "STEADY_RUNS_PER_USER": "2", "STEADY_MAX_STEPS": "7"}
     env = server_env(model.url, **KNOWS_TOKENS, **more, STEADY_MESSAGES_PER_MINUTE="10")
     async with running(tmp_path_factory.mktemp("users"), env, 2) as started:
@@ -81,14 +80,14 @@ async def test_a_burst_of_users_is_served(known: Cluster) -> None:
 async def test_limits_hold(known: Cluster, model: ModelServer) -> None:
     """A user with too many runs going on is told to wait."""
     async with AgentClient(known.url, token=token_of("eve")) as eve:
-        model.on("Slowly.", Reply("a b c d e f", tokens_per_second=1.0))
+        model.on("Slowly.", Reply("a b c d e f " * 5, tokens_per_second=1.0))
         runs = [eve.stream("Slowly.") for _ in range(2)]
         for run in runs:
             async with run:
                 async for _ in run:
                     break
         headers = bearer(token_of("eve"))
-        async with httpx.AsyncClient(base_url=known.url, headers=headers) as http:
+        async with httpx.AsyncClient(base_url=known.url, headers=headers, timeout=60) as http:
             body = {"assistant_id": "agent", "input": {"messages": []}}
             refused = await http.post(f"/threads/{runs[0].thread_id}/runs", json=body)
         assert refused.status_code == 429
@@ -112,7 +111,7 @@ async def each(
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30)
+                httpx.AsyncClient(base_url=process.url, headers=headers, timeout=60)
             )
             for process in known.processes
         ]
@@ -120,7 +119,7 @@ async def each(
 
 async def test_runs_asked_for_at_once(each: list[httpx.AsyncClient], model: ModelServer) -> None:
     """Of many that several processes are asked for in the same instant, two are made."""
-    model.on("At once.", Reply("a b c d e f", tokens_per_second=1.0))
+    model.on("At once.", Reply("a b c d e f " * 5, tokens_per_second=1.0))
     asking = [http.post("/runs", json=asked("At once.")) for http in each * 4]
     answers = await asyncio.gather(*asking)
     assert sorted(answer.status_code for answer in answers) == [200] * 2 + [429] * 6
@@ -130,7 +129,7 @@ async def test_runs_asked_for_at_once(each: list[httpx.AsyncClient], model: Mode
 
 async def test_runs_by_other_ways(each: list[httpx.AsyncClient], model: ModelServer) -> None:
     """A cron's run and a command's are held to the limits like any other."""
-    model.on("A way.", Reply("a b c d e f", tokens_per_second=1.0))
+    model.on("A way.", Reply("a b c d e f " * 5, tokens_per_second=1.0))
     http = each[0]
     thread = (await http.post("/threads", json={})).json()["thread_id"]
     begin = {"id": 1, "method": "run.start", "params": asked("A way.")}
@@ -173,7 +172,7 @@ async def test_nobody_gets_in_without_a_token(known: Cluster) -> None:
     async with AgentClient(known.url, token="") as nobody:
         with pytest.raises(Unauthorized):
             await nobody.threads.list()
-    async with httpx.AsyncClient(base_url=known.url) as http:
+    async with httpx.AsyncClient(base_url=known.url, timeout=60) as http:
         for path in ("/threads/search", "/agent/stream", "/store/items/search"):
             assert (await http.post(path, json={})).status_code == 401
         assert (await http.get("/assistants/x", headers=bearer(token_of("ada")))).status_code == 404
@@ -184,7 +183,7 @@ async def test_nobody_gets_in_without_a_token(known: Cluster) -> None:
 async def test_the_routes_act_as_the_user(known: Cluster) -> None:
     """Our SSE route on this engine: a run of the user's, streamed to its `done`."""
     headers = bearer(token_of("ada"))
-    async with httpx.AsyncClient(base_url=known.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=known.url, timeout=60) as http:
         answer = await http.post("/agent/stream", json={"message": "Hi."}, headers=headers)
     events = [json.loads(line[5:]) for line in answer.text.splitlines() if line.startswith("data:")]
     assert "".join(e["content"] for e in events if e["type"] == "token") == "You said: Hi."

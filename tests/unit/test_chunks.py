@@ -181,7 +181,7 @@ async def test_a_read_is_all_that_arrived_over_tls(
         writer.close()
 
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         serving(handle, tls) as url,
         httpx2.AsyncClient(transport=MergingTransport(), timeout=None) as client,
         client.stream("GET", url) as response,
@@ -218,7 +218,7 @@ async def test_a_connection_is_used_again(ending: bytes) -> None:
 
     whole = b"abcdef" + (b"yz" if b"yz" in ending else b"")
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         serving(handle) as url,
         httpx2.AsyncClient(transport=MergingTransport(), timeout=None) as client,
     ):

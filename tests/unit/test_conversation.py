@@ -41,7 +41,7 @@ class Socket:
         def is_there() -> bool:
             return [event["type"] for event in self.sent].count(kind) >= times
 
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(is_there)
 
 

@@ -336,7 +336,7 @@ async def test_a_run_that_is_put_wakes_the_queue(monkeypatch: pytest.MonkeyPatch
     await asyncio.sleep(0)  # it waits now
     run = pending(thread, 1)
     assert await module.Runs.put(lists, run) is run
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await looking == (run, 1)
 
 
@@ -516,7 +516,7 @@ async def joined_thread(ops: Any, streams: Any) -> list[bytes]:
     joined = ops.Threads.Stream.join_event_streaming(
         thread, last_event_id="-", stream_modes=["run_modes"]
     )
-    async with asyncio.timeout(10), aclosing(joined):
+    async with asyncio.timeout(60), aclosing(joined):
         async for _, data, _, _ in joined:
             read.append(data)
             if data == b"1":  # written while earlier events are replayed
@@ -575,7 +575,7 @@ async def joined_run(ops: Any, streams: Any) -> list[bytes]:
     joined = ops.Runs.Stream.join(
         run, stream_channel=queue, thread_id=thread, last_event_id="-", stream_mode="values"
     )
-    async with asyncio.timeout(10), aclosing(joined):
+    async with asyncio.timeout(60), aclosing(joined):
         async for _, data, _ in joined:
             read.append(data)
             if data == b"2" and b"3" not in read:

@@ -38,7 +38,7 @@ async def asked(
 ) -> AsyncIterator[httpx2.Response]:
     body = {"stream": True, "messages": [{"role": "user", "content": question}]}
     reading = client.stream("POST", f"{model.url}/chat/completions", json=body)
-    async with client, asyncio.timeout(10), reading as response:
+    async with client, asyncio.timeout(60), reading as response:
         yield response
 
 
@@ -164,7 +164,7 @@ async def test_reader_that_leaves_closes_upstream(scripted: ModelServer, cancels
                     return
 
     scripted.on("Hi", Reply("one two", fault=Fault("stall", after_tokens=1)))
-    async with asyncio.timeout(10), framed() as client:
+    async with asyncio.timeout(60), framed() as client:
         reader = asyncio.create_task(read(client))
         await first.wait()
         for _ in range(cancels):

@@ -110,7 +110,7 @@ async def test_endpoint_that_never_ends_its_response() -> None:
         writer.close()
         closed.set()
 
-    async with asyncio.timeout(10), await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+    async with asyncio.timeout(60), await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with chatting(url, 0.04) as (chat, _):
             assert (await chat.ainvoke("Hi")).content == "Hello."

@@ -32,7 +32,7 @@ async def is_right(url: str, model: ModelServer, habit: Habit, of_responses: boo
     )  # fmt: skip
     agent = create_agent(chat, [calculate])
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             state: dict[str, Any] = await agent.ainvoke({"messages": [("user", question)]})
     except Exception as error:
         return bool(habit.error and re.search(habit.error, str(error)))

@@ -158,6 +158,20 @@ def test_reader_that_leaves_is_noticed(fault: Fault | None) -> None:
         model.wait_for(lambda model: model.disconnects == 1 and model.open_streams == 0)
 
 
+def test_a_slow_answer_can_be_hurried() -> None:
+    """What is being said goes out at once; what is asked later has its pace again."""
+    body = {"stream": True, "messages": [{"role": "user", "content": "Count."}]}
+    with ModelServer() as model:
+        model.on("Count.", Reply("one two three " * 1000, tokens_per_second=0.1))
+        for _ in range(2):
+            with httpx.stream("POST", f"{model.url}/chat/completions", json=body) as response:
+                arriving = response.iter_bytes()
+                next(arriving)
+                model.wait_for(lambda model: model.open_streams == 1)
+                model.hurry()
+                assert b"[DONE]" in b"".join(arriving)
+
+
 def test_pace_follows_a_schedule() -> None:
     """Token i leaves at i / rate, and no earlier."""
     with ModelServer() as model:

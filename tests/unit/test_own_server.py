@@ -23,7 +23,7 @@ def body(data: bytes, more: bool = True) -> Message:
 async def asking(app: ASGIApp, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     transport = OwnServerTransport(app, {"kept": 1})
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         httpx.AsyncClient(transport=transport, base_url=OWN_URL, **options) as client,
     ):
         yield client
