@@ -118,14 +118,13 @@ async def _first_event(agent: AgentClient, assistant_id: str) -> Finding:
 
 
 async def _wait_seconds(agent: AgentClient, assistant_id: str) -> float:
-    started = time.monotonic()
+    started, waited = time.monotonic(), 0.0
     async with _run(agent, QUESTION, "values", assistant_id) as run:
-        async for event in run:
-            if not isinstance(event, RunStarted):
+        async for event in run:  # to its end: a thread whose run is still being ended is in use
+            if not waited and not isinstance(event, RunStarted):
                 waited = time.monotonic() - started
                 await run.stop()
-                return waited
-    return time.monotonic() - started
+    return waited or time.monotonic() - started
 
 
 async def _job_slots(agent: AgentClient, assistant_id: str) -> Finding:

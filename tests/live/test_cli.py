@@ -125,7 +125,8 @@ def test_the_graph_is_drawn(server: LocalServer) -> None:
 
 
 def test_the_doctor_examines_a_server(server: LocalServer, model: ModelServer) -> None:
-    """`steady doctor` reports each of its checks; this server has several job slots."""
+    """It reports each check, leaves nothing in the server's log; this one has several jobs."""
+    written = server.log.stat().st_size
     words = " ".join(f"number{n}" for n in range(30))
     model.on("Count from one to thirty in words.", Reply(words, tokens_per_second=60))
     model.on("Reply with the single word: ready", Reply("ready", first_token_seconds=1.5))
@@ -143,6 +144,9 @@ def test_the_doctor_examines_a_server(server: LocalServer, model: ModelServer) -
     ):
         assert check in told
     assert "4 runs at once" in told
+    with server.log.open(errors="replace") as log:
+        log.seek(written)
+        assert "Traceback" not in log.read()
 
 
 async def test_without_a_url_a_local_server_lives_as_long_as_the_command(
