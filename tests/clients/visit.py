@@ -116,7 +116,8 @@ class ChatApp(FrontEnd):
     """What `npm create agent-chat-app` makes.
 
     Known of it (SDK 0.0.57): after a stop it goes on from the state before, and a cut or a load
-    ends its answer, until the page is loaded again; it cannot answer a request for approval.
+    ends its answer, perhaps before the first word: it has the server cancel the run of a reader who
+    is gone. It cannot answer a request for approval.
     """
 
     acts = ("ask", "tool", "approve", "stop", "reload", "cut", "edit", "regenerate")
@@ -301,7 +302,8 @@ class Visit:
             page = await self._front.words()
             messages = await self._agent.threads.messages(self._front.thread_id)
             thread = words_in("\n".join(text_of(m) for m in messages if m["type"] == "ai"))
-            if self._is_whole(page, thread) and self._question in thread:
+            is_answered = self._question in thread or (act == "cut" and self._front.loads_after_cut)
+            if self._is_whole(page, thread) and is_answered:
                 return _check(page)
             await asyncio.sleep(0.1)
         raise Wrong(f"after {act} the page has {_sizes(page)}, the thread {_sizes(thread)}")
