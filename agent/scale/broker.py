@@ -90,7 +90,8 @@ class StreamBroker(BaseRunBroker):
         at, last = _START, ""
         while True:
             is_over = not await self._is_active()
-            while entries := await self._after(at):
+            is_gone = is_over and at == _START  # or its events are there at once
+            while entries := await self._after(at, None if is_gone else WAIT_MS):
                 at = entries[-1][0]
                 for _, fields in entries:
                     event_id, payload = _event(fields)
@@ -114,11 +115,11 @@ class StreamBroker(BaseRunBroker):
         after = ids.index(last_event_id) + 1 if last_event_id in events else 0
         return [(event_id, events[event_id]) for event_id in ids[after:]]
 
-    async def _after(self, at: str) -> list[Any]:
-        """The entries after this position; none if none came for a while."""
+    async def _after(self, at: str, wait_ms: int | None) -> list[Any]:
+        """The entries after this position; none if none came for a while (None: at once)."""
 
         async def read() -> Any:
-            return await redis_manager.get_client().xread({self._key: at}, _AT_ONCE, WAIT_MS)
+            return await redis_manager.get_client().xread({self._key: at}, _AT_ONCE, wait_ms)
 
         streams = await patiently(read)
         return list(streams[0][1]) if streams else []

@@ -52,11 +52,12 @@ from sqlalchemy.exc import DBAPIError  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 
 from agent.middleware import stoppable_graph  # noqa: E402
-from agent.scale import aegra, guard, lease, limits, process  # noqa: E402
+from agent.scale import aegra, guard, history, lease, limits, process  # noqa: E402
 from agent.storage import namespaces  # noqa: E402
 
 aegra.check()
 lease.apply()
+history.apply()
 limits.apply()
 process.apply()
 stoppable_graph.was_taken_over = lease.is_given_up

@@ -110,8 +110,8 @@ def by_number(frames: Iterable[Any]) -> list[tuple[int, Any]]:
 
 @pytest.mark.parametrize(
     ("first", "after", "event"),
-    [(1 << 24, 7, STARTED), (0, 7, Token("x", "m1", "model"))],
-    ids=["another stream's number", "the stream is gone"],
+    [(1 << 24, 7, STARTED), (0, 7, Token("x", "m1", "model")), (0, -1, Done("stopped", "r", 0, 0))],
+    ids=["another stream's number", "the stream is gone", "and all of it is asked for"],
 )
 def test_what_is_gone_is_not_resumed(first: int, after: int, event: AgentEvent) -> None:
     """A number of a stream that the server no longer has is an error, never another text."""

@@ -99,8 +99,8 @@ class ResponseEvents:
         return self.response.status != "in_progress"
 
     def begin(self, event: AgentEvent) -> Events:
-        """Raises StreamLost: what follows the number `after` is not there any more."""
-        if self._after >= 0 and (self._after < self._next or not isinstance(event, RunStarted)):
+        """Raises StreamLost: what follows the number `after`, or all of it, is not there."""
+        if not isinstance(event, RunStarted) or 0 <= self._after < self._next:
             raise StreamLost(
                 "The server no longer has the events that follow this number: get the response "
                 "without `starting_after`, or whole without `stream`."

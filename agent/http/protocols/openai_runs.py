@@ -101,7 +101,7 @@ class Responses:
             return await self._saved(ref)
         stream = await self._joined(ref, run)
         if run["status"] not in Runs.active:
-            return await self._whole(ref, stream)
+            return await self._whole(ref, run, stream)
         status = "queued" if run["status"] == "pending" else "in_progress"
         return stream.translation.response.model_copy(update={"status": status})
 
@@ -111,7 +111,7 @@ class Responses:
             return await self._saved(ref)
         stream = await self._joined(ref, run)
         await self._chat.agent.runs.cancel(*ref)
-        return await self._whole(ref, stream)
+        return await self._whole(ref, run, stream)
 
     async def delete(self, ref: RunRef) -> None:
         """Deletes the response's run, and its thread where no other run is on it."""
@@ -142,20 +142,22 @@ class Responses:
                 raise
             return None
 
-    async def _whole(self, ref: RunRef, stream: ResponseStream) -> out.Response:
+    async def _whole(
+        self, ref: RunRef, run: Mapping[str, Any], stream: ResponseStream
+    ) -> out.Response:
         """The response that has ended: by its events, or where they are gone by its thread."""
         with suppress(StreamLost):
             await stream.read(tells_errors=True)
-        return (
-            stream.translation.response if stream.translation.has_ended else await self._saved(ref)
-        )
+        if stream.translation.has_ended:
+            return stream.translation.response
+        return await self._saved(ref, run)
 
-    async def _saved(self, ref: RunRef) -> out.Response:
-        """The response as its thread keeps it. Raises NotFound."""
+    async def _saved(self, ref: RunRef, run: Mapping[str, Any] | None = None) -> out.Response:
+        """The response as its thread keeps it; `run` where it is known. Raises NotFound."""
         agent = self._chat.agent
         saved = await agent.runs.saved(*ref)
-        made_by = (await last_state(agent, ref))["metadata"]["assistant_id"]
-        model = await served_name(agent, str(made_by))
+        made_by = run or (await last_state(agent, ref))["metadata"]
+        model = await served_name(agent, str(made_by["assistant_id"]))
         events = _events(model, *ref, calls=await self._calls(ref.thread_id))
         for event in saved:
             if isinstance(event, Error):
