@@ -174,7 +174,8 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     message = first_error(list(error.errors())) if is_json else "The body is not valid JSON."
     status, body = 422 if is_json else 400, error_body(InvalidRequest(message))
     if (form := error_form_of(request.scope)) is not None:
-        status, body = form(message, 400, "invalid_value", message.partition(":")[0])
+        place, mark, _ = message.partition(": ")
+        status, body = form(message, 400, "invalid_value", place if mark else None)
     return JSONResponse(body, status)
 
 

@@ -280,6 +280,26 @@ async def test_what_is_not_taken_is_refused(
         await ask(api, route, "x", extra_body={param: value})
     assert refused.value.param == param
     assert refused.value.code == "unsupported_parameter"
+
+
+async def test_what_is_not_taken_of_a_stored_response_is_refused(api: AsyncOpenAI) -> None:
+    """The parameters of an address count, too."""
+    made = await respond(api, "x")
+    with pytest.raises(openai.BadRequestError) as refused:
+        await api.responses.retrieve(made.id, include=["reasoning.encrypted_content"])
+    assert (refused.value.param, refused.value.code) == ("include", "unsupported_parameter")
+
+
+@pytest.mark.parametrize("route", ["chat", "responses"])
+async def test_a_value_that_does_not_fit_is_named(api: AsyncOpenAI, route: str) -> None:
+    """By its parameter; what is wrong of the whole request names none."""
+    with pytest.raises(openai.BadRequestError) as refused:
+        await ask(api, route, "x", extra_body={"temperature": 9})
+    assert refused.value.param == "temperature"
+    path = "/chat/completions" if route == "chat" else "/responses"
+    with pytest.raises(openai.BadRequestError) as refused:
+        await api.post(path, cast_to=object, content=b"{")
+    assert refused.value.param is None
     assert refused.value.type == "invalid_request_error"
 
 

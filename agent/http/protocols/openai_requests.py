@@ -193,6 +193,7 @@ class Conversation(BaseModel):
 
 
 Model = Annotated[str, Field(min_length=1, max_length=200)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
 
 
 class StreamOptions(_Request):
@@ -211,7 +212,7 @@ class ChatRequest(_Request):
     messages: Messages
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: float | None = None
+    temperature: Temperature | None = None
 
     @property
     def has_usage(self) -> bool:
@@ -252,7 +253,7 @@ class ResponseRequest(_Request):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     background: bool | None = None
-    temperature: float | None = None
+    temperature: Temperature | None = None
     previous_response_id: str | None = None
     conversation: ConversationParam | None = None
     store: bool | None = None

@@ -19,7 +19,12 @@ from agent.http.protocols.openai_models import (
     response_of,
     thread_by_headers,
 )
-from agent.http.protocols.openai_requests import ChatRequest, Conversation, ResponseRequest
+from agent.http.protocols.openai_requests import (
+    ChatRequest,
+    Conversation,
+    NotTaken,
+    ResponseRequest,
+)
 from agent.http.protocols.openai_runs import Responses
 from agent.http.schemas import IdempotencyKey
 from agent.settings import settings
@@ -31,6 +36,9 @@ _STREAM: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: {"content": {"text/event-stream": {}, "application/json": {}}}},
 }
+
+_OF_GET = ("stream", "starting_after")
+_NEUTRAL_OF_GET = (("include_obfuscation", "false"),)
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 error_forms[f"{router.prefix}/"] = error_form
@@ -108,9 +116,16 @@ async def create_response(
 
 @router.get("/responses/{response_id}", **_STREAM)
 async def get_response(
-    response_id: str, chat: AsUser, stream: bool = False, starting_after: After = None
+    response_id: str,
+    request: Request,
+    chat: AsUser,
+    stream: bool = False,
+    starting_after: After = None,
 ) -> Response:
     """A response as it is, or its events: all, or those after the number `starting_after`."""
+    for name, value in request.query_params.items():
+        if name not in _OF_GET and (name, value) not in _NEUTRAL_OF_GET:
+            raise NotTaken(name.removesuffix("[]"))
     if not stream:
         if starting_after is not None:
             raise InvalidRequest("`starting_after` is for events: ask with `stream=true`.")
