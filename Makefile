@@ -61,8 +61,8 @@ test-fast: check
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/unit tests/live/test_modes.py
 
 # Each worker has servers of its own; a file's tests stay together. They wait half of their time, so
-# that three workers fill two cores.
-WORKERS ?= 3
+# that four workers fill two cores.
+WORKERS ?= 4
 test: model clients graphs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

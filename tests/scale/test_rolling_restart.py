@@ -17,8 +17,8 @@ from tests.scale.faults import Heard, check, kept
 from tests.scale.haproxy import PROGRAM, HAProxy
 
 GIVEN = os.environ.get("STEADY_ROLLING_STREAMS")
-STREAMS = int(GIVEN or "20")
-TOKENS, TOKENS_PER_SECOND = 400, 25
+STREAMS = int(GIVEN or "10")
+TOKENS, TOKENS_PER_SECOND = 250, 25
 QUESTION = f"stream {TOKENS} tokens at {TOKENS_PER_SECOND} per second"
 ANSWER = "".join(f" word{n % 10}" for n in range(TOKENS))
 LONGEST_GAP_SECONDS = 12.0
