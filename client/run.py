@@ -21,10 +21,19 @@ from .answer import Answer
 from .decoding.audience import Audience
 from .decoding.coalesce import coalesced
 from .decoding.decoder import Decoder
-from .delivery.cursor import Cursor
+from .decoding.snapshot import CannotResume, Snapshot
+from .delivery.cursor import Cursor, Origin
 from .delivery.delivery import Batch, Delivery
 from .delivery.run_end import RunEnd, error_text
-from .errors import RUN_CONTINUES, InvalidRequest, RunTimedOut, SteadyError, StreamLost, from_state
+from .errors import (
+    RUN_CONTINUES,
+    InvalidRequest,
+    RunError,
+    RunTimedOut,
+    SteadyError,
+    StreamLost,
+    from_state,
+)
 from .events import (
     JSON,
     AgentEvent,
@@ -93,19 +102,30 @@ class Run:
     ) -> None:
         self._delivery = delivery
         self._deadlines = Deadlines(limits)
-        self._decoder = Decoder(
-            delivery.thread_id, Audience(None if nodes is None else listed(nodes))
-        )
+        self._nodes = None if nodes is None else listed(nodes)
         self._on_disconnect = on_disconnect
         self._resume = resume
-        self._usage: Usage | None = None
         self._after = self._cursor = Cursor.parse(after) if after else None
+        self._begin_at(self._after.origin if self._after else None)
         self._events: AsyncGenerator[AgentEvent] | None = None
         self._failure: SteadyError | None = None
+        self._first_failure: SteadyError | None = None  # of a run whose text so far is read yet
         self._started = time.monotonic()
         self._ttft_ms: int | None = None
         self.done: Done | None = None
         self.interrupts: list[Interrupt] = []
+
+    def _begin_at(self, origin: Origin | None) -> None:
+        """What is read next is what follows the origin, if its snapshot is understood."""
+        self._decoder = Decoder(self._delivery.thread_id, Audience(self._nodes))
+        self._usage: Usage | None = None
+        self._origin: Origin | None = None
+        snapshot = Snapshot.parse(origin.snapshot) if origin and self._nodes is None else None
+        if snapshot is not None:
+            self._decoder.resume(snapshot, self._delivery.run_id)
+            self._usage = snapshot.usage if snapshot.usage != Usage(0, 0) else None
+            self._origin = origin
+        self._delivery.begin_at(self._origin)
 
     @property
     def run_id(self) -> str | None:
@@ -164,6 +184,11 @@ class Run:
             self._events = self._iterate()
         try:
             event = await self._deadlines.enforce(anext(self._events, None))
+        except CannotResume as reason:
+            self._first_failure = self._first_failure or reason.failure
+            self._after, self._events, self._failure = self._cursor, None, None
+            self._begin_at(None)
+            return await anext(self)
         except RunTimedOut as error:
             self._failure = self._failure or self._located(error)
             raise self._failure from None
@@ -181,6 +206,7 @@ class Run:
             SteadyError: what the stream raised, or StreamLost if it was left before its end.
         """
         await self._read_to_end()
+        await self._complete_end()
         return self._decoder.answer.text
 
     async def final_state(self) -> Any:
@@ -190,6 +216,7 @@ class Run:
             SteadyError: see `text`.
         """
         await self._read_to_end()
+        await self._complete_end()
         return self._delivery.end.state.get("values") if self._delivery.end else {}
 
     async def answer(self) -> Answer:
@@ -289,6 +316,17 @@ class Run:
             async for _ in self:
                 pass
 
+    async def _complete_end(self) -> None:
+        """Fetches the texts that were read before the run was joined."""
+        if self._delivery.end is not None:
+            self._read_whole_run(await self._delivery.complete_end(self._delivery.end))
+
+    def _read_whole_run(self, end: RunEnd) -> None:
+        """Takes from the end's state what was read of the run before it was joined."""
+        if self._decoder.is_resumed:
+            values, previous_id = end.state.get("values"), end.expectation.previous_id
+            self._decoder.answer.read_whole_run(values, previous_id)
+
     async def _iterate(self) -> AsyncGenerator[AgentEvent]:
         try:
             parts = self._delivery.parts(self._decoder)
@@ -307,18 +345,19 @@ class Run:
                 for event in self._last_events(self._delivery.end):
                     yield event
         except SteadyError as error:
-            self._failure = self._located(error)
-            raise
+            if self._decoder.is_resumed and isinstance(error, RunError):
+                raise CannotResume(error) from error  # its text so far is wanted, too
+            self._failure = self._located(self._first_failure or error)
+            if self._failure is error:
+                raise
+            raise self._failure from error
 
     def _decoded(self, batch: Batch) -> Iterator[tuple[Cursor | None, AgentEvent]]:
         """The events of these parts, without those that a joining reader has read already."""
         for after_part, part in batch:
+            before_part = self._origin
             try:
-                for number, event in enumerate(self._decoder.decode(part.name, part.data), 1):
-                    cursor = after_part and replace(after_part, event=number)
-                    self._note(event)
-                    if self._is_asked_for(event) and not self._was_read(cursor):
-                        yield cursor, event
+                events = list(self._decoder.decode(part.name, part.data))
             except SteadyError as error:
                 self._failure = error
                 return
@@ -326,6 +365,22 @@ class Run:
                 self._failure = StreamLost(f"The server's {part.name} event cannot be read.")
                 self._failure.__cause__ = error
                 return
+            for event in events:
+                self._note(event)
+            self._note_origin(after_part)
+            for number, event in enumerate(events, 1):
+                origin = self._origin if number == len(events) else before_part
+                cursor = after_part and replace(after_part, event=number, origin=origin)
+                if self._is_asked_for(event) and not self._was_read(cursor):
+                    yield cursor, event
+
+    def _note_origin(self, after_part: Cursor | None) -> None:
+        """Who joins here begins after this part, if a snapshot can be made."""
+        if after_part is None or not self._delivery.expectation.is_usual:
+            return
+        snapshot = self._decoder.snapshot(self._usage or Usage(0, 0))
+        if text := snapshot and snapshot.text():
+            self._origin = Origin(after_part.id, int(after_part.count), text)
 
     def _is_asked_for(self, event: AgentEvent) -> bool:
         """The model's messages are read in every mode: the answer is the same in each."""
@@ -347,6 +402,7 @@ class Run:
     def _last_events(self, end: RunEnd) -> Iterator[AgentEvent]:
         """Events that no part brought, each with a cursor after the last part's, and `Done`."""
         status, events = end.last_events(self._decoder)
+        self._read_whole_run(end)
         self.interrupts = [event for event in events if isinstance(event, Interrupt)]
         last = self._cursor
         for number, event in enumerate(events, _AFTER_THE_PARTS):
@@ -357,6 +413,9 @@ class Run:
         reason = self._decoder.answer.finish_reason
         self.done = Done(status, self.run_id, self._ttft_ms, self.elapsed_ms, reason)
         yield self.done
+        if after_parts := self._delivery.cursor:  # who joins from here on misses nothing
+            number = _AFTER_THE_PARTS + len(events)
+            self._cursor = replace(after_parts, event=number, origin=self._origin)
 
     async def _in_full(self, failure: SteadyError) -> SteadyError:
         """Some servers tell only an error's kind; the thread's state has its text."""
@@ -372,7 +431,8 @@ class Run:
         error.run_id = error.run_id or self.run_id
         error.thread_id = error.thread_id or self.thread_id
         error.last_event_id = error.last_event_id or self.last_event_id
-        error.text = error.text or self._decoder.answer.text
+        if not self._decoder.is_resumed:
+            error.text = error.text or self._decoder.answer.text
         return error
 
 

@@ -121,7 +121,10 @@ class Runs:
         """The stream of a run that was started elsewhere or earlier, while the server keeps it.
 
         Its modes are those that it was started with; `text()` is the whole answer, and `resume`
-        goes on with the run's own assistant, modes and context.
+        goes on with the run's own assistant, modes and context. After a `last_event_id` only
+        what was missed is sent; the texts that were read before are fetched from the thread by
+        `text()`, `answer()` and `final_state()`. Before the end `tool_calls` has no earlier calls,
+        nor has the error of a server that went away the `text` so far.
 
         Args:
             thread_id: the thread.

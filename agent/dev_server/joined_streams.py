@@ -10,6 +10,7 @@ import functools
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from contextvars import ContextVar
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,18 @@ from agent.dev_server.patch import Patch, Shape
 
 _BEGINNING = "-"
 _last_event_id = ContextVar[str | None]("last_event_id", default=None)
+
+
+def _stored_after(
+    events: Any, run_id: UUID | str, thread_id: UUID | str, last_event_id: str | None
+) -> list[Any]:
+    """A run's stored events after this id: found from the end, so that it costs what was missed."""
+    if last_event_id is None:
+        return []
+    stored = events.message_stores.get(UUID(str(thread_id)), {}).get(UUID(str(run_id)), ())
+    after = last_event_id.encode()
+    missed = takewhile(lambda message: message.id > after, reversed(stored))
+    return list(missed)[::-1]
 
 
 def _replay_once(ops: Any) -> None:
@@ -35,7 +48,7 @@ def _replay_once(ops: Any) -> None:
         """The queue begins with what is stored, and has what was written since once."""
         new = [stream_channel.get_nowait() for _ in range(stream_channel.qsize())]
         events = ops.get_stream_manager()
-        stored = events.restore_messages(run_id, thread_id, last_event_id)
+        stored = _stored_after(events, run_id, thread_id, last_event_id)
         known = set(map(id, new))
         for message in (*(each for each in stored if id(each) not in known), *new):
             stream_channel.put_nowait(message)
@@ -72,7 +85,7 @@ def _replay_gapless(ops: Any) -> None:
         events = ops.get_stream_manager()
         for run_id, queue in queues:
             if run_id in events.message_stores.get(thread, ()):
-                for message in events.restore_messages(run_id, thread, after):
+                for message in _stored_after(events, run_id, thread, after):
                     queue.put_nowait(message)
         return queues
 

@@ -45,8 +45,10 @@ from agent.http.schemas import (
     RunRef,
     first_error,
 )
+from agent.http.skipped_parts import SkippedParts
 from agent.http.socket_threads import SocketThreads
 from agent.http.sse import EventStream
+from agent.http.state_outlines import StateOutlines
 from agent.http.stopped_runs import ReadsAfterStop
 from agent.http.websocket import serve_conversation
 from agent.prompt import EXAMPLES, INTRODUCTION, NAME
@@ -56,7 +58,8 @@ from client import InvalidRequest, Run, SteadyError
 from client.version import __version__
 
 WEB = Path(__file__).parents[1] / "web"
-EventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=300)]
+LONGEST_EVENT_ID = 600
+EventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=LONGEST_EVENT_ID)]
 _STREAM = agent_stream()
 _STATUS = {
     "invalid_request": 422,
@@ -97,6 +100,8 @@ app = DescribedApp(
         Middleware(StreamTelemetry),
         Middleware(SocketThreads),
         Middleware(ReadsAfterStop),
+        Middleware(StateOutlines),
+        Middleware(SkippedParts),
         Middleware(StoreNamespaces),
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
         Middleware(TextLengthLimit),
@@ -236,7 +241,7 @@ async def chat_socket(
     chat: AsUser,
     thread_id: UUID | None = None,
     run_id: UUID | None = None,
-    last_event_id: Annotated[str | None, Query(max_length=300)] = None,
+    last_event_id: Annotated[str | None, Query(max_length=LONGEST_EVENT_ID)] = None,
 ) -> None:
     """Many turns on one connection; `agent.http.websocket_forms` says in which forms."""
     join = None

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..events import JSON, Retry, Token, ToolCall, ToolResult
+from .digest import digest_in, digest_of
 from .messages import messages_in, text_of, tool_result
+from .snapshot import MOST_MESSAGES, CannotResume, Known, Stage, key_of
 
 _FINISH_REASONS = frozenset({"stop", "length", "content_filter", "refusal", "tool_calls"})
 _MODES_WITH_ENDS = frozenset({"updates", "events"})  # that show a message's end beside others
@@ -20,6 +22,7 @@ class _Message:
     pieces: list[str] = field(default_factory=list)
     calls: list[JSON] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
+    digest: int = 0  # of what was sent, also before a reader went on here
     node: str = ""
     source: str = ""
     is_whole: bool = False
@@ -46,6 +49,7 @@ class Answer:
     _ends: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _has_nameless: bool = False  # a node wrote a message without an id: the state gives it one
     _text_at_end: str | None = None
+    _before: dict[int, Known] = field(default_factory=dict)  # read before, and not met again yet
 
     @property
     def text(self) -> str:
@@ -69,6 +73,7 @@ class Answer:
 
     def discard(self, message_id: str) -> None:
         """The model is tried again: what there is of this message is no part of the answer."""
+        self._find(message_id)
         self._messages.pop(message_id, None)
         self._unfinished_calls.pop(message_id, None)
         self.finish_reason = None
@@ -84,7 +89,7 @@ class Answer:
         self._ids_seen.add(str(message.get("id")))
 
     def has(self, message: JSON) -> bool:
-        return str(message.get("id")) in self._messages
+        return self._find(str(message.get("id"))) is not None
 
     def add_text(self, message_id: str, text: str, source: str = "messages") -> None:
         """Takes a piece, from the first mode that brings any: two modes bring each piece twice."""
@@ -97,6 +102,7 @@ class Answer:
         """The event by which this text of the message goes out."""
         message = self._of(message_id)
         message.sent.append(text)
+        message.digest = digest_of(text, message.digest)
         message.node = node
         return Token(text, message_id, node)
 
@@ -164,9 +170,11 @@ class Answer:
 
     def drop_unfinished(self, attempt: int, reason: str) -> Iterator[Retry]:
         """The run is tried again: drops the messages that are not whole, and says so."""
+        if any(known.stage is Stage.BEGUN for known in self._before.values()):
+            raise CannotResume  # their ids are not known
         for message_id in [at for at, each in self._messages.items() if not each.is_whole]:
             dropped = self._messages.pop(message_id)
-            if self._unfinished_calls.pop(message_id, None) or dropped.sent:
+            if self._unfinished_calls.pop(message_id, None) or dropped.digest:
                 yield Retry(attempt, message_id, reason)
 
     def missing(
@@ -194,7 +202,7 @@ class Answer:
     def _is_whole(self, message_id: str, modes: frozenset[str]) -> bool:
         if self._ids_in_state is not None and message_id not in self._ids_in_state:
             return False
-        if message := self._messages.get(message_id):
+        if message := self._find(message_id):
             return message.is_whole and modes <= self._ends[message_id]
         return message_id in self._ids_seen
 
@@ -216,14 +224,15 @@ class Answer:
         for whole in messages_in(state):
             message_id, text = str(whole.get("id")), text_of(whole)
             message = self._messages.get(message_id)
-            sent = "".join(message.sent) if message else ""
-            if message is None or not sent or sent == text:
+            if message is None or message.digest in (0, digest_in(whole)):
                 continue
+            sent = "".join(message.sent)
             self.read_message(whole)
             if not text.startswith(sent):
                 yield Retry(attempt, message_id, "what had arrived is not what the thread holds")
                 sent = ""
                 message.sent.clear()
+                message.digest = 0
             if rest := text[len(sent) :]:
                 yield self.token(message_id, rest, message.node)
 
@@ -251,12 +260,58 @@ class Answer:
         self.read_message(whole)
         message_id, text = str(whole.get("id")), text_of(whole)
         message = self._of(message_id)
-        if text and not message.sent:  # else `corrections` has the rest
+        if text and not message.digest:  # else `corrections` has the rest
             yield self.token(message_id, text, node)
         yield from message.call_events(node)
 
+    def known(self) -> dict[int, Known] | None:
+        """What a reader has to know who goes on here, by the messages' keys.
+
+        None within a tool call that is being written, whose arguments so far would be needed, and
+        where there are many messages.
+        """
+        count = len(self._before) + len(self._ids_seen) + len(self._messages)
+        if self._unfinished_calls or count > MOST_MESSAGES:
+            return None
+        seen = {key_of(at): Known(0, Stage.SEEN) for at in self._ids_seen}
+        messages = {
+            key_of(at): Known(each.digest, Stage.WHOLE if each.is_whole else Stage.BEGUN)
+            for at, each in self._messages.items()
+        }
+        return {**self._before, **seen, **messages}
+
+    def resume(self, known: dict[int, Known]) -> None:
+        """Begins after what another reader has read."""
+        self._before = dict(known)
+
+    def is_confirmed_by(self, state: Any, previous_id: str | None) -> bool:
+        """Whether the state, or its outline, holds what went out, and no more of the run."""
+        texts_agree = all(
+            message.digest in (0, digest_in(whole))
+            for whole in messages_in(state)
+            if (message := self._find(str(whole.get("id"))))
+        )
+        return texts_agree and not self.missing(state, previous_id)
+
+    def read_whole_run(self, state: Any, previous_id: str | None) -> None:
+        """Takes all messages of the run from the state at its end, also those read before.
+
+        An outline of the state brings their tool calls, and no text.
+        """
+        self._messages.clear()
+        self.read_end(state, previous_id)
+
     def _of(self, message_id: str) -> _Message:
-        return self._messages.setdefault(message_id, _Message())
+        return self._find(message_id) or self._messages.setdefault(message_id, _Message())
+
+    def _find(self, message_id: str) -> _Message | None:
+        if self._before and (known := self._before.pop(key_of(message_id), None)):
+            if known.stage is Stage.SEEN:
+                self._ids_seen.add(message_id)
+            else:
+                is_whole = known.stage is Stage.WHOLE
+                self._messages[message_id] = _Message(digest=known.digest, is_whole=is_whole)
+        return self._messages.get(message_id)
 
 
 def _ended_by(kind: str, output: Any) -> list[JSON]:

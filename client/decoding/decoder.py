@@ -32,6 +32,7 @@ from .answer import Answer
 from .audience import Audience, path_of
 from .messages import reasoning_of, text_of, tool_result
 from .protocol_events import ProtocolEvents, is_protocol_event
+from .snapshot import Snapshot
 
 WIRE_MODES: dict[Mode, StreamMode] = {
     "values": "values",
@@ -66,6 +67,7 @@ class Decoder:
         answer: the messages and tool calls of the run so far, in whichever modes it is streamed.
             Model calls that are not shown to the person are no part of it.
         stopped: whether the run was cancelled.
+        is_resumed: whether it began in the middle of the run, from a snapshot.
     """
 
     thread_id: str | None = None
@@ -73,12 +75,31 @@ class Decoder:
     run_id: str | None = None
     attempt: int = 1
     stopped: bool = False
+    is_resumed: bool = False
     answer: Answer = field(default_factory=Answer)
     _calls: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     _protocol: ProtocolEvents = field(default_factory=ProtocolEvents)
 
     def __post_init__(self) -> None:
         self.answer.is_narrowed = self.audience.is_narrowed
+
+    def snapshot(self, usage: Usage) -> Snapshot | None:
+        """What a decoder needs to go on from here; None where that is more than a snapshot holds.
+
+        For runs in the usual stream modes. `usage` is the run's so far.
+        """
+        known = self.answer.known()
+        if known is None or self.audience.is_narrowed:
+            return None
+        attempt = self.attempt if self.run_id else 0
+        return Snapshot(attempt, self.answer.finish_reason, usage, known)
+
+    def resume(self, snapshot: Snapshot, run_id: str | None) -> None:
+        """Goes on where another decoder of the same run was."""
+        self.is_resumed, self.answer.finish_reason = True, snapshot.finish_reason
+        if snapshot.attempt:
+            self.attempt, self.run_id = snapshot.attempt, run_id
+        self.answer.resume(snapshot.messages)
 
     def decode(self, name: str, data: Any) -> Iterator[AgentEvent]:
         """The events of one part. Raises SteadyError where it is an `error` part."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from langgraph_sdk.schema import CancelAction
 
 from ..decoding.decoder import Decoder
+from ..decoding.snapshot import CannotResume
 from ..errors import (
     RUN_CONTINUES,
     CannotConnect,
@@ -22,12 +23,12 @@ from ..errors import (
 from ..events import JSON
 from ..reconnect import Backoff
 from ..state.decisions import waiting
-from .cursor import Cursor
+from .cursor import Cursor, Origin
 from .expectation import Expectation
 from .position import Position
 from .request import RunRequest
 from .run_end import EndProof, RunEnd
-from .wire import ACTIVE, Part, Parts, Wire
+from .wire import ACTIVE, Part, Parts, Wire, is_outline
 
 _WORKING_SECONDS = 1.0  # a connection that brought anything for this long was a working one
 _SETTLE_SECONDS = 5.0
@@ -87,7 +88,12 @@ class Delivery:
         self._status = "pending"
         self._is_known = False  # whether `_status` and `_expectation` are the run's
         self._is_lost = False
-        self._position = Position(self._stored)
+        self.begin_at(None)
+
+    def begin_at(self, origin: Origin | None) -> None:
+        """The next parts are those after this origin; None: all of the run."""
+        self.end = None
+        self._position = Position(self._stored, origin)
         self._proof = EndProof(self._wire.reconnect.delays)
 
     @property
@@ -107,6 +113,7 @@ class Delivery:
 
         Raises:
             SteadyError: the server's answer to the request, or why the stream cannot continue.
+            CannotResume: the decoder began in the middle, and the whole run has to be read.
         """
         backoff = Backoff(self._wire.reconnect)
         while self.end is None:
@@ -160,6 +167,19 @@ class Delivery:
             return await self._wire.state(self.thread_id)
         except NotFound:
             return None
+
+    async def complete_end(self, end: RunEnd) -> RunEnd:
+        """The end with its whole state, where it has an outline of it."""
+        if not is_outline(end.state):
+            return end
+        checkpoint_id = str(end.state["checkpoint"]["checkpoint_id"])
+        self.end = replace(end, state=await self._wire.state(self.thread_id, checkpoint_id))
+        return self.end
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """After the last part that was read."""
+        return self._position.cursor
 
     @property
     def _has_ended(self) -> bool:
@@ -216,12 +236,12 @@ class Delivery:
                     request.note_accepted()
                 yield parts
         else:
-            last_event_id = self._position.rejoin()
-            run_id = str(self.run_id)
-            join = self._wire.join(
-                self.thread_id, run_id, last_event_id, is_end_check=self._has_ended
-            )
-            async with join as parts:
+            last_event_id, skip = self._position.rejoin(), self._position.skip
+            where = self.thread_id, str(self.run_id), last_event_id
+            join = self._wire.join(*where, skip=skip, is_end_check=self._has_ended)
+            async with join as (skipped, parts):
+                if skipped:
+                    self._position.note_skipped(skipped)
                 yield parts
 
     async def _check_end(self, connection: _Connection, had_ended: bool, decoder: Decoder) -> None:
@@ -231,13 +251,25 @@ class Delivery:
         elif connection.new_parts:
             self._proof.reset()
         else:
-            state = await self._wire.state(self.thread_id)
+            state = await self._end_state(decoder)
             end = self._ended(state, self._position.is_reached)
             if waiting(state) and not end.has_own_state:
                 is_last = await self._wire.is_last(self.thread_id, str(self.run_id))
                 end = replace(end, is_last=is_last)
             if await self._proof.is_enough(end, decoder):
                 self.end = end
+
+    async def _end_state(self, decoder: Decoder) -> JSON:
+        """The thread's state; without its texts where they were read, and agree."""
+        if not decoder.is_resumed:
+            return await self._wire.state(self.thread_id)
+        if not self._position.is_found:
+            raise CannotResume
+        previous_id = self.expectation.previous_id
+        state = await self._wire.state(self.thread_id, outline_after=previous_id)
+        if not decoder.answer.is_confirmed_by(state.get("values"), previous_id):
+            raise CannotResume
+        return state
 
     def _ended(self, state: JSON, is_proved: bool = False) -> RunEnd:
         return RunEnd(self.run_id, self._status, state, self.expectation, is_proved)

@@ -33,6 +33,11 @@ class Expectation:
         """Whether the reader asked for the model's text piece by piece."""
         return "messages-tuple" in self.modes
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether the run has the usual stream modes, and its own messages are known by place."""
+        return self.modes == _USUAL_MODES and self.previous_id is not None
+
     def metadata(self, body: JSON) -> JSON:
         """The run's metadata for readers who join: what not every server tells of such a run.
 

@@ -1,6 +1,7 @@
 """Which of a run's parts have been read, over all the connections of one reader."""
 
-from .cursor import Cursor, id_order
+from ..decoding.snapshot import CannotResume
+from .cursor import Cursor, Origin, id_before, id_order
 from .wire import Part
 
 BEGINNING = "-1"
@@ -19,9 +20,10 @@ class Position:
     Args:
         stored: the names of the parts that the server keeps for replay. Others, such as `error`,
             come once if at all, and are not counted here.
+        origin: where another reader was. None, the default: the run's beginning.
     """
 
-    def __init__(self, stored: frozenset[str]) -> None:
+    def __init__(self, stored: frozenset[str], origin: Origin | None = None) -> None:
         self._stored = stored
         self._id: str | None = None
         self._count = 0  # parts of this id that were read
@@ -32,6 +34,11 @@ class Position:
         self._is_settled = True
         self._contents: set[bytes] = set()
         self.is_unsure = False
+        self.is_found = origin is None  # whether the server still has what is at the origin
+        if origin is not None:
+            self._id, self._count = origin.id, origin.count
+            self._order = id_order(origin.id)
+            self._id_before = id_before(origin.id) or BEGINNING
 
     @property
     def cursor(self) -> Cursor | None:
@@ -49,6 +56,16 @@ class Position:
         self._count_now, self.is_unsure = 0, False
         return self._id_before
 
+    @property
+    def skip(self) -> str | None:
+        """What the next connection need not bring: the parts of this id that were read."""
+        return f"{self._count}/{self._id}" if self._count else None
+
+    def note_skipped(self, count: int) -> None:
+        """The present connection leaves out as many parts of this id."""
+        self._count_now = count
+        self._note_found()
+
     def is_counted(self, part: Part) -> bool:
         """Whether the part is one of those that the server keeps for replay."""
         return part.id is not None and part.name.partition("|")[0] in self._stored
@@ -64,8 +81,11 @@ class Position:
             if self._is_joined and order <= self._order:
                 self._count_now = 0
                 return False
+            if not self.is_found:
+                raise CannotResume
             self._begin_id(part.id, order)
         self._count_now += 1
+        self._note_found()
         if self._count_now <= self._count:
             return False
         if not self._is_settled and part.raw in self._contents:
@@ -74,6 +94,9 @@ class Position:
         self._contents.add(part.raw)
         self._count += 1
         return True
+
+    def _note_found(self) -> None:
+        self.is_found = self.is_found or self._count_now >= max(self._count, 1)
 
     def _begin_id(self, event_id: str, order: tuple[int, ...]) -> None:
         self._id_before, self._id, self._order = self._id or BEGINNING, event_id, order

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -22,6 +23,8 @@ MOST_RUNS = 1000
 ACTIVE: tuple[RunStatus, ...] = ("pending", "running")
 REQUEST_KEY = "steady_request"
 LONGEST_PART_BYTES = 64 * 1024 * 1024
+_SKIP, _SKIPPED = "Steady-Skip", "Steady-Skipped"
+_OUTLINE_AFTER, _IS_OUTLINE = "Steady-Outline-After", "is_outline"
 _END_CHECK = "Steady-End-Check"
 _HEADERS = {
     "Accept": "text/event-stream",
@@ -77,17 +80,26 @@ class Wire:
 
     @asynccontextmanager
     async def join(
-        self, thread_id: str, run_id: str, last_event_id: str, *, is_end_check: bool = False
-    ) -> AsyncIterator[Parts]:
+        self,
+        thread_id: str,
+        run_id: str,
+        last_event_id: str,
+        *,
+        skip: str | None = None,
+        is_end_check: bool = False,
+    ) -> AsyncIterator[tuple[int, Parts]]:
         """Yields the run's parts after `last_event_id`: those that are stored, then new ones.
 
-        `is_end_check`: the run has ended, and this makes sure of the rest. A server that counts
-        the readers who come back after a cut leaves it out.
+        `skip`, as `count/id`: so many parts of this id may be left out; how many were is yielded,
+        too. `is_end_check`: the run has ended, and this makes sure of the rest. A server that
+        counts the readers who come back after a cut leaves it out.
         """
         path = f"/threads/{thread_id}/runs/{run_id}/stream"
         headers = {"Last-Event-ID": last_event_id, **({_END_CHECK: "1"} if is_end_check else {})}
-        async with self._stream("GET", path, headers) as (_, parts):
-            yield parts
+        if skip:
+            headers[_SKIP] = skip
+        async with self._stream("GET", path, headers) as (response, parts):
+            yield int(response.headers.get(_SKIPPED, 0)), parts
 
     @asynccontextmanager
     async def watch(self, thread_id: str) -> AsyncIterator[Parts]:
@@ -123,10 +135,20 @@ class Wire:
             runs = await self.sdk.runs.list(thread_id, limit=1, select=["run_id"])
         return [run["run_id"] for run in runs] == [run_id]
 
-    async def state(self, thread_id: str) -> JSON:
-        """The thread's latest state: `values`, `tasks`, `interrupts`."""
+    async def state(
+        self, thread_id: str, checkpoint_id: str | None = None, *, outline_after: str | None = None
+    ) -> JSON:
+        """The thread's state, by default the latest: `values`, `tasks`, `interrupts`.
+
+        With `outline_after`, its outline from this message on, if the server gives outlines: each
+        message with a digest in place of its text.
+        """
+        headers = {_OUTLINE_AFTER: quote(outline_after)} if outline_after else None
         with translated(self.url):
-            return cast(JSON, await self.sdk.threads.get_state(thread_id))
+            state = await self.sdk.threads.get_state(
+                thread_id, checkpoint_id=checkpoint_id, headers=headers
+            )
+        return cast(JSON, state)
 
     async def history(self, thread_id: str, limit: int) -> list[JSON]:
         """The thread's checkpoints, newest first, each with all its messages."""
@@ -164,7 +186,7 @@ class Wire:
 
     async def _wait_for_end(self, thread_id: str, run_id: str) -> None:
         with suppress(NotFound):
-            async with self.join(thread_id, run_id, "-1") as parts:
+            async with self.join(thread_id, run_id, "-1") as (_, parts):
                 async for _ in parts:
                     pass
 
@@ -224,6 +246,11 @@ async def read_parts(response: httpx.Response) -> Parts:
             raise StreamLost(f"The server sent more than {LONGEST_PART_BYTES} bytes in one event.")
     if name or data or event_id or lines.buffer:
         raise ConnectionLost("The response ended in the middle of an event.")
+
+
+def is_outline(state: JSON) -> bool:
+    """Whether this is the outline of a state."""
+    return _IS_OUTLINE in state
 
 
 def _text(raw: bytes) -> str:

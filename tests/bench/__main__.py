@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from tests.bench import deaf, held, measure, pace, threads
+from tests.bench import deaf, held, measure, pace, resumes, threads
 from tests.bench.contestants import (
     MANY_JOBS,
     OURS,
@@ -115,8 +115,9 @@ def many_at_once(model: Contestant, size: Size, results: Results) -> None:
 
 
 def long_threads(size: Size, results: Results) -> None:
-    """What a thread costs that grows, and how soon a stop reaches the model."""
+    """What a thread costs that grows, a long run joined at its end, how soon a stop is there."""
     with ModelServer() as model:
+        results.resume = attempt("a resume", lambda: resumes.resume(size.long_run, model), None)
         results.growth = attempt("a long thread", lambda: threads.growth(size.turns, model), {})
         results.stops_ms = attempt("stops", lambda: threads.stops_ms(size.stops, model), [])
 

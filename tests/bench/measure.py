@@ -27,6 +27,7 @@ class Size:
     loads: tuple[Load, ...]
     telemetry: Load
     turns: int
+    long_run: int
     stops: int
 
 
@@ -37,6 +38,7 @@ FULL = Size(
     loads=(Load(20, 5, rounds=2), Load(100, 5, rounds=1)),
     telemetry=Load(20, 5, rounds=6),
     turns=400,
+    long_run=100_000,
     stops=20,
 )
 QUICK = Size(
@@ -46,6 +48,7 @@ QUICK = Size(
     loads=(Load(2, 1, rounds=1),),
     telemetry=Load(2, 1, rounds=1),
     turns=20,
+    long_run=1000,
     stops=3,
 )
 

@@ -12,6 +12,7 @@ from tests.bench.contestants import OURS
 from tests.bench.held import Capacity
 from tests.bench.measure import Cost, Series
 from tests.bench.pace import Pace
+from tests.bench.resumes import Resume
 from tests.bench.threads import Grown
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -36,6 +37,7 @@ class Results:
     slow_reader: tuple[float, bool] | None = None
     deaf_reader_kb: float | None = None
     growth: dict[str, Grown] = field(default_factory=dict)
+    resume: Resume | None = None
     stops_ms: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -176,6 +178,13 @@ def _rest(results: Results) -> str:
     if results.deaf_reader_kb is not None:
         told = f"{results.deaf_reader_kb:.0f}"
         rows.append(["server memory for a reader of `/chat/stream` who takes nothing: kB", told])
+    if it := results.resume:
+        for where, kilobytes, ms in (
+            ("from its beginning", it.whole_kb, it.whole_ms),
+            ("after its last token", it.end_kb, it.end_ms),
+        ):
+            told = f"{kilobytes:.1f}, {ms:.1f}"
+            rows.append([f"a long run joined {where}: kB, server CPU ms", told])
     return _rows(["start and client", "figure"], rows)
 
 
@@ -211,10 +220,15 @@ def _goals(results: Results) -> str:
         ["400 turns in SQLite, MB: the larger of ours", *sizes, "12"],
         ["CPU of turn 400 over turn 10: the larger of ours", *ratios, "2"],
         ["stop to the model's connection closed, ms", "", spread(results.stops_ms), "200"],
+        ["a long run joined after its last token, kB", "", _kilobytes(results.resume), "5"],
         ["telemetry, % of a stream's CPU", "", spread(_telemetry_share(results), 2), "1"],
         ["first token in process, ms: frames off, on", spread(off, 1), spread(on, 1), "the same"],
     ]
     return _rows(["goal", "stock", "ours", "goal is"], rows)
+
+
+def _kilobytes(resume: Resume | None) -> str:
+    return f"{resume.end_kb:.1f}" if resume else "failed"
 
 
 def write(told: str, readme: Path) -> None:

@@ -1,0 +1,89 @@
+"""What comes over the socket when a run is joined at its end, and when a long thread is opened."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import orjson
+import pytest
+
+from client import AgentClient, Done, Token
+from client.cli.local_server import LocalServer
+from tests.byte_counter import ByteCounter
+
+MOST_BYTES = 5_000
+QUESTION = "stream 20000 tokens"
+TURNS = 400
+
+
+@pytest.fixture
+async def counter(server: LocalServer) -> AsyncIterator[ByteCounter]:
+    async with ByteCounter(server.url) as counting:
+        yield counting
+
+
+@pytest.fixture
+async def counted(counter: ByteCounter) -> AsyncIterator[AgentClient]:
+    async with AgentClient(counter.url) as client:
+        yield client
+
+
+async def test_a_join_at_the_end_costs_what_was_missed(
+    counted: AgentClient, counter: ByteCounter
+) -> None:
+    """A long run is joined at its end for at most 5 kB, and after its last token for the parts that
+    follow it; its text and state are fetched when they are asked for."""
+    after_token = ""
+    async with counted.stream(QUESTION) as run:
+        async for event in run:
+            if isinstance(event, Token):
+                after_token = str(run.last_event_id)
+    where = str(run.thread_id), str(run.run_id)
+    text = await run.text()
+    assert len(text) > 20 * MOST_BYTES
+    for last_event_id, most in (
+        (str(run.last_event_id), MOST_BYTES),
+        (after_token, 2 * MOST_BYTES),
+    ):
+        counter.received = 0
+        joined = counted.runs.join(*where, last_event_id)
+        async with joined:
+            events = [event async for event in joined]
+        assert counter.received <= most
+        assert not [event for event in events if isinstance(event, Token)]
+        assert isinstance(events[-1], Done)
+        assert (events[-1].status, events[-1].finish_reason) == ("success", "stop")
+        assert await joined.text() == text
+        assert await joined.final_state() == await run.final_state()
+        assert counter.received > len(text)
+
+
+async def test_the_route_gives_what_was_missed(counted: AgentClient, counter: ByteCounter) -> None:
+    """The same of the events that a browser reads."""
+    body = {"message": QUESTION}
+    event_id = ""
+    async with httpx.AsyncClient(base_url=counter.url, timeout=60) as http:
+        async with http.stream("POST", "/agent/stream", json=body) as response:
+            async for line in response.aiter_lines():
+                event_id = line.removeprefix("id: ") if line.startswith("id: ") else event_id
+        counter.received = 0
+        thread_id, run_id, _ = event_id.split("/", 2)
+        rest = await http.get(
+            f"/agent/stream/{thread_id}/{run_id}", headers={"Last-Event-ID": event_id}
+        )
+    assert '"type":"done"' in rest.text
+    assert counter.received <= MOST_BYTES
+
+
+async def test_a_long_thread_is_read_once(counted: AgentClient, counter: ByteCounter) -> None:
+    """The messages of a thread of 400 turns come over the wire once."""
+    thread_id = await counted.threads.create({"graph_id": "agent"})
+    messages = [
+        {"role": role, "content": f"{turn} {'word ' * 100}"}
+        for turn in range(TURNS)
+        for role in ("user", "assistant")
+    ]
+    await counted.sdk.threads.update_state(thread_id, {"messages": messages}, as_node="__start__")
+    counter.received = 0
+    read = await counted.threads.messages(thread_id)
+    assert len(read) == 2 * TURNS
+    assert counter.received <= len(orjson.dumps(read)) + MOST_BYTES
