@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from aegra_api.core.redis_manager import redis_manager
 from aegra_api.services import redis_broker
 from aegra_api.services.base_broker import REPLAY_RETENTION_SECONDS, BaseRunBroker
 from aegra_api.services.run_status import ACTIVE_RUN_STATES
-from aegra_api.utils import generate_event_id
+from aegra_api.utils import extract_event_sequence, generate_event_id
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,6 +35,9 @@ _SIGNALS = ("end", "error")  # written by whoever stops a run
 
 Event = tuple[str, Any]
 
+# In the task of a reader: a run, the newest entry when its events were replayed, and if it ends it.
+_replayed = ContextVar[tuple[str, str, bool]]("replayed", default=("", "", False))
+
 # The process that starts the run, or starts it again, is its writer from then on: a write of any
 # other is dropped, however late it arrives. A stop may come from any process.
 _WRITE = """
@@ -46,6 +50,25 @@ redis.call('XADD', stream, 'MAXLEN', '~', most, '*', 'id', ARGV[5], 'payload', A
 redis.call('EXPIRE', stream, seconds)
 redis.call('EXPIRE', owner, seconds)
 return 1
+"""
+
+# The newest entry, then what follows the event with this number, the newest first: found from the
+# end, so that it costs what was missed. Signals have the numbers of other clocks.
+_MISSED = """
+local found, before, count = {}, '+', 16
+while true do
+    local entries = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', count)
+    for _, entry in ipairs(entries) do
+        local at, id, payload = entry[1], entry[2][2], entry[2][4]
+        if #found == 0 then found[1] = {at} end
+        local is_signal = string.find(payload, '^%["end"') or string.find(payload, '^%["error"')
+        local number = tonumber(string.match(id, '%d+$'))
+        if number <= tonumber(ARGV[1]) and not is_signal then return found end
+        found[#found + 1] = {at, id, payload}
+    end
+    if #entries < count then return found end
+    before, count = '(' .. entries[#entries][1], 2 * count
+end
 """
 
 
@@ -86,8 +109,12 @@ class StreamBroker(BaseRunBroker):
         self._is_finished = self._is_finished or _is_end(payload)
 
     async def aiter(self) -> AsyncIterator[Event]:
-        """All events from the first on, as they come, until the last or the run's end."""
-        at, last = _START, ""
+        """All events as they come, until the last or the run's end; after those just replayed."""
+        run_id, replayed, has_ended = _replayed.get()
+        is_rest = run_id == self._run_id
+        if is_rest and has_ended:
+            return
+        at, last = replayed if is_rest else _START, ""
         while True:
             is_over = not await self._is_active()
             is_gone = is_over and at == _START  # or its events are there at once
@@ -104,16 +131,23 @@ class StreamBroker(BaseRunBroker):
                 return
 
     async def replay(self, last_event_id: str | None) -> list[Event]:
-        """The events after this one; all of them if its id is unknown."""
+        """The events after this one; all of them where there is none."""
+        after = extract_event_sequence(last_event_id or "")
 
         async def read() -> Any:
-            return await redis_manager.get_client().xrange(self._key)
+            client = redis_manager.get_client()
+            if not after:
+                return await client.xrange(self._key)
+            return await client.eval(_MISSED, 1, self._key, after)
 
         entries = await patiently(read)
-        events = dict(_event(fields) for _, fields in entries)
-        ids = list(events)
-        after = ids.index(last_event_id) + 1 if last_event_id in events else 0
-        return [(event_id, events[event_id]) for event_id in ids[after:]]
+        if not after or not entries:
+            return list(dict(_event(fields) for _, fields in entries).items())
+        [newest], *missed = entries
+        found = dict(_event({"id": each, "payload": text}) for _, each, text in reversed(missed))
+        events = list(found.items())
+        _replayed.set((self._run_id, newest, bool(events) and _is_end(events[-1][1])))
+        return events
 
     async def _after(self, at: str, wait_ms: int | None) -> list[Any]:
         """The entries after this position; none if none came for a while (None: at once)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from client import (
     Token,
     ToolResult,
 )
+from tests.byte_counter import ByteCounter
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
 from tests.runs import while_one_goes_on
 from tests.scale.cluster import PYTHON, ROOT, Cluster, Process
@@ -61,6 +63,36 @@ async def test_a_run_is_joined_through_the_other(
     assert "".join(heard) == WORDS
     assert joined is not None
     assert await joined == WORDS
+
+
+def redis_output_bytes(cluster: Cluster) -> int:
+    """What Redis has sent so far."""
+    asked = ["redis-cli", "-p", str(cluster.redis.port), "info", "stats"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    return int(told.partition("total_net_output_bytes:")[2].split()[0])
+
+
+async def test_a_resume_costs_what_was_missed(
+    first: AgentClient, cluster: Cluster, model: ModelServer
+) -> None:
+    """A long run is joined at its end, through the other process: neither the client nor Redis
+    moves what was read before."""
+    model.on("Long.", Reply(tuple(f"word{n} " for n in range(20_000))))
+    after_token = ""
+    async with first.stream("Long.") as run:
+        async for event in run:
+            after_token = str(run.last_event_id) if isinstance(event, Token) else after_token
+    url = cluster.processes[1].url
+    async with ByteCounter(url) as counter, AgentClient(counter.url) as second:
+        for last_event_id, most in ((str(run.last_event_id), 5_000), (after_token, 10_000)):
+            received, sent = counter.received, redis_output_bytes(cluster)
+            joined = second.runs.join(str(run.thread_id), str(run.run_id), last_event_id)
+            async with joined:
+                events = [event async for event in joined]
+            assert not [event for event in events if isinstance(event, Token)]
+            assert counter.received - received <= most
+            assert redis_output_bytes(cluster) - sent < 50_000
+        assert await joined.text() == await run.text()
 
 
 @pytest.mark.parametrize("mode", ["values", "updates", "messages", "events"])
