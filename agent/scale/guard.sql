@@ -1,17 +1,25 @@
 -- One run of a thread at a time, over all processes: the thread's row is the lock.
 
+-- A request that is sent again, since its answer was lost or late, starts no second run: that would
+-- ask its question in its old place, before what others have asked since.
 CREATE OR REPLACE FUNCTION steady_admit_run() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    strategy text := NEW.execution_params #>> '{behavior,multitask_strategy}';
+    request text := NEW.config #>> '{metadata,steady_request}';
 BEGIN
-    IF NEW.execution_params #>> '{behavior,multitask_strategy}' = 'rollback' THEN
+    IF strategy = 'rollback' THEN
         RAISE EXCEPTION 'A run cannot be undone here.' USING ERRCODE = 'SY422';
     END IF;
-    IF NEW.execution_params #>> '{behavior,multitask_strategy}' = 'reject' THEN
-        PERFORM 1 FROM thread WHERE thread_id = NEW.thread_id FOR UPDATE;
-        IF EXISTS (SELECT 1 FROM runs WHERE thread_id = NEW.thread_id
-                   AND status IN ('pending', 'running')) THEN
-            RAISE EXCEPTION 'The thread is busy with another run.' USING ERRCODE = 'SY409';
-        END IF;
+    PERFORM 1 FROM thread WHERE thread_id = NEW.thread_id FOR UPDATE;
+    IF strategy = 'reject' AND EXISTS (SELECT 1 FROM runs WHERE thread_id = NEW.thread_id
+                                       AND status IN ('pending', 'running')) THEN
+        RAISE EXCEPTION 'The thread is busy with another run.' USING ERRCODE = 'SY409';
     END IF;
+    IF EXISTS (SELECT 1 FROM runs WHERE thread_id = NEW.thread_id
+               AND config #>> '{metadata,steady_request}' = request) THEN
+        RAISE EXCEPTION 'The request has started its run.' USING ERRCODE = 'SY409';
+    END IF;
+    NEW.created_at := clock_timestamp();  -- the order of the lock, whatever the processes' clocks say
     RETURN NEW;
 END $$;
 
