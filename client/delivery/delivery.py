@@ -136,6 +136,8 @@ class Delivery:
                 self._is_lost = isinstance(error, NotFound) and self._was_read
                 if self._is_lost and self._request and self._request.restart_body:
                     continue
+                if await self._has_a_twin(error):
+                    continue
                 cause = self._transient(error)
             if cause is not None or not self._has_ended:
                 if connection.has_worked:
@@ -286,6 +288,14 @@ class Delivery:
         else:
             self._status = "success"
             self.end = self._ended(state or {})
+
+    async def _has_a_twin(self, error: SteadyError) -> bool:
+        """Whether the run of another request with the same key is why the server refused ours."""
+        request = self._request
+        if isinstance(error, Conflict) and request and request.may_be_repeated and not self.run_id:
+            self.run_id = await self._wire.find(self.thread_id, request.idempotency_key)
+            return self.run_id is not None
+        return False
 
     def _transient(self, error: SteadyError) -> SteadyError:
         """The error, where trying again may help; else raises it."""

@@ -113,6 +113,14 @@ async def test_the_same_key_starts_one_run(server: LocalServer, agent: AgentClie
     assert len(await agent.runs.list(first[0]["thread_id"])) == 1
 
 
+async def test_the_same_key_at_the_same_time(server: LocalServer, agent: AgentClient) -> None:
+    """Requests with one key that arrive together are one run too, and each reader has it all."""
+    headers, body = {"Idempotency-Key": str(uuid.uuid4())}, {"message": QUESTION}
+    told = await asyncio.gather(*(ask(server.url, AGENT, body, headers) for _ in range(5)))
+    assert [without_times(events) for events in told[1:]] == 4 * [without_times(told[0])]
+    assert len(await agent.runs.list(told[0][0]["thread_id"])) == 1
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_simple_reader_survives_a_bad_network(server: LocalServer, seed: int) -> None:
     """A loop that posts again with the last id gets each token once, through cuts of all kinds."""
