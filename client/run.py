@@ -29,6 +29,7 @@ from .errors import (
     RUN_CONTINUES,
     InvalidRequest,
     RunError,
+    RunLost,
     RunTimedOut,
     SteadyError,
     StreamLost,
@@ -345,7 +346,8 @@ class Run:
                 for event in self._last_events(self._delivery.end):
                     yield event
         except SteadyError as error:
-            if self._decoder.is_resumed and isinstance(error, RunError):
+            is_there = isinstance(error, RunError) and not isinstance(error, RunLost)
+            if self._decoder.is_resumed and is_there:
                 raise CannotResume(error) from error  # its text so far is wanted, too
             self._failure = self._located(self._first_failure or error)
             if self._failure is error:
