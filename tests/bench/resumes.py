@@ -9,9 +9,9 @@ import psutil
 
 from client import AgentClient, Token
 from client.cli.local_server import LocalServer, find_config
-from tests.bench.contestants import ROOT, environment
-from tests.byte_counter import ByteCounter
+from tests.bench.contestants import OURS, ROOT, Contestant, environment
 from tests.model_server import ModelServer
+from tests.relay import ByteCounter
 
 TIMES = 20  # a process's CPU time is told in hundredths
 
@@ -38,12 +38,7 @@ def resume(tokens: int, model: ModelServer) -> Resume:
 
 async def _resume(tokens: int, server: LocalServer) -> Resume:
     assert server.process
-    process = psutil.Process(server.process.pid)
-
-    def cpu_ms() -> float:
-        times = [p.cpu_times() for p in [process, *process.children(recursive=True)]]
-        return 1000 * sum(t.user + t.system for t in times)
-
+    ours = Contestant(OURS, server.url, psutil.Process(server.process.pid))
     async with ByteCounter(server.url) as counter, AgentClient(counter.url) as agent:
         after = ""
         async with agent.stream(f"stream {tokens} tokens") as run:
@@ -54,12 +49,12 @@ async def _resume(tokens: int, server: LocalServer) -> Resume:
         where = str(run.thread_id), str(run.run_id)
 
         async def joined(last_event_id: str | None, times: int) -> tuple[float, float]:
-            received, spent = counter.received, cpu_ms()
+            received, spent = counter.received, ours.cpu_seconds()
             for _ in range(times):
                 async with agent.runs.join(*where, last_event_id) as again:
                     async for _ in again:
                         pass
             kilobytes = (counter.received - received) / 1000
-            return kilobytes / times, (cpu_ms() - spent) / times
+            return kilobytes / times, 1000 * (ours.cpu_seconds() - spent) / times
 
         return Resume(*await joined(None, 2), *await joined(after, TIMES))

@@ -4,17 +4,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI
-from openai.types.responses import Response
 
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
+from tests.responses import events, one_of_each, plain, respond
 
 pytestmark = pytest.mark.timeout(240)
 QUESTION, SAVES, STOPS = "Six times seven?", "Save that.", "stream 300 tokens at 20 per second"
@@ -54,26 +53,6 @@ async def kill_and_start(server: LocalServer) -> None:
     await asyncio.to_thread(server.start)
 
 
-async def respond(api: AsyncOpenAI, text: Any, **more: Any) -> Response:
-    made = await api.responses.create(model="agent", input=text, **more)
-    assert isinstance(made, Response)
-    return made
-
-
-def plain(response: Response) -> dict[str, Any]:
-    """The response without the names of its items, which the thread does not keep all."""
-    fields = response.model_dump()
-    for item in fields["output"]:
-        del item["id"]
-    return fields
-
-
-async def events_after(api: AsyncOpenAI, response_id: str, number: int | None) -> list[Any]:
-    options: Any = {} if number is None else {"starting_after": number}
-    stream = await api.responses.retrieve(response_id, stream=True, **options)
-    return [event async for event in stream]
-
-
 async def written(folder: Path) -> None:
     """Returns when the server has written its list of runs once more."""
     file, since = folder / ".langgraph_api" / ".langgraph_ops.pckl", time.time()
@@ -88,26 +67,14 @@ async def written(folder: Path) -> None:
 
 async def test_what_the_thread_keeps_is_served(api: AsyncOpenAI, server: LocalServer) -> None:
     """Items, status and usage are those of before; their events are gone, and that is said."""
-    calculated = await respond(api, QUESTION)
-    later = await respond(api, "one more", previous_response_id=calculated.id)
-    asked = await respond(api, SAVES)
-    approval: Any = {
-        "type": "mcp_approval_response",
-        "approval_request_id": asked.output[-1].id,
-        "approve": True,
-    }
-    approved = await respond(api, [approval], previous_response_id=asked.id)
-    started = await respond(api, STOPS, background=True)
-    async for event in await api.responses.retrieve(started.id, stream=True):
-        if event.type == "response.output_text.delta":
-            break
-    stopped = await api.responses.cancel(started.id)
+    made = await one_of_each(api, api, calculates=QUESTION, saves=SAVES, is_long=STOPS)
+    calculated, later, *_ = made
     await kill_and_start(server)
-    for before in (calculated, later, asked, approved, stopped):
+    for before in made:
         after = await api.responses.retrieve(before.id)
         assert plain(after) == plain(before)
         with pytest.raises(openai.APIStatusError) as gone:
-            await events_after(api, before.id, 5)
+            await events(api, before.id, 5)
         assert gone.value.code == "stream_lost"
     assert (await respond(api, "and on", previous_response_id=later.id)).conversation == (
         calculated.conversation
@@ -143,13 +110,13 @@ async def test_a_response_that_is_done_again(
     asked = len(model.requests)
     await kill_and_start(server)
     with pytest.raises(openai.APIStatusError) as gone:
-        await events_after(api, made.id, head[-1].sequence_number)
+        await events(api, made.id, head[-1].sequence_number)
     assert gone.value.code == "stream_lost"
     await asyncio.to_thread(model.hurry, asked)
-    whole = await events_after(api, made.id, None)
+    whole = await events(api, made.id, None)
     assert whole[0].type == "response.created"
     assert whole[0].sequence_number > head[-1].sequence_number
     assert whole[-1].response.output_text == " ".join(f"word{n}" for n in range(700))
     middle = whole[len(whole) // 2].sequence_number
-    rest = await events_after(api, made.id, middle)
+    rest = await events(api, made.id, middle)
     assert rest == [event for event in whole if event.sequence_number > middle]

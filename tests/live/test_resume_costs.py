@@ -8,7 +8,7 @@ import pytest
 
 from client import AgentClient, Done, Token
 from client.cli.local_server import LocalServer
-from tests.byte_counter import ByteCounter
+from tests.relay import ByteCounter
 
 MOST_BYTES = 5_000
 QUESTION = "stream 20000 tokens"

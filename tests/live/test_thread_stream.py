@@ -1,9 +1,8 @@
 """A thread's stream: the events of all its runs, whoever starts them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from urllib.parse import urlsplit
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 from langgraph_sdk import get_client
@@ -25,6 +24,7 @@ from client.cli.local_server import LocalServer
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import scenario
 from tests.model_server import Fault, ModelServer, Reply
+from tests.relay import Relay
 
 SLOW = Reply("One two three four five six seven eight nine ten.", tokens_per_second=20.0)
 
@@ -118,37 +118,22 @@ async def test_cuts_lose_and_repeat_nothing(
             assert text(await waiting) == SLOW.text
 
 
-class Muted:
+class Muted(Relay):
     """A way to the server on which a thread's stream tells of no run."""
 
     def __init__(self, server_url: str) -> None:
-        self._where = urlsplit(server_url)
+        super().__init__(server_url)
         self._is_open = self._is_asked = False
         self.listens = asyncio.Event()
         """Set when the stream is open and the runs so far have been read."""
 
-    @asynccontextmanager
-    async def listen(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        async with server:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream = await asyncio.open_connection(self._where.hostname, self._where.port)
-        ways = self._carry(reader, upstream[1]), self._carry(upstream[0], writer)
-        await asyncio.gather(*ways, return_exceptions=True)
-
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while received := await source.read(65536):
-                sink.write(received.replace(b"event: metadata", b"event: whatever"))
-                await sink.drain()
-                if self._is_asked:
-                    self.listens.set()
-                self._is_asked = self._is_open and b"/runs?" in received
-                self._is_open = self._is_open or b"/stream?" in received
-        finally:
-            sink.close()
+    def changed(self, data: bytes, *, is_answer: bool) -> bytes:
+        if is_answer and self._is_asked:
+            self.listens.set()
+        elif not is_answer:
+            self._is_asked = self._is_open and b"/runs?" in data
+            self._is_open = self._is_open or b"/stream?" in data
+        return data.replace(b"event: metadata", b"event: whatever")
 
 
 async def test_a_run_that_the_server_does_not_tell_of(
@@ -156,10 +141,9 @@ async def test_a_run_that_the_server_does_not_tell_of(
 ) -> None:
     """A run that was over before the server looked for it is told at its next heartbeat."""
     first = await agent.ask("First.")
-    muted = Muted(server.url)
     async with (
-        muted.listen() as url,
-        AgentClient(url) as reader,
+        Muted(server.url) as muted,
+        AgentClient(muted.url) as reader,
         aclosing(reader.threads.join_stream(first.thread_id, first.run_id)) as events,
     ):
         waiting = asyncio.create_task(one_run(events))

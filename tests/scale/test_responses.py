@@ -13,6 +13,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.model_server import ModelServer, Reply, ToolCall
+from tests.responses import events, one_of_each, plain, respond
 from tests.scale.cluster import Cluster, Process
 
 QUESTION, SAVES = "Six times seven, of two?", "Save it, of two."
@@ -49,14 +50,14 @@ def script(model: ModelServer) -> None:
     model.on(SAVES, Reply("I save it.", tool_calls=[note]), Reply("It is saved."))
 
 
-async def respond(api: AsyncOpenAI, asked: Any, **more: Any) -> Any:
-    return await api.responses.create(model="agent", input=asked, **more)
-
-
-async def events(api: AsyncOpenAI, response_id: str, after: int | None = None) -> list[Any]:
-    options: Any = {} if after is None else {"starting_after": after}
-    stream = await api.responses.retrieve(response_id, stream=True, **options)
-    return [event async for event in stream]
+async def head_of(api: AsyncOpenAI, response_id: str) -> list[Any]:
+    """Its events up to one in the middle of the text, where the stream is left."""
+    head: list[Any] = []
+    async for event in await api.responses.retrieve(response_id, stream=True):
+        head.append(event)
+        if len(head) > 20:
+            break
+    return head
 
 
 def after(told: list[Any], number: int) -> str:
@@ -80,11 +81,7 @@ async def test_every_number_at_both(first: AsyncOpenAI, second: AsyncOpenAI) -> 
 async def test_a_running_one_at_both(first: AsyncOpenAI, second: AsyncOpenAI) -> None:
     """It is left in the middle and read on at the other, which has none of its text twice."""
     made = await respond(first, LONG, background=True)
-    head: list[Any] = []
-    async for event in await first.responses.retrieve(made.id, stream=True):
-        head.append(event)
-        if len(head) > 20:
-            break
+    head = await head_of(first, made.id)
     rest = await events(second, made.id, head[-1].sequence_number)
     assert rest[0].sequence_number > head[-1].sequence_number
     assert after([*head, *rest], -1) == WORDS
@@ -98,11 +95,7 @@ async def test_a_process_that_is_started_again(cluster: Cluster, second: AsyncOp
         ended = await respond(api, QUESTION)
         whole = await events(api, ended.id)
         running = await respond(api, LONG, background=True)
-        head: list[Any] = []
-        async for event in await api.responses.retrieve(running.id, stream=True):
-            head.append(event)
-            if len(head) > 20:
-                break
+        head = await head_of(api, running.id)
     await process.end(signal.SIGKILL)
     process.start()
     await process.ready()
@@ -122,26 +115,13 @@ async def test_a_process_that_is_started_again(cluster: Cluster, second: AsyncOp
 
 async def test_what_redis_forgot(cluster: Cluster, first: AsyncOpenAI, second: AsyncOpenAI) -> None:
     """Items, status and usage are served as the thread keeps them; events are gone, and told so."""
-    calculated = await respond(first, QUESTION)
-    later = await respond(second, "one more", previous_response_id=calculated.id)
-    asked = await respond(first, SAVES)
-    approval: Any = {
-        "type": "mcp_approval_response",
-        "approval_request_id": asked.output[-1].id,
-        "approve": True,
-    }
-    approved = await respond(second, [approval], previous_response_id=asked.id)
-    started = await respond(first, LONG, background=True)
-    async for event in await second.responses.retrieve(started.id, stream=True):
-        if event.type == "response.output_text.delta":
-            break
-    stopped = await second.responses.cancel(started.id)
-    assert stopped.status == "incomplete"
+    made = await one_of_each(first, second, calculates=QUESTION, saves=SAVES, is_long=LONG)
     await asyncio.to_thread(forget_streams, cluster)
-    for number, before in enumerate((calculated, later, asked, approved, stopped)):
+    for number, before in enumerate(made):
         one, other = (first, second) if number % 2 else (second, first)
         assert plain(await one.responses.retrieve(before.id)) == plain(before)
         assert await failure_code(other, before.id) == "stream_lost"
+    later = made[1]
     await first.responses.delete(later.id)
     with pytest.raises(openai.NotFoundError):
         await second.responses.retrieve(later.id)
@@ -163,11 +143,3 @@ def forget_streams(cluster: Cluster) -> None:
     streams = [key for key in keys.split() if "stream:" in key]
     assert streams
     subprocess.run([*command, "del", *streams], check=True, capture_output=True)
-
-
-def plain(response: Any) -> dict[str, Any]:
-    """The response without the names of its items, which the thread does not keep all."""
-    fields: dict[str, Any] = response.model_dump()
-    for item in fields["output"]:
-        del item["id"]
-    return fields

@@ -22,8 +22,8 @@ from client import (
     Token,
     ToolResult,
 )
-from tests.byte_counter import ByteCounter
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
+from tests.relay import ByteCounter
 from tests.runs import while_one_goes_on
 from tests.scale.cluster import PYTHON, ROOT, Cluster, Process
 from tests.scale.waiting import until_one_waits

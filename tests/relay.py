@@ -1,4 +1,4 @@
-"""A relay on loopback between clients and one server: it counts the bytes that come back."""
+"""Relays on loopback between clients and one server."""
 
 import asyncio
 from types import TracebackType
@@ -8,15 +8,18 @@ from urllib.parse import urlsplit
 _PIECE_BYTES = 64 * 1024
 
 
-class ByteCounter:
-    """Listens at `url` while the context is open; `received` is what the server sent, in bytes."""
+class Relay:
+    """Listens at `url` while the context is open, and passes on what `changed` makes of it."""
 
     def __init__(self, server_url: str) -> None:
         where = urlsplit(server_url)
         self._server_at = (where.hostname, where.port)
         self._relays = list[asyncio.Task[None]]()
-        self.received = 0
         self.url = ""
+
+    def changed(self, data: bytes, *, is_answer: bool) -> bytes:
+        """What is passed on in place of a piece of a request, or of an answer."""
+        return data
 
     async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -40,18 +43,30 @@ class ByteCounter:
     async def _relay(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_connection(*self._server_at)
         await asyncio.gather(
-            self._pass(client, to_server, counts=False), self._pass(server, to_client, counts=True)
+            self._pass(client, to_server, is_answer=False),
+            self._pass(server, to_client, is_answer=True),
         )
 
     async def _pass(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counts: bool
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool
     ) -> None:
         try:
             while data := await source.read(_PIECE_BYTES):
-                self.received += len(data) if counts else 0
-                sink.write(data)
+                sink.write(self.changed(data, is_answer=is_answer))
                 await sink.drain()
         except OSError:
             pass  # one of the two has gone: so does the other
         finally:
             sink.close()
+
+
+class ByteCounter(Relay):
+    """`received` is what the server sent, in bytes."""
+
+    def __init__(self, server_url: str) -> None:
+        super().__init__(server_url)
+        self.received = 0
+
+    def changed(self, data: bytes, *, is_answer: bool) -> bytes:
+        self.received += len(data) if is_answer else 0
+        return data
