@@ -22,7 +22,7 @@ class TextLengthLimit:
             await self._app(scope, receive, send)
             return
         try:
-            body = await Request(scope, receive).body()
+            body, receive = await read_body(scope, receive)
             with suppress(orjson.JSONDecodeError):  # the route says what it makes of it
                 check_length(orjson.loads(body))
         except ClientDisconnect:
@@ -30,9 +30,18 @@ class TextLengthLimit:
         except HTTPException as error:
             await refusal(error, scope)(scope, receive, send)
             return
-        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        await self._app(scope, receive, send)
 
-        async def receive_again() -> Message:
-            return pending.pop() if pending else await receive()
 
-        await self._app(scope, receive_again, send)
+async def read_body(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
+    """A request's body, and a `receive` that has it once more.
+
+    Raises ClientDisconnect where the request never came to its end.
+    """
+    body = await Request(scope, receive).body()
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return body, receive_again

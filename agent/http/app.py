@@ -100,11 +100,11 @@ app = DescribedApp(
         Middleware(StreamTelemetry),
         Middleware(SocketThreads),
         Middleware(ReadsAfterStop),
-        Middleware(StateOutlines),
         Middleware(SkippedParts),
         Middleware(StoreNamespaces),
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
         Middleware(TextLengthLimit),
+        Middleware(StateOutlines),
     ],
 )
 

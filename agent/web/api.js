@@ -97,17 +97,20 @@ export const thread = (threadId) =>
 export const setMetadata = (threadId, metadata) =>
   requestJson(`/threads/${threadId}`, { method: "PATCH", body: { metadata } });
 
-// Without a checkpoint's id, the present one.
-export const state = (threadId, checkpointId) =>
-  requestJson(`/threads/${threadId}/state${checkpointId ? `/${checkpointId}` : ""}`);
+// The present one.
+export const state = (threadId) => requestJson(`/threads/${threadId}/state`);
+
+// An earlier one, with the ids and types of its messages in their place.
+export const outline = (threadId, checkpointId) =>
+  requestJson(`/threads/${threadId}/state/${checkpointId}`, { more: { "Steady-Outline-After": "" } });
 
 // Makes an earlier state, of any branch, the present one.
 export const goTo = (threadId, checkpointId) =>
   requestJson(`/threads/${threadId}/state`, { method: "POST", body: { values: null, checkpoint_id: checkpointId } });
 
-// The checkpoints of all branches, newest first.
-export const history = (threadId, limit) =>
-  requestJson(`/threads/${threadId}/history`, { method: "POST", body: { limit }, priority: "low" });
+// The checkpoints of all branches, newest first; with `select`, these fields of each.
+export const history = (threadId, limit, select) =>
+  requestJson(`/threads/${threadId}/history`, { method: "POST", body: { limit, select }, priority: "low" });
 export const deleteThread = (threadId) => requestJson(`/threads/${threadId}`, { method: "DELETE" });
 
 // The thread's run that goes on now, if there is one.

@@ -31,7 +31,8 @@ export class Thread {
     this.version = null; // of the thread, when what is shown was fetched
     this.isWhole = id === null; // all of the thread is shown
     this.metadata = {};
-    this.branchEnds = new Map(); // checkpoint id -> state, of branches that were left
+    this.branchEnds = new Map(); // checkpoint id -> outline of the state, of branches that were left
+    this.leaves = []; // checkpoint ids of those that other programs left
     turnList.replaceChildren();
   }
 
@@ -177,18 +178,20 @@ export class Thread {
     await api.setMetadata(this.id, { forks }).catch(() => {}); // the inspector's history has it, too
   }
 
-  // Those that other programs left: in the newest states, as many as are not too much to read.
+  // Those that other programs left: of the newest states, as many as are not too much to read.
   async #readBranchEnds(present) {
     const { id } = this;
     const most = Math.min(MOST_STATES, Math.floor(MOST_PAST_CHARACTERS / JSON.stringify(present.values ?? {}).length));
-    const states = most > 1 ? await api.history(id, most).catch(() => []) : [];
-    if (this.id === id) for (const state of leavesOf(states)) this.branchEnds.set(checkpointOf(state), state);
+    const states = most > 1 ? await api.history(id, most, ["checkpoint", "parent_checkpoint"]).catch(() => []) : [];
+    const leaves = leavesOf(states).map(checkpointOf);
+    if (this.id === id) this.leaves = leaves.filter((checkpoint) => checkpoint !== checkpointOf(present));
   }
 
   async #showVersions(present) {
     const { id } = this;
-    const unknown = (this.metadata.forks ?? []).filter((checkpoint) => !this.branchEnds.has(checkpoint));
-    const states = await Promise.all(unknown.map((checkpoint) => api.state(id, checkpoint).catch(() => null)));
+    const left = new Set([...(this.metadata.forks ?? []), ...this.leaves]);
+    const unknown = [...left].filter((checkpoint) => !this.branchEnds.has(checkpoint));
+    const states = await Promise.all(unknown.map((checkpoint) => api.outline(id, checkpoint).catch(() => null)));
     if (this.id !== id || this.turns.isWriting) return;
     unknown.forEach((checkpoint, at) => states[at] && this.branchEnds.set(checkpoint, states[at]));
     const ends = [...this.branchEnds.keys()].sort().map((checkpoint) => this.branchEnds.get(checkpoint));

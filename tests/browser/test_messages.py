@@ -9,7 +9,7 @@ import struct
 import zlib
 
 import pytest
-from playwright.async_api import FilePayload, Page, Request, expect
+from playwright.async_api import FilePayload, Page, Request, Response, expect
 
 from client import AgentClient
 from client.cli.local_server import LocalServer
@@ -143,6 +143,34 @@ async def test_a_long_past_is_not_read(page: Page, server: LocalServer) -> None:
             assert asked == limit
 
 
+async def test_a_long_thread_comes_once(page: Page, server: LocalServer) -> None:
+    """A thread of 400 turns is opened with one copy of its messages, its past included."""
+    mark = "Said in the middle of it."
+    messages = [
+        {"role": role, "content": mark if (turn, role) == (200, "user") else f"{turn}"}
+        for turn in range(400)
+        for role in ("user", "assistant")
+    ]
+    copies = list[int]()
+
+    async def note(response: Response) -> None:
+        if "/threads" in response.url:
+            copies.append((await response.text()).count(mark))
+
+    async with AgentClient(server.url) as agent:
+        thread_id = await agent.threads.create({"graph_id": "agent"})
+        asked = {"messages": messages}
+        await agent.sdk.threads.update_state(thread_id, asked, as_node="__start__")
+        await agent.stream("And then?", thread_id=thread_id).text()
+        page.on("response", note)
+        async with page.expect_response("**/history"):
+            await page.goto(f"{server.url}/#{thread_id}")
+        await expect(answers(page).last).to_have_text("You said: And then?")
+        await page.wait_for_load_state("networkidle")
+    assert len(copies) >= 3
+    assert sum(copies) == 1
+
+
 async def test_messages_are_copied_and_have_times(page: Page, model: ModelServer) -> None:
     """An answer is copied as it was written, in Markdown; times are there after a reload as well;
     a conversation is given another name."""
@@ -173,14 +201,13 @@ async def test_messages_are_copied_and_have_times(page: Page, model: ModelServer
 
 async def test_what_a_run_may_choose(page: Page, model: ModelServer) -> None:
     """The assistant, the model and the temperature are chosen, and kept for the next time."""
-    await page.locator("#options summary").click()
-    await page.get_by_label("Assistant").select_option(label="chat")
-    await page.get_by_label("Model").fill("another-model")
-    await page.get_by_label("Temperature").fill("0.5")
-    await page.get_by_label("Temperature").blur()
-    await expect(page.locator("#options summary")).to_have_text(
-        "Options: chat · another-model · 0.5"
-    )
+    options = page.locator("#options")  # the list of conversations may have the same words
+    await options.locator("summary").click()
+    await options.get_by_label("Assistant").select_option(label="chat")
+    await options.get_by_label("Model").fill("another-model")
+    await options.get_by_label("Temperature").fill("0.5")
+    await options.get_by_label("Temperature").blur()
+    await expect(options.locator("summary")).to_have_text("Options: chat · another-model · 0.5")
     await page.reload()
     await ask(page, "Hello, choice.")
     await ended(page)

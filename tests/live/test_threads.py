@@ -97,6 +97,20 @@ async def test_history_has_the_checkpoints_newest_first(agent: AgentClient) -> N
     assert await agent.threads.history(thread_id, limit=1) == history[:1]
 
 
+async def test_a_history_has_the_fields_that_are_selected(agent: AgentClient) -> None:
+    """The SDK's `select` names fields of a state, and keys of its values; else all are there."""
+    _, thread_id = await ask(agent, "Once more.")
+    whole = await agent.threads.history(thread_id)
+    get_history = agent.sdk.threads.get_history
+    names = ["checkpoint", "parent_checkpoint"]
+    assert await get_history(thread_id, limit=20, select=names) == [
+        {name: state[name] for name in names} for state in whole
+    ]
+    (last,) = await get_history(thread_id, limit=1, select=["values.messages", "values.none"])
+    assert last == {"values": {"messages": whole[0]["values"]["messages"]}}
+    assert await get_history(thread_id, limit=20, select=[]) == whole
+
+
 async def test_list_has_the_thread_changed_last_first(agent: AgentClient) -> None:
     """A new turn brings its thread to the head of the list; `limit` bounds the list."""
     _, older = await ask(agent, "Older.")

@@ -12,6 +12,10 @@ from tests.browser.conftest import (  # noqa: F401  (fixtures)
     page,
 )
 from tests.browser.test_conversations import entry
+from tests.browser.test_messages import (  # noqa: F401  (tests)
+    test_a_long_thread_comes_once,
+    test_versions_that_another_program_made,
+)
 from tests.browser.test_page import answers, ask, ended, questions
 from tests.model_server import ModelServer, Reply, ToolCall
 from tests.scale.cluster import Cluster
