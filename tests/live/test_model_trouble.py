@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -267,12 +267,12 @@ async def test_a_page_is_no_model_and_is_asked_once(
 
 
 MB = b"x" * 1_000_000
-HUGE = {
-    "one event": Reply(raw=[b'data: {"choices": [{"delta": {"content": "', *[MB] * 100]),
-    "a compressed one": Reply(
+HUGE: dict[str, Callable[[], Reply]] = {
+    "one event": lambda: Reply(raw=[b'data: {"choices": [{"delta": {"content": "', *[MB] * 100]),
+    "a compressed one": lambda: Reply(
         raw=[gzip.compress(b"data: " + MB * 200)], raw_headers={"content-encoding": "gzip"}
     ),
-    "a body that is no stream": Reply(
+    "a body that is no stream": lambda: Reply(
         raw=[b'{"choices": [{"message": {"content": "', *[MB] * 100], raw_type="application/json"
     ),
 }
@@ -286,7 +286,7 @@ async def test_what_is_huge_is_a_failure_and_takes_no_memory(
     assert patient.process
     server = psutil.Process(patient.process.pid)
     question = f"How large is {what}?"
-    model.on(question, HUGE[what])
+    model.on(question, HUGE[what]())
     before, most = server.memory_info().rss, 0
     failing = asyncio.create_task(read(asking.stream(question)))
     while not failing.done():
