@@ -5,6 +5,7 @@ pythons = $(foreach v,$(1),$(shell python$(v) -c '' 2>/dev/null && echo python$(
 
 PYTHON ?= $(firstword $(call pythons,3.13 3.12 3.11) python3)
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE # each server that the tests start would compile this project again
 READY := .venv/.ready
 COMPILE := $(BIN)/python -m uv pip compile --universal --quiet --no-header --no-emit-index-url --no-emit-find-links --no-annotate
 

@@ -19,7 +19,9 @@ from starlette.exceptions import HTTPException
 from agent.dev_server.patch import Patch, Shape
 
 ACTIVE = ("pending", "running")  # statuses of a run that has not ended
-LEAVING_SECONDS = 0.05  # from a reader's leaving to its run's being cancelled
+# From a reader's leaving to its run's being cancelled. Turns of the event loop count as well: on a
+# busy machine the time is over when the loop has just seen that the connection is closed.
+LEAVING_SECONDS, LEAVING_TURNS = 0.05, 50
 STOP_SECONDS = 12.0  # a stopped run's worker may write for 10 seconds
 
 _turns = WeakValueDictionary[UUID, asyncio.Lock]()  # of each thread's workers
@@ -35,11 +37,14 @@ async def stopped_worker_left(thread_id: UUID) -> None:
     run_id, has_left = _workers.get(thread_id, (None, None))
     if has_left is None:
         return
-    if await _is_active_run(run_id):
-        await asyncio.sleep(LEAVING_SECONDS)
-    if not await _is_active_run(run_id):
-        with suppress(TimeoutError):
-            await asyncio.wait_for(has_left.wait(), STOP_SECONDS)
+    for _ in range(LEAVING_TURNS):
+        if not await _is_active_run(run_id):
+            break
+        await asyncio.sleep(LEAVING_SECONDS / LEAVING_TURNS)
+    else:
+        return
+    with suppress(TimeoutError):
+        await asyncio.wait_for(has_left.wait(), STOP_SECONDS)
 
 
 async def _is_active_run(run_id: UUID | None) -> bool:

@@ -35,6 +35,7 @@ from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
     ONE_RUN_AT_A_TIME,
     RUNS_END_BEFORE_THEIR_THREAD,
+    stopped_worker_left,
 )
 from agent.storage.checkpointer import ThreadFile
 
@@ -429,6 +430,42 @@ async def test_runs_of_a_thread_still_overlap() -> None:
     module = ops()
     assert ONE_RUN_AT_A_TIME.apply_once(module) is None
     assert await most_at_once(module.Runs) == 1
+
+
+async def test_a_read_on_a_busy_loop_waits_for_a_run_that_was_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where 50 ms are two turns of the loop, and a run is cancelled some turns after that."""
+    from langgraph_runtime_inmem import database, inmem_stream
+
+    await inmem_stream.start_stream()
+    thread, run_id, is_over = uuid4(), uuid4(), asyncio.Event()
+    lists = Lists([thread], [{"run_id": run_id, "thread_id": thread, "status": "running"}])
+    monkeypatch.setattr(database, "connect", lists.connect)
+    module = ops()
+    assert ONE_RUN_AT_A_TIME.apply_once(module) is None
+    has_written = False
+
+    async def keep_busy() -> None:
+        while not is_over.is_set():
+            time.sleep(0.03)  # noqa: ASYNC251
+            await asyncio.sleep(0)
+
+    async def leave() -> None:
+        nonlocal has_written
+        async with module.Runs.enter(run_id, thread, asyncio.get_running_loop(), False):
+            for turn in range(20):
+                if turn == 10:
+                    lists.store["runs"][0]["status"] = "interrupted"
+                await asyncio.sleep(0)
+            has_written = True
+
+    tasks = asyncio.create_task(keep_busy()), asyncio.create_task(leave())
+    await asyncio.sleep(0)
+    await stopped_worker_left(thread)
+    assert has_written
+    is_over.set()
+    await asyncio.gather(*tasks)
 
 
 async def created_within_limit(module: Any, monkeypatch: pytest.MonkeyPatch) -> int:
