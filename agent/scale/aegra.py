@@ -15,13 +15,18 @@ _SERVICES = "aegra_api.services"
 SHAPES: dict[str, dict[str, str]] = {
     f"{_SERVICES}.redis_broker": {
         "_serialize_payload": "payload",
-        "_deserialize_payload": "raw",
+        "_serializer": "",
         "RedisBrokerManager._make_broker": "self run_id",
         "RedisBrokerManager.allocate_event_id": "self run_id",
     },
     f"{_SERVICES}.worker_executor": {
         "WorkerExecutor._execute_with_lease": "self run_id worker_name",
         "WorkerExecutor._worker_loop": "self worker_name",
+        "WorkerExecutor._dequeue": "self",
+        "WorkerExecutor._poll_postgres": "",
+        "WorkerExecutor.submit": "self job",
+        "_release_lease": "run_id worker_name",
+        "_heartbeat_loop": "run_id worker_name job_task",
         "execute_run": "job",
     },
     f"{_SERVICES}.run_preparation": {
@@ -29,16 +34,31 @@ SHAPES: dict[str, dict[str, str]] = {
         "_prepare_run": "session thread_id request user initial_status event_streaming_v2",
     },
     f"{_SERVICES}.run_executor": {
-        "start_run": "",
+        "start_run": "run_id user_id",
         "finalize_run": "",
         "_lease_loss_cancellations": "",
         "_shutdown_cancellations": "",
+        "stream_graph_events": "",
+        "stream_native_v3_events": "",
+        "_stream_legacy": "job graph execution_input run_config stream_modes result",
+        "_stream_native_v2": "job graph execution_input run_config result",
+    },
+    f"{_SERVICES}.run_status": {
+        "set_thread_status_if_no_active_runs": "session thread_ids status user_id",
     },
     f"{_SERVICES}.cron_scheduler": {"_prepare_run": ""},
     f"{_SERVICES}.event_streaming.commands": {"_prepare_run": ""},
     "aegra_api.api.crons": {"_prepare_run": ""},
     "aegra_api.api.runs": {"_apply_create_run_auth": "user thread_id request"},
-    "aegra_api.core.database": {"AsyncPostgresSaver": "", "AsyncConnectionPool": ""},
+    "aegra_api.core.database": {
+        "AsyncPostgresSaver": "",
+        "AsyncConnectionPool": "",
+        "create_async_engine": "",
+    },
+    f"{_SERVICES}.streaming_service": {
+        "StreamingService.stream_run_execution": "self run last_event_id",
+        "StreamingService._convert_raw_to_sse": "self event_id raw_event",
+    },
 }
 
 

@@ -3,22 +3,26 @@
 Aegra gives a run to another worker when its lease has expired. The first worker learns of it with
 its next heartbeat; events or checkpoints that it writes until then would mix with the other's. So
 each worker claims a run under a unique name, an event is written only while the run is known to be
-claimed under it, and a checkpoint in one transaction with a check of the claim (`guard.sql`).
+claimed under it, and a checkpoint, or the run's end, in one transaction with a check of the claim
+(`guard.sql`). The leases of all runs of a process are extended together.
 """
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar, cast
 
 import psycopg
+import structlog
 from aegra_api.core import database
 from aegra_api.core.orm import Run, get_session_maker
-from aegra_api.services import run_executor
+from aegra_api.services import run_executor, run_status, worker_executor
 from aegra_api.services.worker_executor import WorkerExecutor
+from aegra_api.settings import settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     ChannelVersions,
@@ -27,14 +31,15 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from agent.scale.patience import patiently
 
-KNOWN_SECONDS = 2.0  # how long a check holds for events: far less than a lease
+log = structlog.stdlib.get_logger(__name__)
 
-CONNECTION_SECONDS = 5.0  # the wait for a free one
+KNOWN_SECONDS = 2.0  # how long a check holds for events: far less than a lease
+_SURE = 2 / 3  # of its time a lease is relied on: other machines' clocks differ
 GONE = "SY410"  # the SQLSTATE that guard.sql raises
 _HOLD = "SELECT steady_hold_run(%s, %s)"
 
@@ -42,7 +47,9 @@ T = TypeVar("T")
 
 # The id of the run that the task executes, and the name under which it was claimed.
 claim: ContextVar[tuple[str, str] | None] = ContextVar("claim", default=None)
-_known: dict[str, float] = {}
+_sure: dict[str, float] = {}  # by that name: until when the run is known to be claimed under it
+_jobs: dict[str, tuple[str, asyncio.Task[None] | None]] = {}  # the run, and its task
+_read: dict[str, tuple[tuple[str, str], CheckpointTuple | None]] = {}  # what each has just read
 
 
 async def still_ours() -> None:
@@ -51,11 +58,16 @@ async def still_ours() -> None:
         return
     run_id, name = ours
     now = time.monotonic()
-    if now - _known.get(name, -KNOWN_SECONDS) < KNOWN_SECONDS:
+    if now < _sure.get(name, now):
         return
-    if await patiently(lambda: _owner(run_id)) != name:
+    if await patiently(lambda: _owner_now(run_id)) != name:
         leave(run_id)
-    _known[name] = now
+    _sure[name] = now + KNOWN_SECONDS
+
+
+def _note_lease(name: str, began: float) -> None:
+    """The run's lease was asked for at this time, or later."""
+    _sure[name] = began + _SURE * settings.worker.LEASE_DURATION_SECONDS
 
 
 def leave(run_id: str) -> NoReturn:
@@ -64,16 +76,72 @@ def leave(run_id: str) -> NoReturn:
     raise asyncio.CancelledError
 
 
-async def _owner(run_id: str) -> str | None:
+async def _owner_now(run_id: str) -> str | None:
     async with get_session_maker()() as session:
-        return cast(
-            str | None, await session.scalar(select(Run.claimed_by).where(Run.run_id == run_id))
-        )
+        return await _owner(session, run_id)
+
+
+async def _owner(session: AsyncSession, run_id: str) -> str | None:
+    owner = await session.scalar(select(Run.claimed_by).where(Run.run_id == run_id))
+    return cast(str | None, owner)
 
 
 def is_given_up(run_id: str) -> bool:
     """Whether this worker's task ends because another worker continues the run."""
     return run_id in run_executor._lease_loss_cancellations | run_executor._shutdown_cancellations
+
+
+async def _keep_lease(
+    run_id: str, worker_name: str, *, job_task: asyncio.Task[None] | None = None
+) -> None:
+    """Has the run's lease extended until the task of this call is cancelled."""
+    _jobs[worker_name] = run_id, job_task
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        del _jobs[worker_name]
+
+
+@asynccontextmanager
+async def extended() -> AsyncIterator[None]:
+    """Extends the leases of this process's runs while the context is open."""
+    heartbeat = asyncio.create_task(_extend_leases())
+    try:
+        yield
+    finally:
+        heartbeat.cancel()
+
+
+async def _extend_leases() -> None:
+    while True:
+        await asyncio.sleep(settings.worker.HEARTBEAT_INTERVAL_SECONDS)
+        jobs, began = dict(_jobs), time.monotonic()
+        try:
+            names = await _extended(jobs) if jobs else set()
+        except Exception as error:
+            await log.awarning(f"The leases of {len(jobs)} runs were not extended: {error}")
+            continue
+        for name in jobs.keys() & _jobs.keys():
+            run_id, task = jobs[name]
+            if name in names:
+                _note_lease(name, began)
+            elif task is not None and not task.done():
+                run_executor._lease_loss_cancellations.add(run_id)
+                task.cancel()
+
+
+async def _extended(jobs: Mapping[str, tuple[str, Any]]) -> set[str]:
+    """The names whose runs are still theirs, once their leases are extended."""
+    until = datetime.now(UTC) + timedelta(seconds=settings.worker.LEASE_DURATION_SECONDS)
+    run_ids = [run_id for run_id, _ in jobs.values()]
+    statement = update(Run).where(Run.run_id.in_(run_ids), Run.claimed_by.in_(jobs))
+    async with get_session_maker()() as session:
+        extended = await session.execute(
+            statement.values(lease_expires_at=until).returning(Run.claimed_by)
+        )
+        names = {str(name) for name in extended.scalars()}
+        await session.commit()
+    return names
 
 
 class LeasedSaver(AsyncPostgresSaver):
@@ -100,8 +168,16 @@ class LeasedSaver(AsyncPostgresSaver):
         await _written(lambda: put(config, writes, task_id, task_path))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        get = super().aget_tuple
-        return await patiently(lambda: get(config))
+        """A run reads its thread twice before it writes: the second time it is known."""
+        get, place, ours = super().aget_tuple, config["configurable"], claim.get()
+        if ours is None or place.get("checkpoint_id"):
+            return await patiently(lambda: get(config))
+        latest = (place["thread_id"], place.get("checkpoint_ns", ""))
+        known, found = _read.pop(ours[1], (None, None))
+        if known != latest:
+            found = await patiently(lambda: get(config))
+            _read[ours[1]] = latest, found
+        return found
 
     async def aget_delta_channel_history(self, **options: Any) -> Any:
         get = super().aget_delta_channel_history
@@ -117,49 +193,53 @@ class LeasedSaver(AsyncPostgresSaver):
 
 
 async def _written(put: Callable[[], Awaitable[T]]) -> T:
+    if ours := claim.get():
+        _read.pop(ours[1], None)
     try:
         return await patiently(put)
     except psycopg.DatabaseError as error:
-        if error.sqlstate == GONE and (ours := claim.get()):
+        if error.sqlstate == GONE and ours:
             leave(ours[0])
         raise
 
 
-class Pool(AsyncConnectionPool[Any]):
-    """With a short timeout: a caller who waits while the database restarts may wait for ever."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"timeout": CONNECTION_SECONDS, **options})
-
-
 def apply() -> None:
-    """Has Aegra use this checkpointer and pool, and claim each run under a unique name."""
+    """Has Aegra use this checkpointer, and claim each run under a unique name."""
     database.AsyncPostgresSaver = LeasedSaver
-    database.AsyncConnectionPool = Pool
-    execute = WorkerExecutor._execute_with_lease
-    start, finalize = run_executor.start_run, run_executor.finalize_run
+    worker_executor._heartbeat_loop = _keep_lease
+    execute, finalize = WorkerExecutor._execute_with_lease, run_executor.finalize_run
+    set_thread_status = run_status.set_thread_status_if_no_active_runs
 
     async def execute_under_a_name(self: Any, run_id: str, worker_name: str) -> None:
         name = f"{worker_name}-{uuid.uuid4().hex}"
         claim.set((run_id, name))  # each run has its own task
+        _note_lease(name, time.monotonic())
         try:
             await execute(self, run_id, name)
         finally:
-            _known.pop(name, None)
+            _sure.pop(name, None)
+            _read.pop(name, None)
 
     WorkerExecutor._execute_with_lease = execute_under_a_name
 
-    async def start_patiently(run_id: str, **kwargs: Any) -> bool:
-        return bool(await patiently(lambda: start(run_id, **kwargs)))
+    async def has_started(run_id: str, **kwargs: Any) -> bool:
+        """The claim has started the run; a second statement could start one that was lost since."""
+        return True
 
-    async def finalize_if_ours(run_id: str, *args: Any, **kwargs: Any) -> bool:
-        """A run's status is written by the worker that holds it, when the database is there."""
+    async def finalize_patiently(run_id: str, *args: Any, **kwargs: Any) -> bool:
+        return bool(await patiently(lambda: finalize(run_id, *args, **kwargs)))
 
-        async def write_status() -> bool:
-            if (ours := claim.get()) and await _owner(run_id) != ours[1]:
-                leave(run_id)
-            return bool(await finalize(run_id, *args, **kwargs))
+    run_executor.start_run, run_executor.finalize_run = has_started, finalize_patiently
 
-        return await patiently(write_status)
+    async def set_status_if_ours(session: AsyncSession, *args: Any, **kwargs: Any) -> None:
+        """The last part of the transaction that ends a run: no other worker is given it before."""
+        if (ours := claim.get()) and await _owner(session, ours[0]) != ours[1]:
+            leave(ours[0])
+        await set_thread_status(session, *args, **kwargs)
 
-    run_executor.start_run, run_executor.finalize_run = start_patiently, finalize_if_ours
+    run_status.set_thread_status_if_no_active_runs = set_status_if_ours
+
+    async def keep_claim(run_id: str, name: str) -> None:
+        """Of a run that has ended it hinders nobody; one that has not is found by its lease."""
+
+    worker_executor._release_lease = keep_claim

@@ -52,14 +52,25 @@ from sqlalchemy.exc import DBAPIError  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 
 from agent.middleware import stoppable_graph  # noqa: E402
-from agent.scale import aegra, guard, history, lease, limits, process  # noqa: E402
+from agent.scale import (  # noqa: E402
+    aegra,
+    connections,
+    guard,
+    history,
+    lease,
+    limits,
+    process,
+    stopping,
+)
 from agent.storage import namespaces  # noqa: E402
 
 aegra.check()
+connections.apply()
 lease.apply()
 history.apply()
 limits.apply()
 process.apply()
+stopping.apply()
 stoppable_graph.was_taken_over = lease.is_given_up
 namespaces.ROOT = ("users",)  # where Aegra has each user's part of the store
 app.add_exception_handler(DBAPIError, guard.refused)
@@ -80,7 +91,7 @@ _lifespan = app.router.lifespan_context
 
 @contextlib.asynccontextmanager
 async def _guarded(served: Any) -> AsyncIterator[None]:
-    async with contextlib.AsyncExitStack() as stack:
+    async with lease.extended(), contextlib.AsyncExitStack() as stack:
         async with guard.turn_to_start():
             await stack.enter_async_context(_lifespan(served))
             await stack.enter_async_context(guard.watch())

@@ -60,6 +60,17 @@ class Process:
                 await asyncio.sleep(0.1)
         raise RuntimeError(f"did not start: {self.log.read_text()[-3000:]}")
 
+    async def output_of(self, module: str, *arguments: str) -> list[str]:
+        """The lines that this module prints in the process's environment."""
+        started = await asyncio.create_subprocess_exec(
+            *(PYTHON, "-m", module, *arguments),
+            cwd=ROOT,
+            env=self.env,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await started.communicate()
+        return output.decode().splitlines()
+
     async def end(self, how: signal.Signals) -> None:
         if self.process is not None:
             self.process.send_signal(how)

@@ -25,7 +25,7 @@ from client import (
 from tests.model_server import Fault, ModelServer, Reply, ToolCall
 from tests.relay import ByteCounter
 from tests.runs import while_one_goes_on
-from tests.scale.cluster import PYTHON, ROOT, Cluster, Process
+from tests.scale.cluster import ROOT, Cluster, Process
 from tests.scale.waiting import until_one_waits
 
 TOKENS = tuple(f"{' ' if n else ''}word{n}" for n in range(100))
@@ -254,14 +254,14 @@ async def test_a_stale_worker_writes_nothing(cluster: Cluster, first: AgentClien
     """Once its run is given to another, not even what was on the way at that moment is kept."""
     run = first.stream("Whose?")
     await run.text()
-    worker = await asyncio.create_subprocess_exec(
-        *(PYTHON, "-m", "tests.scale.stale_worker", str(run.run_id)),
-        cwd=ROOT,
-        env=cluster.processes[0].env,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    told, _ = await worker.communicate()
-    assert told.decode().splitlines()[-2:] == ["kept refused refused"] * 2
+    lines = await cluster.processes[0].output_of("tests.scale.stale_worker", str(run.run_id))
+    assert lines[-3:] == ["kept refused refused"] * 3
+
+
+async def test_a_stopped_run_ends_after_its_graph(cluster: Cluster) -> None:
+    """Also where the stop comes while an event is written: the graph has saved what was said."""
+    lines = await cluster.processes[0].output_of("tests.scale.stopped_run")
+    assert lines[-2:] == ["_stream_legacy has ended", "_stream_native_v2 has ended"]
 
 
 @pytest.mark.parametrize("given", ["DATABASE_URI", "REDIS_URI"])
