@@ -2,74 +2,84 @@
 
 Aegra's own broker replays a list and then subscribes to a channel: a reader misses what comes
 between the two, or while a connection to Redis is made anew. A Redis stream is both at once: it is
-read from any position, and a read at its end waits for more.
+read from any position, and a read at its end waits for more. Readers in the process that carries
+the run out take its latest events from memory.
 """
 
 import asyncio
-import json
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextvars import ContextVar
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 from aegra_api.core.orm import Run, get_session_maker
-from aegra_api.core.redis_manager import redis_manager
+from aegra_api.core.sse import create_error_event
 from aegra_api.services import redis_broker
-from aegra_api.services.base_broker import REPLAY_RETENTION_SECONDS, BaseRunBroker
+from aegra_api.services.base_broker import BaseRunBroker
 from aegra_api.services.run_status import ACTIVE_RUN_STATES
-from aegra_api.utils import extract_event_sequence, generate_event_id
+from aegra_api.utils import generate_event_id
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent.scale.patience import patiently
+from agent.scale.event_stream import EventStream, Written
+from agent.scale.stored_event import Encoded, StoredEvent, position_of
 
 log = structlog.stdlib.get_logger(__name__)
 
-MOST_EVENTS = 10_000  # of one run; the oldest go first
-WAIT_MS = 1000  # for the next event; after it the run's status is read
-_START = "0-0"
-_AT_ONCE = 500
+WAIT_SECONDS = 1.0  # for the next event; after it the run's status is read
+MOST_IN_MEMORY = 32  # events of a run; a slower reader reads them from Redis
 _SIGNALS = ("end", "error")  # written by whoever stops a run
 
 Event = tuple[str, Any]
 
-# In the task of a reader: a run, the newest entry when its events were replayed, and if it ends it.
-_replayed = ContextVar[tuple[str, str, bool]]("replayed", default=("", "", False))
 
-# The process that starts the run, or starts it again, is its writer from then on: a write of any
-# other is dropped, however late it arrives. A stop may come from any process.
-_WRITE = """
-local stream, owner = KEYS[1], KEYS[2]
-local writer, begins, most, seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-if begins == '1' then redis.call('SET', owner, writer, 'EX', seconds) end
-local known = redis.call('GET', owner)
-if writer ~= '' and known and known ~= writer then return 0 end
-redis.call('XADD', stream, 'MAXLEN', '~', most, '*', 'id', ARGV[5], 'payload', ARGV[6])
-redis.call('EXPIRE', stream, seconds)
-redis.call('EXPIRE', owner, seconds)
-return 1
-"""
+class _LatestEvents:
+    """The latest events of a run, as long as nobody but this process writes any."""
 
-# The newest entry, then what follows the event with this number, the newest first: found from the
-# end, so that it costs what was missed. Signals have the numbers of other clocks.
-_MISSED = """
-local found, before, count = {}, '+', 16
-while true do
-    local entries = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', count)
-    for _, entry in ipairs(entries) do
-        local at, id, payload = entry[1], entry[2][2], entry[2][4]
-        if #found == 0 then found[1] = {at} end
-        local is_signal = string.find(payload, '^%["end"') or string.find(payload, '^%["error"')
-        local number = tonumber(string.match(id, '%d+$'))
-        if number <= tonumber(ARGV[1]) and not is_signal then return found end
-        found[#found + 1] = {at, id, payload}
-    end
-    if #entries < count then return found end
-    before, count = '(' .. entries[#entries][1], 2 * count
-end
-"""
+    def __init__(self) -> None:
+        self._events: deque[StoredEvent] = deque()
+        self._since: int | None = None  # all events after this position are here
+        self._last: int | None = None
+        self._news = asyncio.Event()
+
+    def add(self, encoded: Encoded, written: Written) -> None:
+        if written.position == self._last:
+            return  # Redis's first answer was lost
+        if written.before != self._last:
+            self._events.clear()
+            self._since = written.before
+        self._last = written.position
+        self._events.append(StoredEvent(written.position, encoded))
+        if len(self._events) > MOST_IN_MEMORY:
+            self._since = self._events.popleft().position
+        self._wake()
+
+    def forget(self) -> None:
+        """Another process may have written the next events."""
+        self._since = self._last = None
+        self._wake()
+
+    def after(self, position: int) -> list[StoredEvent] | None:
+        """The events after this position; None if some may not be here."""
+        if self._since is None or position < self._since:
+            return None
+        return [event for event in self._events if event.position > position]
+
+    async def wait_after(self, position: int) -> list[StoredEvent] | None:
+        """As `after`, when there are any, or after a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                while self.after(position) == []:
+                    await self._news.wait()
+        return self.after(position)
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
 
 class StreamBroker(BaseRunBroker):
@@ -77,10 +87,12 @@ class StreamBroker(BaseRunBroker):
 
     def __init__(self, run_id: str, key: str) -> None:
         self._run_id = run_id
-        self._key = key
+        self._stream = EventStream(key)
+        self._latest = _LatestEvents()
         self._is_finished = False
         self._turn = asyncio.Lock()
         self._writer = ""
+        self._number = 0
 
     async def put(self, event_id: str, payload: Any, *, resumable: bool = True) -> None:
         """Writes an event. Raises RedisError if Redis stays away for long."""
@@ -88,75 +100,75 @@ class StreamBroker(BaseRunBroker):
 
         if self._is_finished:
             return
-        text = redis_broker._serialize_payload(payload)
-        is_signal = payload[0] in _SIGNALS
-        begins = payload[0] == "metadata" or not (self._writer or is_signal)
+        encoded = Encoded.of(payload)
+        is_signal = encoded.name in _SIGNALS
+        begins = encoded.name == "metadata" or not (self._writer or is_signal)
         if begins:
             self._writer = uuid.uuid4().hex
         writer = "" if is_signal else self._writer
-        limits = [MOST_EVENTS, REPLAY_RETENTION_SECONDS]
-
-        async def write() -> Any:
-            keys = [self._key, f"{self._key}:writer"]
-            args = [writer, int(begins), *limits, event_id, text]
-            return await redis_manager.get_client().eval(_WRITE, len(keys), *keys, *args)
-
         if not is_signal:
             await lease.still_ours()
         async with self._turn:
-            if not await patiently(write):
+            self._number += 1
+            written = await self._stream.write(encoded, writer, self._number, begins=begins)
+            if written is None:
+                self._latest.forget()
                 lease.leave(self._run_id)
-        self._is_finished = self._is_finished or _is_end(payload)
+            self._latest.add(encoded, written)
+        self._is_finished = self._is_finished or encoded.name == "end"
 
-    async def aiter(self) -> AsyncIterator[Event]:
-        """All events as they come, until the last or the run's end; after those just replayed."""
-        run_id, replayed, has_ended = _replayed.get()
-        is_rest = run_id == self._run_id
-        if is_rest and has_ended:
-            return
-        at, last = replayed if is_rest else _START, ""
+    async def events(self, after: int, *, is_over: bool = False) -> AsyncGenerator[StoredEvent]:
+        """The events after this position, as they come, until the last or the run's end.
+
+        Args:
+            after: the position; 0 for all.
+            is_over: whether the run is known to have ended.
+        """
+        at, last_signal, waits = after, None, not is_over
         while True:
-            is_over = not await self._is_active()
-            is_gone = is_over and at == _START  # or its events are there at once
-            while entries := await self._after(at, None if is_gone else WAIT_MS):
-                at = entries[-1][0]
-                for _, fields in entries:
-                    event_id, payload = _event(fields)
-                    if event_id != last:  # written twice, if Redis's first answer was lost
-                        last = event_id
-                        yield event_id, payload
-                    if _is_end(payload):
-                        return
-            if is_over:
-                return
+            events = await self._next(at, waits=waits)
+            for event in events:
+                at, name = event.position, event.encoded.name
+                if name not in _SIGNALS or event.encoded != last_signal:
+                    yield event
+                last_signal = event.encoded  # written twice, if Redis's first answer was lost
+                if name == "end":
+                    return
+            if not events:
+                if is_over:
+                    return
+                is_over = not await self._is_active()
 
-    async def replay(self, last_event_id: str | None) -> list[Event]:
-        """The events after this one; all of them where there is none."""
-        after = extract_event_sequence(last_event_id or "")
-
-        async def read() -> Any:
-            client = redis_manager.get_client()
-            if not after:
-                return await client.xrange(self._key)
-            return await client.eval(_MISSED, 1, self._key, after)
-
-        entries = await patiently(read)
-        if not after or not entries:
-            return list(dict(_event(fields) for _, fields in entries).items())
-        [newest], *missed = entries
-        found = dict(_event({"id": each, "payload": text}) for _, each, text in reversed(missed))
-        events = list(found.items())
-        _replayed.set((self._run_id, newest, bool(events) and _is_end(events[-1][1])))
+    async def _next(self, at: int, *, waits: bool) -> Sequence[StoredEvent]:
+        """The events after this position; none if none came for a while."""
+        latest = self._latest.after(at)
+        if latest is None:
+            return await self._stream.read(at, int(1000 * WAIT_SECONDS) if waits else None)
+        if not latest and waits:
+            latest = await self._latest.wait_after(at)
+        if latest:
+            return latest
+        events = await self._stream.read(at, None)
+        if events and not self._latest.after(at):
+            self._latest.forget()
         return events
 
-    async def _after(self, at: str, wait_ms: int | None) -> list[Any]:
-        """The entries after this position; none if none came for a while (None: at once)."""
+    async def aiter(self) -> AsyncIterator[Event]:
+        """All events from the first on, as they come, until the last or the run's end."""
+        async with aclosing(self.events(0)) as events:
+            async for event in events:
+                yield generate_event_id(self._run_id, event.position), event.payload()
 
-        async def read() -> Any:
-            return await redis_manager.get_client().xread({self._key: at}, _AT_ONCE, wait_ms)
-
-        streams = await patiently(read)
-        return list(streams[0][1]) if streams else []
+    async def replay(self, last_event_id: str | None) -> list[Event]:
+        """The events after this one that are there already."""
+        at, found = position_of(last_event_id), list[Event]()
+        while events := await self._stream.read(at, None):
+            at = events[-1].position
+            found += [
+                (generate_event_id(self._run_id, event.position), event.payload())
+                for event in events
+            ]
+        return found
 
     async def _is_active(self) -> bool:
         try:
@@ -179,15 +191,38 @@ class StreamBrokers(redis_broker.RedisBrokerManager):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last = 0
+        self._read = WeakValueDictionary[str, StreamBroker]()
 
     def _make_broker(self, run_id: str) -> StreamBroker:
-        return StreamBroker(run_id, f"{self._channel_prefix}stream:{run_id}")
+        return self.to_read(run_id)
+
+    def to_read(self, run_id: str) -> StreamBroker:
+        """The run's broker, which is kept as long as somebody reads, or the run is here."""
+        broker = self._brokers.get(run_id) or self._read.get(run_id)
+        if broker is None or broker.is_finished():
+            broker = StreamBroker(run_id, f"{self._channel_prefix}stream:{run_id}")
+            self._read[run_id] = broker
+        return broker
 
     async def allocate_event_id(self, run_id: str) -> str:
-        """Microseconds: a worker that takes over begins seconds later, so its ids are greater."""
-        self._last = max(self._last + 1, time.time_ns() // 1000)
-        return str(generate_event_id(run_id, self._last))
+        """Any id: readers get one by the event's position."""
+        return str(generate_event_id(run_id, time.time_ns()))
+
+
+async def server_sent_events(run: Any, last_event_id: str | None = None) -> AsyncIterator[str]:
+    """A run's events as its readers get them, from the one after the last that they have."""
+    from aegra_api.services.broker import broker_manager
+
+    broker = broker_manager.to_read(run.run_id)
+    is_over = run.status not in ACTIVE_RUN_STATES
+    events = broker.events(position_of(last_event_id), is_over=is_over)
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event.as_server_sent(run.run_id)
+    except Exception as error:
+        await log.aexception("The events of a run could not be read.", run_id=run.run_id)
+        yield create_error_event({"error": type(error).__name__, "message": "execution failed"})
 
 
 def apply() -> None:
@@ -196,10 +231,6 @@ def apply() -> None:
 
     broker.broker_manager = StreamBrokers()
 
+    from aegra_api.services.streaming_service import streaming_service
 
-def _event(fields: dict[str, str]) -> Event:
-    return fields["id"], redis_broker._deserialize_payload(json.loads(fields["payload"]))
-
-
-def _is_end(payload: Any) -> bool:
-    return isinstance(payload, tuple) and bool(payload) and payload[0] == "end"
+    streaming_service.stream_run_execution = server_sent_events

@@ -55,6 +55,7 @@ from agent.middleware import stoppable_graph  # noqa: E402
 from agent.scale import (  # noqa: E402
     aegra,
     connections,
+    dispatch,
     guard,
     history,
     lease,
@@ -68,6 +69,7 @@ aegra.check()
 connections.apply()
 lease.apply()
 history.apply()
+dispatch.apply()
 limits.apply()
 process.apply()
 stopping.apply()
