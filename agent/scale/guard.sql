@@ -61,6 +61,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- One table's lock at a time: holding one, this could wait for a run that waits for it.
+BEGIN;
 CREATE OR REPLACE TRIGGER steady_admit_run BEFORE INSERT ON runs
     FOR EACH ROW EXECUTE FUNCTION steady_admit_run();
 CREATE OR REPLACE TRIGGER steady_begin_run BEFORE UPDATE OF status ON runs
@@ -70,5 +72,8 @@ CREATE OR REPLACE TRIGGER steady_next_run AFTER UPDATE OF status ON runs
     FOR EACH ROW WHEN (OLD.status IN ('pending', 'running')
                        AND NEW.status NOT IN ('pending', 'running'))
     EXECUTE FUNCTION steady_next_run();
+COMMIT;
+BEGIN;
 CREATE OR REPLACE TRIGGER steady_forget_thread AFTER DELETE ON thread
     FOR EACH ROW EXECUTE FUNCTION steady_forget_thread();
+COMMIT;

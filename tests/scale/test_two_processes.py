@@ -230,6 +230,21 @@ async def test_nothing_is_undone(
     assert len(await first.threads.messages(thread_id)) == 2
 
 
+async def test_a_start_waits_for_no_run_that_waits_for_it(cluster: Cluster) -> None:
+    """A process that starts installs the guard while the others' runs write."""
+    uri, guard = cluster.postgres.uri, (ROOT / "agent" / "scale" / "guard.sql").read_bytes()
+    async with (
+        await psycopg.AsyncConnection.connect(uri) as run,
+        await psycopg.AsyncConnection.connect(uri, autocommit=True) as start,
+    ):
+        await run.execute("UPDATE thread SET status = status WHERE false")
+        installing = asyncio.create_task(start.execute(guard))
+        await until_one_waits(uri)
+        await run.execute("UPDATE runs SET status = status WHERE false")
+        await run.commit()
+        await installing
+
+
 async def test_a_deleted_thread_leaves_nothing(cluster: Cluster, first: AgentClient) -> None:
     """What a run writes while its thread is being deleted is deleted, too."""
     run, uri = first.stream("Forget this."), cluster.postgres.uri
