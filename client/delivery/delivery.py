@@ -43,6 +43,7 @@ class _Connection:
     opened_at: float = 0.0
     last_data_at: float = 0.0
     new_parts: int = 0
+    has_success: bool = False  # the server said, after all other parts, how the run has ended
 
     @property
     def has_worked(self) -> bool:
@@ -208,10 +209,11 @@ class Delivery:
                 if self.run_id is None:
                     self.run_id = _run_id_in(parts)
                     await self._cancel_if_wanted()
+                connection.has_success |= any(map(_is_success, parts))
                 batch = [
                     (position.cursor, part)
                     for part in parts
-                    if part.name != "end" and position.take(part)  # the status says more of an end
+                    if part.name != "end" and position.take(part)
                 ]
                 if batch:
                     self._was_read = True
@@ -248,18 +250,21 @@ class Delivery:
 
     async def _check_end(self, connection: _Connection, had_ended: bool, decoder: Decoder) -> None:
         """After a response has ended: sets `end` if that was the end of the run's stream."""
-        if not had_ended:
+        if connection.has_success:
+            self._status = "success"
+        elif not had_ended:
             self._status = await self._read_status()
+            return
         elif connection.new_parts:
             self._proof.reset()
-        else:
-            state = await self._end_state(decoder)
-            end = self._ended(state, self._position.is_reached)
-            if waiting(state) and not end.has_own_state:
-                is_last = await self._wire.is_last(self.thread_id, str(self.run_id))
-                end = replace(end, is_last=is_last)
-            if await self._proof.is_enough(end, decoder):
-                self.end = end
+            return
+        state = await self._end_state(decoder)
+        end = self._ended(state, connection.has_success or self._position.is_reached)
+        if waiting(state) and not end.has_own_state:
+            is_last = await self._wire.is_last(self.thread_id, str(self.run_id))
+            end = replace(end, is_last=is_last)
+        if await self._proof.is_enough(end, decoder):
+            self.end = end
 
     async def _end_state(self, decoder: Decoder) -> JSON:
         """The thread's state; without its texts where they were read, and agree."""
@@ -334,6 +339,14 @@ def _check_known(parts: list[Part]) -> None:
             message = str(part.data.get("message"))
             if message.startswith("404"):
                 raise NotFound(f"Not found: {message}")
+
+
+def _is_success(part: Part) -> bool:
+    """Whether it is the last of a run that has ended well. Of other ends the status says more."""
+    if part.name == "end":
+        with suppress(ValueError):
+            return isinstance(part.data, dict) and part.data.get("status") == "success"
+    return False
 
 
 def _run_id_in(parts: list[Part]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
+from client import AgentClient
 from client.delivery.wire import Part, read_parts
 from tests.model_server import ModelServer, Reply
 from tests.scale.cluster import Cluster, Process
@@ -41,6 +42,19 @@ async def test_each_reader_gets_the_same(cluster: Cluster, model: ModelServer) -
         event_id = str(heard[number].id)
         for process in (here, there):
             assert await after(event_id, process, run) == heard[number + 1 :]
+
+
+async def test_an_end_that_is_told_is_believed(cluster: Cluster) -> None:
+    """A run that has ended well needs one request more, for the state: no status, and no join."""
+    asked: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        asked.append(f"{request.method} {request.url.path.rpartition('/')[2]}")
+
+    async with AgentClient(cluster.processes[0].url) as agent:
+        agent.sdk.http.client.event_hooks["request"].append(note)
+        assert await agent.stream("How is it?").text() == "You said: How is it?"
+    assert asked == ["POST stream", "GET state"]
 
 
 async def test_redis_forgets_everything(cluster: Cluster, model: ModelServer) -> None:
