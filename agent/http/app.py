@@ -27,6 +27,7 @@ from agent.access.store_namespaces import StoreNamespaces
 from agent.access.text_length import TextLengthLimit
 from agent.dev_server.folder import BeforeStart
 from agent.http.as_user import AsUser
+from agent.http.brief_messages import BriefMessages
 from agent.http.description import DescribedApp, agent_stream, chat_stream, run_failures
 from agent.http.lifespan import lifespan
 from agent.http.plain_chat import answer_events, chat_error_events
@@ -101,6 +102,7 @@ app = DescribedApp(
         Middleware(SocketThreads),
         Middleware(ReadsAfterStop),
         Middleware(SkippedParts),
+        Middleware(BriefMessages),
         Middleware(StoreNamespaces),
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings().steady_largest_body_bytes),
         Middleware(TextLengthLimit),

@@ -30,6 +30,7 @@ _HEADERS = {
     "Accept": "text/event-stream",
     "Accept-Encoding": "identity",
     "Cache-Control": "no-store",
+    "Steady-Brief": "1",  # of each message what is read here, where the server can
 }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.http.brief_messages import BriefMessages
 from agent.http.own_server import OwnServerTransport
 from agent.http.skipped_parts import SkippedParts
 from agent.http.state_outlines import StateOutlines
@@ -122,7 +123,8 @@ class Server:
 
     def __init__(self, run: Recorded, is_ours: bool = True) -> None:
         self._run, self._is_ours = run, is_ours
-        self.app: ASGIApp = SkippedParts(StateOutlines(self._answer)) if is_ours else self._answer
+        app: ASGIApp = self._answer
+        self.app = SkippedParts(BriefMessages(StateOutlines(app))) if is_ours else app
         self.sent_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

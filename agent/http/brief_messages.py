@@ -1,0 +1,69 @@
+"""A run's messages without what their reader does not use: the client asks for it by a header.
+
+The servers repeat more than a kilobyte with each piece of a message: all of the run's metadata, and
+the fields that are empty.
+"""
+
+import re
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.http.schemas import JSON
+
+_STREAM = re.compile(r"/threads/[0-9a-fA-F-]{36}/runs(?:/[0-9a-fA-F-]{36})?/stream")
+_BRIEF = "steady-brief"  # a header of the request
+_END = re.compile(rb"\r?\n\r?\n")
+_MESSAGE = re.compile(
+    rb"^(event: ?messages(?:\|.*)?\r?\n(?:id:.*\n)?data: ?)(.*?)(?=\r?$)", re.MULTILINE
+)
+_METADATA = ("langgraph_node", "langgraph_checkpoint_ns", "lc_source", "lc_internal_call")
+
+
+class BriefMessages:
+    """An ASGI middleware: of each part in `messages-tuple` mode sends what the client reads."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_stream = scope["type"] == "http" and _STREAM.fullmatch(scope["path"])
+        if is_stream and _BRIEF in Headers(scope=scope):
+            send = _briefly(send)
+        await self._app(scope, receive, send)
+
+
+def _briefly(send: Send) -> Send:
+    held = b""  # a part's beginning
+
+    async def send_brief(message: Message) -> None:
+        nonlocal held
+        if message["type"] == "http.response.body":
+            body = held + message.get("body", b"")
+            is_last = not message.get("more_body", False)
+            end = len(body) if is_last else _end_of_parts(body)
+            held = body[end:]
+            if not end and not is_last:
+                return
+            message = {**message, "body": _MESSAGE.sub(_brief, body[:end])}
+        await send(message)
+
+    return send_brief
+
+
+def _end_of_parts(body: bytes) -> int:
+    """Where the last whole part ends; 0 if none does."""
+    if body.endswith((b"\n\n", b"\r\n\r\n")):
+        return len(body)
+    return max((match.end() for match in _END.finditer(body)), default=0)
+
+
+def _brief(part: re.Match[bytes]) -> bytes:
+    try:
+        message, metadata = orjson.loads(part[2])
+        fields: JSON = {name: value for name, value in message.items() if value}
+        used = {name: metadata[name] for name in _METADATA if name in metadata}
+    except (ValueError, TypeError, AttributeError):
+        return part[0]
+    return part[1] + orjson.dumps([fields, used])
