@@ -240,7 +240,8 @@ class Delivery:
                     request.note_accepted()
                 yield parts
         else:
-            last_event_id, skip = self._position.rejoin(), self._position.skip
+            last_event_id = self._position.rejoin()
+            skip = None if self._proof.is_in_doubt else self._position.skip
             where = self.thread_id, str(self.run_id), last_event_id
             join = self._wire.join(*where, skip=skip, is_end_check=self._has_ended)
             async with join as (skipped, parts):

@@ -122,6 +122,14 @@ class EndProof:
         self._waits: Iterator[float] | None = None
         self._quiet_joins = 0
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether something is missing: the next join has to bring again what was read.
+
+        One that begins after it would prove nothing, if it ended there.
+        """
+        return self._waits is not None
+
     def reset(self) -> None:
         """A join has brought something new."""
         self._waits, self._quiet_joins = None, 0

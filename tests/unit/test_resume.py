@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,9 +127,16 @@ class Server:
         app: ASGIApp = self._answer
         self.app = SkippedParts(BriefMessages(StateOutlines(app))) if is_ours else app
         self.sent_bytes = 0
+        self.cuts: list[int] = []  # after so many parts the next streams end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_cut = bool(self.cuts) and scope["path"].endswith("/stream")
+        left = self.cuts.pop(0) if is_cut else math.inf
+
         async def count(message: Message) -> None:
+            nonlocal left
+            if message["type"] == "http.response.body" and (left := left - 1) < 0:
+                message = {"type": "http.response.body"}
             self.sent_bytes += len(message.get("body", b""))
             await send(message)
 
@@ -266,6 +274,18 @@ async def test_a_resume_costs_what_was_missed(behind: int) -> None:
         assert server.sent_bytes < 700 + 300 * behind
         assert rest.tool_calls == []
         assert (await rest.text()).endswith(" word2998 word2999 ")
+
+
+async def test_joins_that_end_at_once_prove_nothing() -> None:
+    """A run's text comes, however often a join ends before anything of it has come."""
+    recorded = long_run(20)
+    recorded.parts.insert(0, ("1-0", "metadata", {"run_id": RUN, "attempt": 1}))
+    server = Server(recorded)
+    server.cuts = [1, *[0] * 5]
+    async with client_of(server) as agent:
+        events, _ = await read(agent.runs.join(THREAD, RUN))
+    text = "".join(event.content for event in events if isinstance(event, Token))
+    assert text == recorded.messages[0]["content"]
 
 
 async def test_what_the_server_dropped_is_read_from_where_it_begins() -> None:
