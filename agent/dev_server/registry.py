@@ -7,6 +7,7 @@ import structlog
 
 from agent.dev_server.checkpoint_history import CHECKPOINT_HISTORY
 from agent.dev_server.crons import CRONS, TIME_ZONES
+from agent.dev_server.event_queues import NEWS_OF_THREADS, NO_TASKS_PER_QUEUE
 from agent.dev_server.joined_streams import RUN_STREAM, THREAD_STREAM
 from agent.dev_server.lists import LISTS
 from agent.dev_server.mcp_answers import MCP_ANSWERS
@@ -17,9 +18,11 @@ from agent.dev_server.request_limits import REQUEST_LIMITS
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
 from agent.dev_server.stream_costs import (
+    NO_SCOPE_PER_EVENT,
     NO_TASK_PER_RESPONSE,
     NO_TASKS_PER_EVENT,
     NO_THREAD_PER_EVENT,
+    NO_UNSHOWN_METRICS,
 )
 from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
@@ -41,10 +44,14 @@ PATCHES: tuple[Patch, ...] = (
     DROP_OLD_EVENTS,
     THREAD_STREAM,
     RUN_STREAM,
+    NO_TASKS_PER_QUEUE,
+    NEWS_OF_THREADS,
     NULL_ESCAPES,
     NO_TASKS_PER_EVENT,
     NO_THREAD_PER_EVENT,
     NO_TASK_PER_RESPONSE,
+    NO_SCOPE_PER_EVENT,
+    NO_UNSHOWN_METRICS,
     CRONS,
     TIME_ZONES,
     LISTS,

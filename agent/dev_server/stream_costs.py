@@ -3,14 +3,15 @@
 For each event it makes two tasks and a group of them, so that a run can be ended while it waits; it
 has JSON written by another thread, which holds the interpreter's lock meanwhile all the same; and
 a middleware for the preflight requests of browsers hands each piece of each response from one task
-to another.
+to another. It measures each event for metrics that nothing shows, and sets a time limit of no time.
 """
 
 import asyncio
 import functools
 import sys
 from collections.abc import Coroutine
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
@@ -147,4 +148,82 @@ NO_TASK_PER_RESPONSE = Patch(
     },
     apply=_add_header_at_the_start,
     loss="each piece of each response costs more",
+)
+
+
+def _record_what_is_shown(metrics: Any) -> None:
+    config, reporter = metrics.config, metrics.OTelMetricsReporter
+    should_emit = reporter._should_emit
+
+    @functools.wraps(should_emit)
+    def should_emit_and_is_shown(self: Any, metric: Any) -> bool:
+        is_shown = config.DATADOG_METRICS_ENABLED or config.EXPOSE_INTERNAL_METRICS_PROMETHEUS
+        return bool((metric.lsd_web_metric or is_shown) and should_emit(self, metric))
+
+    reporter._should_emit = should_emit_and_is_shown
+
+
+NO_UNSHOWN_METRICS = Patch(
+    name="metrics that nothing shows are not measured",
+    module="langgraph_api.metrics_otlp",
+    package="langgraph-api",
+    series="0.16",
+    replaces={
+        "OTelMetricsReporter._should_emit": Shape(
+            "self metric", "return metric.lsd_web_metric or self._tier_enabled(metric.tier)"
+        ),
+        "_LSDPrometheusReader._receive_metrics": Shape(
+            "self metrics_data timeout_millis kwargs",
+            """
+            if not config.EXPOSE_INTERNAL_METRICS_PROMETHEUS:
+                metrics_data = _filter_web_metrics(metrics_data)
+            """,
+        ),
+        "OTelMetricsReporter.initialize": Shape("self", "if config.DATADOG_METRICS_ENABLED:"),
+    },
+    needs=("config",),
+    apply=_record_what_is_shown,
+    loss="each event of a stream, and each run, costs more",
+)
+
+
+class _NoLimit:
+    """What `anyio.move_on_after` gives, where there is no limit."""
+
+    cancel_called = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+def _limit_what_has_a_limit(sse: Any) -> None:
+    within, no_limit = sse.anyio.move_on_after, _NoLimit()
+
+    def move_on_after(seconds: float | None) -> Any:
+        return no_limit if seconds is None else within(seconds)
+
+    sse.anyio = SimpleNamespace(
+        move_on_after=move_on_after, create_task_group=sse.anyio.create_task_group
+    )
+
+
+NO_SCOPE_PER_EVENT = Patch(
+    name="an event that is sent without a time limit needs no scope",
+    module="langgraph_api.sse",
+    package="langgraph-api",
+    series="0.16",
+    replaces={
+        "EventSourceResponse.stream_response": Shape(
+            "self send", "with anyio.move_on_after(self.send_timeout) as timeout:"
+        ),
+        "EventSourceResponse.__call__": Shape(
+            "self scope receive send", "async with anyio.create_task_group() as task_group:"
+        ),
+    },
+    needs=("anyio",),
+    apply=_limit_what_has_a_limit,
+    loss="each event of a stream costs more",
 )

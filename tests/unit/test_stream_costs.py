@@ -11,9 +11,11 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from agent.dev_server.stream_costs import (
+    NO_SCOPE_PER_EVENT,
     NO_TASK_PER_RESPONSE,
     NO_TASKS_PER_EVENT,
     NO_THREAD_PER_EVENT,
+    NO_UNSHOWN_METRICS,
 )
 from tests.unit.test_dev_patches import loadable  # noqa: F401 - a fixture
 
@@ -155,3 +157,54 @@ async def test_preflight_requests_have_their_header(middleware: Any, method: str
     has_header = (b"access-control-allow-private-network", b"true") in sent[0]["headers"]
     assert has_header == (method == "OPTIONS")
     assert len(set(tasks)) == 1
+
+
+@pytest.mark.parametrize("is_exposed", [False, True])
+def test_metrics_that_are_shown_are_measured(is_exposed: bool) -> None:
+    """Those of the server's page always; its inner ones where something shows or sends them."""
+    metrics = importlib.import_module("langgraph_api.metrics_otlp")
+    config = SimpleNamespace(
+        DATADOG_METRICS_ENABLED=False, EXPOSE_INTERNAL_METRICS_PROMETHEUS=is_exposed
+    )
+    kind = metrics.OTelMetricsReporter
+    copy = SimpleNamespace(config=config, OTelMetricsReporter=type("Reporter", (kind,), {}))
+    NO_UNSHOWN_METRICS.apply(copy)
+    reporter = copy.OTelMetricsReporter()
+    reporter._enabled, reporter._meter = True, object()
+    assert reporter._should_emit(metrics.LATENCY_HTTP_REQUEST)
+    assert reporter._should_emit(metrics.LATENCY_STREAM_PUBLISH) is is_exposed
+    reporter._enabled = False
+    assert not reporter._should_emit(metrics.LATENCY_HTTP_REQUEST)
+
+
+@pytest.mark.parametrize("limit_seconds", [None, 0.01])
+async def test_a_time_limit_of_an_event_holds(
+    monkeypatch: pytest.MonkeyPatch, limit_seconds: float | None
+) -> None:
+    """Where there is one; where there is none, a slow reader is waited for."""
+    sse = importlib.import_module("langgraph_api.sse")
+    monkeypatch.setattr(sse, "anyio", sse.anyio)
+    NO_SCOPE_PER_EVENT.apply(sse)
+    sent = list[bytes]()
+
+    async def events() -> Any:
+        yield b"one"
+
+    async def send(message: Message) -> None:
+        if message.get("body") == b"one":
+            await asyncio.sleep(0.1 if limit_seconds is None else 60)
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    response = sse.EventSourceResponse(events())
+    response.send_timeout = limit_seconds
+    if limit_seconds is None:
+        await response({"type": "http"}, receive, send)
+        assert sent == [b"", b"one", b""]
+    else:
+        with pytest.raises(ExceptionGroup, match="unhandled errors") as raised:
+            await response({"type": "http"}, receive, send)
+        assert raised.group_contains(TimeoutError)
