@@ -236,6 +236,8 @@ class _FramedStream(httpx2.AsyncByteStream):
         if wait_seconds > 0 and not self._has_more and not self._reader.has_ended:
             await asyncio.sleep(wait_seconds + _TIMER_SLACK_SECONDS)
             self._clock.note_wake(loop.time())
+        else:
+            await asyncio.sleep(0)  # a model faster than its readers leaves time to all others
 
     async def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reads what has arrived. What ends the answer is kept, to be raised behind its text."""

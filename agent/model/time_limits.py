@@ -6,7 +6,7 @@ at work count as pieces.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
 
@@ -63,6 +63,7 @@ class _LimitedStream(httpx2.AsyncByteStream):
     ) -> None:
         self._stream = stream
         self._data = aiter(stream)
+        self._arrived: Callable[[], bytes] = getattr(stream, "arrived", bytes)
         self._until = first_token_until
         self._idle_seconds = idle_seconds
         self._has_begun = False
@@ -71,15 +72,7 @@ class _LimitedStream(httpx2.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        limit = asyncio.timeout_at(self._until)
-        try:
-            async with limit:
-                data = await anext(self._data)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            kind = httpx2.ReadTimeout if self._has_begun else FirstTokenTimeout
-            raise kind("The model took too long.") from error
+        data = self._arrived() or await self._next()
         idle_until = asyncio.get_running_loop().time() + self._idle_seconds
         if self._has_begun:
             self._until = idle_until
@@ -88,6 +81,17 @@ class _LimitedStream(httpx2.AsyncByteStream):
         elif b"data:" in data:  # perhaps a token in a form that is not known here
             self._until = max(self._until, idle_until)
         return data
+
+    async def _next(self) -> bytes:
+        limit = asyncio.timeout_at(self._until)
+        try:
+            async with limit:
+                return await anext(self._data)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            kind = httpx2.ReadTimeout if self._has_begun else FirstTokenTimeout
+            raise kind("The model took too long.") from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()

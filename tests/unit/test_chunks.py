@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import h11
 import httpx2
@@ -266,3 +267,86 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         )
     )
     return files
+
+
+@asynccontextmanager
+async def opened(handle: Handle, **timeout: float) -> AsyncIterator[Any]:
+    """The body of an answer, as the transport gives it."""
+    async with serving(handle) as url, MergingTransport() as transport:
+        request = httpx2.Request("GET", url, extensions={"timeout": timeout})
+        response = await transport.handle_async_request(request)
+        yield response.stream
+        await response.aclose()
+
+
+async def arrived(body: Any) -> bytes:
+    """What has arrived, once the kernel has it."""
+    for _ in range(10_000):
+        if piece := body.arrived():
+            return bytes(piece)
+        await asyncio.sleep(0.001)
+    return b""
+
+
+async def test_what_has_arrived_needs_no_wait() -> None:
+    """It is had at once, in its order among what is waited for; nothing where nothing is there."""
+    told, go_on = asyncio.Event(), asyncio.Queue[bytes]()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"1\r\na\r\n")
+        while piece := await go_on.get():
+            writer.write(piece)
+            await writer.drain()
+            told.set()
+        writer.close()
+
+    async def write(piece: bytes) -> None:
+        told.clear()
+        go_on.put_nowait(piece)
+        await told.wait()
+
+    async with asyncio.timeout(60), opened(handle) as body:
+        assert body.arrived() == b""  # the head is h11's
+        read = [await anext(body)]
+        if read == [b"a"]:
+            assert body.arrived() == b""
+        await write(b"1\r\nb\r\n2\r\nc")
+        read.append(await arrived(body))
+        waiting = asyncio.create_task(anext(body))
+        await asyncio.sleep(0)
+        await write(b"d\r\n")
+        read.append(await waiting)
+        await write(b"1\r\ne\r\n0\r\n\r\n")
+        read.append(await arrived(body))
+        assert body.arrived() == b""
+        with pytest.raises(StopAsyncIteration):
+            await anext(body)
+        assert b"".join(read) == b"abcde"
+        go_on.put_nowait(b"")
+
+
+async def says_no_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(HEAD + b"1\r\na\r\n")
+    await reader.read()
+    writer.close()
+
+
+async def test_a_closed_connection_ends_the_wait() -> None:
+    """Whoever waits for the next piece while another closes is told, and does not hang."""
+    async with asyncio.timeout(60), opened(says_no_more) as body:
+        assert await anext(body) == b"a"
+        waiting = asyncio.create_task(anext(body))
+        await asyncio.sleep(0.05)
+        await body.aclose()
+        with pytest.raises(httpx2.ReadError):
+            await waiting
+
+
+async def test_a_piece_that_does_not_come_has_its_time() -> None:
+    """As httpx2's own transport tells it."""
+    async with asyncio.timeout(60), opened(says_no_more, read=0.05) as body:
+        assert await anext(body) == b"a"
+        with pytest.raises(httpx2.ReadTimeout):
+            await anext(body)
