@@ -30,6 +30,12 @@ def base_url(config: Settings) -> str:
     return embedded.BASE_URL if config.embedded else config.openai_base_url or OPENAI_URL
 
 
+def origin(config: Settings) -> str:
+    """The endpoint's scheme, host and port: what may be shown of its URL."""
+    parts = urlsplit(config.openai_base_url or OPENAI_URL)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
+
 def is_openai(config: Settings) -> bool:
     """Whether it is OpenAI's own, at OpenAI or Azure, which takes no fields of others."""
     host = (urlsplit(base_url(config)).hostname or "").rstrip(".")

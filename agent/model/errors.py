@@ -10,7 +10,7 @@ import httpx2
 import openai
 
 from agent.model.dialects import UnusableAnswer
-from agent.model.endpoint import REDIRECT_HEADER, is_over_quota, retry_after_seconds
+from agent.model.endpoint import REDIRECT_HEADER, is_over_quota, origin, retry_after_seconds
 from agent.model.redaction import redact_exception
 from agent.model.time_limits import FIRST_TOKEN_HEADER, FirstTokenTimeout
 from agent.settings import OPENAI_URL, Settings
@@ -55,7 +55,7 @@ def explain(error: BaseException, config: Settings, model: str) -> ModelError | 
 
 
 def _explain(error: BaseException, config: Settings, model: str) -> ModelError | None:
-    where = "The embedded model" if config.embedded else f"The model endpoint {_endpoint(config)}"
+    where = "The embedded model" if config.embedded else f"The model endpoint {origin(config)}"
     match error:
         case openai.APIStatusError(status_code=503) if config.embedded:
             return ModelError(_words(error))
@@ -112,8 +112,8 @@ def _explain_status(error: openai.APIStatusError, where: str, model: str) -> Mod
             return ModelError(f"{where} wants to be paid: check your account. {_quoted(words)}")
         case 404:
             return ModelError(
-                f"{where} does not know the model {model!r}, or its URL is wrong: "
-                f"check STEADY_MODEL and OPENAI_BASE_URL. {_quoted(words)}"
+                f"{where} does not know the model {model!r}, or its URL is wrong: check "
+                f"STEADY_MODEL and OPENAI_BASE_URL{_missing_path(error)}. {_quoted(words)}"
             )
         case 413:
             return ModelError(
@@ -150,6 +150,11 @@ def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool
     return error is not None
 
 
+def _missing_path(error: openai.APIStatusError) -> str:
+    has_none = error.request.url.path in ("/chat/completions", "/responses")
+    return " (which has no path here, and at most endpoints ends in /v1)" if has_none else ""
+
+
 def _what_to_check(config: Settings) -> str:
     proxy = proxy_for(config.openai_base_url or OPENAI_URL)
     return f"check OPENAI_BASE_URL{f', and the proxy that {proxy[0]} names' if proxy else ''}."
@@ -159,11 +164,6 @@ def _keys(config: Settings) -> list[str]:
     """What must not be told: the key, and a password in the endpoint's URL."""
     key = config.openai_api_key.get_secret_value() if config.openai_api_key else ""
     return [key.strip(), urlsplit(config.openai_base_url or "").password or ""]
-
-
-def _endpoint(config: Settings) -> str:
-    parts = urlsplit(config.openai_base_url or OPENAI_URL)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
 def _words(error: openai.APIError) -> str:

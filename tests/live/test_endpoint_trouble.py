@@ -55,6 +55,14 @@ async def failure(question: str = "Hello?", **more: Any) -> ModelError:
     return caught.value
 
 
+async def test_a_base_url_without_a_path_is_told(refusing: ModelServer) -> None:
+    """A 404 says what is likely: where the base URL has no path, that most end in /v1."""
+    refusing.judge = lambda request: (404, {"detail": "Not Found"})
+    assert "ends in /v1" not in str(await failure(openai_base_url=refusing.url))
+    bare = refusing.url.removesuffix("/v1")
+    assert "ends in /v1" in str(await failure(openai_base_url=bare))
+
+
 OPENAI = {"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}
 
 
