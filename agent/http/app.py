@@ -178,11 +178,16 @@ async def _steady_error(request: Request, error: SteadyError) -> Response:
 @app.exception_handler(RequestValidationError)
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
     is_json = error.errors()[0]["type"] != "json_invalid"
-    message = first_error(list(error.errors())) if is_json else "The body is not valid JSON."
+    has_type = not isinstance(error.body, bytes)  # FastAPI parses it only if its type says so
+    if not has_type:
+        message = "The body is not sent as JSON: add the header `content-type: application/json`."
+    else:
+        message = first_error(list(error.errors())) if is_json else "The body is not valid JSON."
     status, body = 422 if is_json else 400, error_body(InvalidRequest(message))
     if (form := error_form_of(request.scope)) is not None:
         place, mark, _ = message.partition(": ")
-        status, body = form(message, 400, "invalid_value", place if mark else None)
+        param = place if mark and has_type else None
+        status, body = form(message, 400, "invalid_value", param)
     return JSONResponse(body, status)
 
 

@@ -19,6 +19,7 @@ from agent.dev_server import apply_patches
 from agent.http import waiting
 from agent.http.shutdown import graceful
 from agent.model import endpoint
+from agent.model.chat_model import chat_model
 from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.storage.restore import forget_threads, restore_threads
@@ -39,8 +40,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
         start_json_logs()
     _tell_who_is_served()
     _tell_jobs()
-    if model_trouble := endpoint.trouble(settings()):
-        log.error(model_trouble)
+    _tell_model()
     start_metrics()
     start_traces()
     _shorten_pauses()
@@ -104,6 +104,17 @@ def _tell_jobs() -> None:
         )
     elif jobs:
         log.info(f"This server runs up to {jobs} jobs at a time.")
+
+
+def _tell_model() -> None:
+    """A `.env` that was written after the start is not read: this says what holds."""
+    config = settings()
+    if trouble := endpoint.trouble(config):
+        log.error(trouble)
+    elif config.embedded:
+        log.info("The embedded model answers: neither OPENAI_API_KEY nor OPENAI_BASE_URL is set.")
+    else:
+        log.info(f"The model {chat_model().model_name!r} at {endpoint.origin(config)} answers.")
 
 
 def _shorten_pauses() -> None:

@@ -110,6 +110,17 @@ async def test_bad_input_is_refused_before_the_stream(server: LocalServer, case:
     assert told in answer.json()["error"]
 
 
+async def test_a_body_without_its_type_is_told(server: LocalServer) -> None:
+    """JSON that is not sent as JSON, as `curl -d` does, is refused with the header to add."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
+        for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):
+            answer = await http.post(CHAT, content=b'{"question": "a"}', headers=headers)
+            assert answer.status_code == 422
+            assert "content-type: application/json" in answer.json()["error"]
+        answer = await http.post("/v1/responses", content=b'{"model": "agent"}')
+        assert answer.json()["error"]["param"] is None
+
+
 async def test_an_oversized_body_is_refused(strict: LocalServer) -> None:
     """More bytes than the limit are 413, with and without a declared length."""
     body = json.dumps({"question": "x" * 30_000}).encode()
