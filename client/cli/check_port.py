@@ -3,14 +3,26 @@
 import errno
 import socket
 import sys
+from pathlib import Path
 
 import httpx
 
+from .local_server import running_server
+
 
 def main() -> int:
-    """Prints the address of the page; 1, with one line on stderr, where the port is taken."""
+    """Prints the address of the page.
+
+    Returns 1, with one line on stderr, where the port is taken, or a server runs on this folder.
+    """
     port = int(sys.argv[1])
     url = f"http://127.0.0.1:{port}"
+    if (running := running_server(Path.cwd())) is not None and running != url:
+        sys.stderr.write(
+            f"A server runs on this folder already, with its page at {running}: use that one, or "
+            "stop it. A folder has one server.\n"
+        )
+        return 1
     if not _is_taken(port):
         sys.stdout.write(f"The page: {url}\n")
         return 0

@@ -17,6 +17,7 @@ from .local_server import LocalServer, running_server
 from .output import notes, write_line
 
 _SILENT_TRIES_SECONDS = 0.5
+_SILENT_WAIT_SECONDS = 10.0  # a busy server may take some
 _OUTAGE_SECONDS = 15.0  # failures that are further apart are two outages
 _REFUSED = (401, 403, 429)
 
@@ -71,26 +72,33 @@ class _Outage:
         if now - self._last > _OUTAGE_SECONDS:
             self._began, self._is_told = now, False
         self._last = now
-        if not self._is_told and now - self._began > _SILENT_TRIES_SECONDS:
+        if now - self._began > _SILENT_TRIES_SECONDS:
+            self.tell()
+        return True
+
+    def tell(self) -> None:
+        """Says it, unless it was said of this outage."""
+        self._last = time.monotonic()
+        if not self._is_told:
             self._is_told = True
             write_line(f"steady: {self._url} does not answer now; trying again…", notes)
-        return True
 
 
 async def _check_server(agent: AgentClient, outage: _Outage) -> None:
     """Raises CannotConnect where nothing answers, or what answers is no LangGraph server."""
     waits = delays(agent.limits.connect_seconds)
     while True:
+        notice = asyncio.get_running_loop().call_later(_SILENT_WAIT_SECONDS, outage.tell)
         try:
             answer = await _ask(agent, "GET", "/info")
             break
         except (CannotConnect, ConnectionLost) as error:
             outage.note(error)
             if (seconds := next(waits, None)) is None:
-                raise CannotConnect(
-                    f"No LangGraph server answers at {agent.url}: start one, or give another --url."
-                ) from error
-            await asyncio.sleep(seconds)
+                raise CannotConnect(_no_answer(agent.url, error)) from error
+        finally:
+            notice.cancel()
+        await asyncio.sleep(seconds)
     if answer.status_code in _REFUSED or answer.status_code >= 500 or _is_info(answer):
         return  # what is wrong with a LangGraph server is told by what is asked of it
     body: JSON = {"limit": 1}  # a server may have its /info switched off
@@ -100,6 +108,14 @@ async def _check_server(agent: AgentClient, outage: _Outage) -> None:
             f"What answers at {agent.url} is no LangGraph server (it knows no /info): give the "
             "URL of one."
         )
+
+
+def _no_answer(url: str, error: SteadyError) -> str:
+    if isinstance(
+        error.__cause__, httpx.ReadTimeout
+    ):  # a server whose start failed, waiting for a mend
+        return f"{url} takes connections, and answers none: look at what its server printed."
+    return f"No LangGraph server answers at {url}: start one (`make dev`), or give another --url."
 
 
 async def _ask(

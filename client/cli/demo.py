@@ -18,23 +18,25 @@ DEMO: dict[Mode, str] = {
 
 
 async def show_modes(agent: AgentClient, picture: str | None = None) -> int:
-    """One short question in each stream mode; 1 if any of the runs failed.
+    """One short question in each stream mode, until a run fails, whose exit code is returned.
 
     `picture` names an SVG file that what was shown is saved to.
     """
     console = PlainConsole(record=True, width=100) if picture else out
     notes.print(
-        "[dim]The first answer of a new install waits while the embedded model warms up.[/]"
+        "[dim]Without a key the embedded model answers, which takes a minute to warm up in a new "
+        "install.[/]"
     )
-    worst = 0
+    code = 0
     for mode, question in DEMO.items():
         console.rule(f"[bold]{mode}[/]: {question}", align="left")
         run = agent.stream(question, modes=(mode,))
         screen = Screen(console, console) if picture else Screen()
-        worst = max(worst, await show_run(run, False, screen))
+        if code := await show_run(run, False, screen):
+            break  # a wrong key would be told in each mode
     if picture:
         _save_picture(console, Path(picture))
-    return worst
+    return code
 
 
 def _save_picture(console: PlainConsole, path: Path) -> None:

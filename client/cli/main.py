@@ -64,7 +64,12 @@ def main() -> None:
         sys.exit(exit_codes.INTERRUPTED)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
-        _tell(error.format_message() + (f" See `{where} --help`." if where else ""))
+        message = error.format_message()
+        if where and not message.endswith((".", "?")):
+            message += (
+                ": a text with spaces has to be in quotes." if "extra arg" in message else "."
+            )
+        _tell(message + (f" See `{where} --help`." if where else ""))
         sys.exit(error.exit_code)
     except Exception as error:
         if "--debug" in sys.argv:

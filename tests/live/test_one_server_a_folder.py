@@ -1,7 +1,10 @@
 """A folder has one server, and files that can be read, or the server says what to do."""
 
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import httpx
 import pytest
 
 from client import CannotConnect
-from client.cli.local_server import LocalServer, find_config, running_server
+from client.cli.local_server import LocalServer, find_config, free_port, running_server
 from tests.conftest import server_env
 from tests.live.test_cli import steady
 from tests.model_server import ModelServer
@@ -48,6 +51,22 @@ def test_a_second_server_refuses_to_start(
     assert running.url in refused.value.message
     assert "Traceback" not in refused.value.message
     assert httpx.get(f"{running.url}/ok", timeout=60).json()["ok"] is True
+
+
+def test_make_dev_refuses_a_folder_that_has_a_server(running: LocalServer, project: Path) -> None:
+    """What `make dev` asks first says so in one line: a server under its reloader would not end."""
+    check = (sys.executable, "-m", "client.cli.check_port", str(free_port()))
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(check, capture_output=True, cwd=project, env=env, timeout=100)
+    assert (done.returncode, done.stdout) == (1, b"")
+    told = done.stderr.decode()
+    assert (running.url in told, told.count("\n")) == (True, 1)
+
+
+def test_the_log_names_the_model(running: LocalServer, model: ModelServer) -> None:
+    """A server says at its start which model answers: settings are not read again after it."""
+    origin = model.url.removesuffix("/v1")
+    assert f"The model 'gpt-5-mini' at {origin} answers." in running.log.read_text()
 
 
 def test_steady_uses_the_server_that_runs_here(running: LocalServer, project: Path) -> None:

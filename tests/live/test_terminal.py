@@ -234,6 +234,27 @@ def test_a_port_that_closes_is_told_soon(closing_port: str) -> None:
     assert "No LangGraph server answers" in told[-1]
 
 
+def test_a_port_that_is_silent_is_told_soon() -> None:
+    """A server that takes the connection and says nothing is told of while it is waited for."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        waiting = subprocess.Popen(
+            [*STEADY, "run", "hello", "--url", url], stderr=subprocess.PIPE, cwd=ROOT
+        )
+        assert waiting.stderr is not None
+        with waiting:
+            line = waiting.stderr.readline().decode()
+            waiting.kill()
+    assert line == f"steady: {url} does not answer now; trying again…\n"
+
+
+def test_a_question_in_many_words_is_told_to_need_quotes() -> None:
+    """A question that the shell has cut into words is one line that says what to do."""
+    done = piped("run", "hello", "world")
+    assert done.returncode == 2
+    assert "in quotes. See" in one_line(done.stderr)
+
+
 @pytest.mark.parametrize(
     "url", ["http://", "ftp://a", "http://[::1", "http://a:99999", "http://a:b", "a b", "://", ""]
 )
@@ -539,12 +560,20 @@ def test_shells_can_complete(shell: str) -> None:
     assert (done.returncode, b"steady" in done.stdout) == (0, True)
 
 
-def test_a_port_that_is_taken_is_one_line(server: LocalServer, closing_port: str) -> None:
+def test_a_port_that_is_taken_is_one_line(
+    server: LocalServer, closing_port: str, tmp_path: Path
+) -> None:
     """`make dev` says whose the port seems to be; where it is free, where the page will be."""
     check = (sys.executable, "-m", "client.cli.check_port")
     outcomes = {}
     for port in (server.port, int(closing_port.rpartition(":")[2]), free_port()):
-        done = subprocess.run([*check, str(port)], capture_output=True, cwd=ROOT, timeout=100)
+        done = subprocess.run(
+            [*check, str(port)],
+            capture_output=True,
+            cwd=tmp_path,  # the project's own folder may have a server of another test
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=100,
+        )
         outcomes[port] = (done.returncode, done.stdout.decode() + done.stderr.decode())
     (by_us, by_other, free) = outcomes.items()
     assert by_us[1][0] == 1
