@@ -1,6 +1,7 @@
 """What a patch of somebody else's code declares, and the check before it is applied."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -58,6 +59,11 @@ class Patch:
             if reason := shape.mismatch(_find(module, path)):
                 return f"{path} {reason}"
         return None
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether this process's server has it."""
+        return self.name in getattr(sys.modules.get(self.module), _APPLIED, ())
 
     def apply_once(self, module: Any) -> str | None:
         """Applies the patch where it fits and is not applied yet; returns `mismatch`'s answer."""

@@ -15,6 +15,7 @@ from agent.dev_server.null_escapes import NULL_ESCAPES
 from agent.dev_server.patch import Patch
 from agent.dev_server.queue import QUEUE
 from agent.dev_server.request_limits import REQUEST_LIMITS
+from agent.dev_server.run_ends import RUN_END
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
 from agent.dev_server.stream_costs import (
@@ -44,6 +45,7 @@ PATCHES: tuple[Patch, ...] = (
     DROP_OLD_EVENTS,
     THREAD_STREAM,
     RUN_STREAM,
+    RUN_END,
     NO_TASKS_PER_QUEUE,
     NEWS_OF_THREADS,
     NULL_ESCAPES,

@@ -7,13 +7,14 @@ the fields that are empty.
 import re
 
 import orjson
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.dev_server.run_ends import ask_for_end
 from agent.http.schemas import JSON
 
 _STREAM = re.compile(r"/threads/[0-9a-fA-F-]{36}/runs(?:/[0-9a-fA-F-]{36})?/stream")
-_BRIEF = "steady-brief"  # a header of the request
+_BRIEF, _TELLS_END = "steady-brief", "steady-tells-end"  # headers: of the request, of the response
 _END = re.compile(rb"\r?\n\r?\n")
 _MESSAGE = re.compile(
     rb"^(event: ?messages(?:\|.*)?\r?\n(?:id:.*\n)?data: ?)(.*?)(?=\r?$)", re.MULTILINE
@@ -22,7 +23,10 @@ _METADATA = ("langgraph_node", "langgraph_checkpoint_ns", "lc_source", "lc_inter
 
 
 class BriefMessages:
-    """An ASGI middleware: of each part in `messages-tuple` mode sends what the client reads."""
+    """An ASGI middleware: of each part in `messages-tuple` mode sends what the client reads.
+
+    Its head says whether a part `end` is the last of the stream.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,16 +34,18 @@ class BriefMessages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_stream = scope["type"] == "http" and _STREAM.fullmatch(scope["path"])
         if is_stream and _BRIEF in Headers(scope=scope):
-            send = _briefly(send)
+            send = _briefly(send, ask_for_end())
         await self._app(scope, receive, send)
 
 
-def _briefly(send: Send) -> Send:
+def _briefly(send: Send, tells_end: bool) -> Send:
     held = b""  # a part's beginning
 
     async def send_brief(message: Message) -> None:
         nonlocal held
-        if message["type"] == "http.response.body":
+        if message["type"] == "http.response.start" and tells_end:
+            MutableHeaders(raw=message["headers"])[_TELLS_END] = "1"
+        elif message["type"] == "http.response.body":
             body = held + message.get("body", b"")
             is_last = not message.get("more_body", False)
             end = len(body) if is_last else _end_of_parts(body)

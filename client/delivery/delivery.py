@@ -43,7 +43,8 @@ class _Connection:
     opened_at: float = 0.0
     last_data_at: float = 0.0
     new_parts: int = 0
-    has_success: bool = False  # the server said, after all other parts, how the run has ended
+    tells_end: bool = False  # the server says, after all other parts, how the run has ended
+    end_status: str | None = None  # what it said
 
     @property
     def has_worked(self) -> bool:
@@ -200,7 +201,7 @@ class Delivery:
 
     async def _read(self, connection: _Connection) -> AsyncGenerator[Batch]:
         position = self._position
-        async with self._open() as received:
+        async with self._open(connection) as received:
             connection.opened_at = connection.last_data_at = time.monotonic()
             await self._cancel_if_wanted()
             async for parts in received:
@@ -209,12 +210,12 @@ class Delivery:
                 if self.run_id is None:
                     self.run_id = _run_id_in(parts)
                     await self._cancel_if_wanted()
-                connection.has_success |= any(map(_is_success, parts))
-                batch = [
-                    (position.cursor, part)
-                    for part in parts
-                    if part.name != "end" and position.take(part)
-                ]
+                batch: Batch = []
+                for part in parts:
+                    if part.name == "end":
+                        connection.end_status = _status_in(part)
+                    elif position.take(part):
+                        batch.append((position.cursor, part))
                 if batch:
                     self._was_read = True
                     connection.new_parts += sum(position.is_counted(part) for _, part in batch)
@@ -227,7 +228,7 @@ class Delivery:
             await self.stop(self._cancel_action)
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Parts]:
+    async def _open(self, connection: _Connection) -> AsyncIterator[Parts]:
         request = self._request
         if request and self.run_id is None:
             if request.prepare and (previous_id := await request.prepare(self.thread_id)):
@@ -235,7 +236,8 @@ class Delivery:
             request.attempts += 1
             self._is_known = True
             body = request.json(self.expectation)
-            async with self._wire.start(self.thread_id, body) as (self.run_id, parts):
+            async with self._wire.start(self.thread_id, body) as (head, parts):
+                self.run_id, connection.tells_end = head.run_id, head.tells_end
                 if request.note_accepted:
                     request.note_accepted()
                 yield parts
@@ -244,14 +246,16 @@ class Delivery:
             skip = None if self._proof.is_in_doubt else self._position.skip
             where = self.thread_id, str(self.run_id), last_event_id
             join = self._wire.join(*where, skip=skip, is_end_check=self._has_ended)
-            async with join as (skipped, parts):
-                if skipped:
-                    self._position.note_skipped(skipped)
+            async with join as (head, parts):
+                connection.tells_end = head.tells_end
+                if head.skipped:
+                    self._position.note_skipped(head.skipped)
                 yield parts
 
     async def _check_end(self, connection: _Connection, had_ended: bool, decoder: Decoder) -> None:
         """After a response has ended: sets `end` if that was the end of the run's stream."""
-        if connection.has_success:
+        has_success = connection.end_status == "success"
+        if has_success:
             self._status = "success"
         elif not had_ended:
             self._status = await self._read_status()
@@ -260,7 +264,9 @@ class Delivery:
             self._proof.reset()
             return
         state = await self._end_state(decoder)
-        end = self._ended(state, connection.has_success or self._position.is_reached)
+        has_end = connection.end_status is not None
+        is_proved = has_end if connection.tells_end else has_success or self._position.is_reached
+        end = self._ended(state, is_proved)
         if waiting(state) and not end.has_own_state:
             is_last = await self._wire.is_last(self.thread_id, str(self.run_id))
             end = replace(end, is_last=is_last)
@@ -342,12 +348,12 @@ def _check_known(parts: list[Part]) -> None:
                 raise NotFound(f"Not found: {message}")
 
 
-def _is_success(part: Part) -> bool:
-    """Whether it is the last of a run that has ended well. Of other ends the status says more."""
-    if part.name == "end":
-        with suppress(ValueError):
-            return isinstance(part.data, dict) and part.data.get("status") == "success"
-    return False
+def _status_in(end: Part) -> str | None:
+    """The run's status in the part that ends its stream; None where it has none."""
+    with suppress(ValueError):
+        if isinstance(end.data, dict) and isinstance(end.data.get("status"), str):
+            return str(end.data["status"])
+    return None
 
 
 def _run_id_in(parts: list[Part]) -> str | None:

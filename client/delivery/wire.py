@@ -25,7 +25,7 @@ REQUEST_KEY = "steady_request"
 LONGEST_PART_BYTES = 64 * 1024 * 1024
 _SKIP, _SKIPPED = "Steady-Skip", "Steady-Skipped"
 _OUTLINE_AFTER, _IS_OUTLINE = "Steady-Outline-After", "is_outline"
-_END_CHECK = "Steady-End-Check"
+_END_CHECK, _TELLS_END = "Steady-End-Check", "Steady-Tells-End"
 _HEADERS = {
     "Accept": "text/event-stream",
     "Accept-Encoding": "identity",
@@ -51,6 +51,22 @@ class Part:
 Parts = AsyncGenerator[list[Part]]
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a response says before its parts.
+
+    Args:
+        run_id: the run that the request created; None if the head does not name it.
+        skipped: how many parts were left out, as the request asked.
+        tells_end: whether the last of its parts is `end`, with the run's status. A response
+            without it was cut.
+    """
+
+    run_id: str | None
+    skipped: int
+    tells_end: bool
+
+
 class Wire:
     """The requests of runs on one server, and how long to wait for them.
 
@@ -72,12 +88,11 @@ class Wire:
         )
 
     @asynccontextmanager
-    async def start(self, thread_id: str, body: JSON) -> AsyncIterator[tuple[str | None, Parts]]:
-        """Creates a run. Yields its id, if the head names it, and its parts as they arrive."""
+    async def start(self, thread_id: str, body: JSON) -> AsyncIterator[tuple[Head, Parts]]:
+        """Creates a run. Yields what the head says, and the parts as they arrive."""
         path = f"/threads/{thread_id}/runs/stream"
-        async with self._stream("POST", path, {}, body) as (response, parts):
-            location: str = response.headers.get("content-location", "")
-            yield location.rstrip("/").rpartition("/")[2] or None, parts
+        async with self._stream("POST", path, {}, body) as opened:
+            yield opened
 
     @asynccontextmanager
     async def join(
@@ -88,19 +103,19 @@ class Wire:
         *,
         skip: str | None = None,
         is_end_check: bool = False,
-    ) -> AsyncIterator[tuple[int, Parts]]:
+    ) -> AsyncIterator[tuple[Head, Parts]]:
         """Yields the run's parts after `last_event_id`: those that are stored, then new ones.
 
-        `skip`, as `count/id`: so many parts of this id may be left out; how many were is yielded,
-        too. `is_end_check`: the run has ended, and this makes sure of the rest. A server that
-        counts the readers who come back after a cut leaves it out.
+        `skip`, as `count/id`: so many parts of this id may be left out. `is_end_check`: the run
+        has ended, and this makes sure of the rest. A server that counts the readers who come back
+        after a cut leaves it out.
         """
         path = f"/threads/{thread_id}/runs/{run_id}/stream"
         headers = {"Last-Event-ID": last_event_id, **({_END_CHECK: "1"} if is_end_check else {})}
         if skip:
             headers[_SKIP] = skip
-        async with self._stream("GET", path, headers) as (response, parts):
-            yield int(response.headers.get(_SKIPPED, 0)), parts
+        async with self._stream("GET", path, headers) as opened:
+            yield opened
 
     @asynccontextmanager
     async def watch(self, thread_id: str) -> AsyncIterator[Parts]:
@@ -194,14 +209,21 @@ class Wire:
     @asynccontextmanager
     async def _stream(
         self, method: str, path: str, headers: dict[str, str], body: JSON | None = None
-    ) -> AsyncIterator[tuple[httpx.Response, Parts]]:
+    ) -> AsyncIterator[tuple[Head, Parts]]:
         options: dict[str, Any] = {} if body is None else {"json": body}
         with translated(self.url):
             async with self._http.stream(
                 method, path, headers={**_HEADERS, **headers}, timeout=self._timeout, **options
             ) as response:
                 await _check(response)
-                yield response, read_parts(response)
+                yield _head(response), read_parts(response)
+
+
+def _head(response: httpx.Response) -> Head:
+    location: str = response.headers.get("content-location", "")
+    run_id = location.rstrip("/").rpartition("/")[2] or None
+    skipped = int(response.headers.get(_SKIPPED, 0))
+    return Head(run_id, skipped, _TELLS_END in response.headers)
 
 
 async def _check(response: httpx.Response) -> None:

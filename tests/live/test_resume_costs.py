@@ -27,6 +27,19 @@ async def counted(counter: ByteCounter) -> AsyncIterator[AgentClient]:
         yield client
 
 
+async def test_a_run_costs_few_requests(counted: AgentClient) -> None:
+    """Its stream tells its end: what follows is the state alone; the thread is looked at before."""
+    asked = list[tuple[str, str]]()
+
+    async def note(request: httpx.Request) -> None:
+        asked.append((request.method, request.url.path.rpartition("/")[2]))
+
+    thread_id = await counted.threads.create()
+    counted.sdk.http.client.event_hooks["request"].append(note)
+    await counted.stream("Hello.", thread_id=thread_id).text()
+    assert asked == [("GET", thread_id), ("POST", "stream"), ("GET", "state")]
+
+
 async def test_a_join_at_the_end_costs_what_was_missed(
     counted: AgentClient, counter: ByteCounter
 ) -> None:

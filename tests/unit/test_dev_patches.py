@@ -29,6 +29,7 @@ from agent.dev_server.joined_streams import RUN_STREAM, THREAD_STREAM
 from agent.dev_server.lists import LISTS
 from agent.dev_server.patch import Patch
 from agent.dev_server.queue import QUEUE
+from agent.dev_server.run_ends import RUN_END, ask_for_end
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
 from agent.dev_server.threads import (
@@ -637,6 +638,38 @@ async def test_a_run_stream_still_repeats(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(unpatched) > len(set(unpatched))
     RUN_STREAM.apply(original)
     assert await joined_run(original, inmem_stream) == [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize(
+    ("is_asked", "status", "end"),
+    [(True, "success", [(b"end", b'{"status":"success"}', None)]), (True, "running", []),
+     (False, "success", [])],
+)  # fmt: skip
+async def test_a_runs_stream_tells_its_end(
+    monkeypatch: pytest.MonkeyPatch, is_asked: bool, status: str, end: list[Any]
+) -> None:
+    """Behind all other parts, to who asks for it, and never of a run that goes on."""
+    from langgraph_runtime_inmem import ops as original
+
+    run, thread = uuid4(), uuid4()
+    monkeypatch.setattr(
+        original, "connect", Lists([thread], [{"run_id": run, "status": status}]).connect
+    )
+    runs = type("Runs", (original.Runs,), {"__module__": original.__name__})
+    monkeypatch.setattr(original, "Runs", runs)
+    runs.Stream = type("Stream", (runs.Stream,), {})  # type: ignore[misc]
+
+    async def join(run_id: UUID, **_: Any) -> AsyncIterator[tuple[bytes, bytes, bytes]]:
+        yield b"values", b"1", b"1-0"
+
+    runs.Stream.join = staticmethod(join)  # type: ignore[method-assign]
+    RUN_END.apply(original)
+    monkeypatch.setattr(
+        original, patch._APPLIED, {RUN_END.name} if is_asked else set(), raising=False
+    )
+    assert ask_for_end() is is_asked
+    told = [part async for part in original.Runs.Stream.join(str(run))]
+    assert told == [(b"values", b"1", b"1-0"), *end]
 
 
 def cron(**changed: Any) -> dict[str, Any]:

@@ -122,8 +122,8 @@ def recorded_runs(draw: st.DrawFn) -> Recorded:
 class Server:
     """An ASGI app that stores the run as the in-memory server does; `is_ours`: with our parts."""
 
-    def __init__(self, run: Recorded, is_ours: bool = True) -> None:
-        self._run, self._is_ours = run, is_ours
+    def __init__(self, run: Recorded, is_ours: bool = True, tells_end: bool = False) -> None:
+        self._run, self._is_ours, self._tells_end = run, is_ours, tells_end
         app: ASGIApp = self._answer
         self.app = SkippedParts(BriefMessages(StateOutlines(app))) if is_ours else app
         self.sent_bytes = 0
@@ -151,7 +151,8 @@ class Server:
                 f"id: {at}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()
                 for at, name, data in parts
             )
-            await respond(send, "text/event-stream", [*body, b""])
+            end = {"status": self._run.status} if self._tells_end else None
+            await respond(send, "text/event-stream", [*body, b""], end)
         elif path.endswith(RUN):
             modes = ["messages-tuple", "custom"]
             kwargs = {"input": {"messages": [QUESTION]}, "stream_mode": modes}
@@ -171,8 +172,11 @@ class Server:
         }
 
 
-async def respond(send: Send, kind: str, pieces: list[bytes]) -> None:
+async def respond(send: Send, kind: str, pieces: list[bytes], end: JSON | None = None) -> None:
     headers = [(b"content-type", kind.encode())]
+    if end:
+        headers.append((b"steady-tells-end", b"1"))
+        pieces = [*pieces[:-1], b"event: end\ndata: %b\n\n" % orjson.dumps(end), b""]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for number, piece in enumerate(pieces, 1):
         more = number < len(pieces)
@@ -282,6 +286,18 @@ async def test_joins_that_end_at_once_prove_nothing() -> None:
     recorded.parts.insert(0, ("1-0", "metadata", {"run_id": RUN, "attempt": 1}))
     server = Server(recorded)
     server.cuts = [1, *[0] * 5]
+    async with client_of(server) as agent:
+        events, _ = await read(agent.runs.join(THREAD, RUN))
+    text = "".join(event.content for event in events if isinstance(event, Token))
+    assert text == recorded.messages[0]["content"]
+
+
+async def test_a_stream_without_its_end_was_cut() -> None:
+    """Where the server tells ends, no number of responses that end where the reader was is one."""
+    recorded = long_run(20)
+    recorded.parts.insert(0, ("1-0", "metadata", {"run_id": RUN, "attempt": 1}))
+    server = Server(recorded, tells_end=True)
+    server.cuts = [1] * 6
     async with client_of(server) as agent:
         events, _ = await read(agent.runs.join(THREAD, RUN))
     text = "".join(event.content for event in events if isinstance(event, Token))
