@@ -190,8 +190,8 @@ def _on_the_wire(rng: random.Random, places: "_Places") -> NetFault:
     return _stream_faults(rng, kind, places)[0]
 
 
-_BASE_BYTES = {"values": 4000, "updates": 2500, "messages": 2000, "events": 12_000}
-_PIECE_BYTES = {"values": 0, "updates": 0, "messages": 1250, "events": 1500}
+_BASE_BYTES = {"values": 2500, "updates": 2500, "messages": 1500, "events": 12_000}
+_PIECE_BYTES = {"messages": 330, "events": 1500}  # of messages for our client, whatever the modes
 _FRAME_SECONDS = 0.04
 
 
@@ -202,8 +202,14 @@ def _size_bytes(made: Scenario, frames: bool) -> int:
         count = len(tokens(reply.text))
         seconds = count / reply.tokens_per_second if reply.tokens_per_second else 0.0
         pieces = min(count, round(seconds / _FRAME_SECONDS) + 2) if frames else count
-        size += sum(_BASE_BYTES[mode] + pieces * _PIECE_BYTES[mode] for mode in made.modes)
+        size += sum(_BASE_BYTES[mode] for mode in made.modes)
+        size += pieces * sum(_PIECE_BYTES[mode] for mode in _streamed(made.modes))
     return size
+
+
+def _streamed(modes: tuple[Mode, ...]) -> set[Mode]:
+    """Those that bring an answer piece by piece; the client asks for messages in every mode."""
+    return {"events"} if modes == ("events",) else {"messages", *({"events"} & set(modes))}
 
 
 class _Places:

@@ -79,7 +79,7 @@ async def test_a_killed_server_is_survived_or_told(model: ModelServer, seed: int
 async def test_the_ruler_sees_what_the_stock_client_loses(server: Server, wire: ModelWire) -> None:
     """The same judge finds the end of a stream that the stock SDK drops without a word."""
     words = tuple(f"{' ' if n else ''}word{n}" for n in range(100))
-    cut = Plan(streams=(NetFault("rst", 12_000), NetFault("end", 1)))
+    cut = Plan(streams=(NetFault("rst", 6_000), NetFault("end", 1)))
     asked = Scenario(
         0, "cut", ("messages",), "Cut twice", (Reply(words, tokens_per_second=100.0),), cut
     )
