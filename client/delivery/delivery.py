@@ -254,8 +254,7 @@ class Delivery:
 
     async def _check_end(self, connection: _Connection, had_ended: bool, decoder: Decoder) -> None:
         """After a response has ended: sets `end` if that was the end of the run's stream."""
-        has_success = connection.end_status == "success"
-        if has_success:
+        if connection.end_status == "success":
             self._status = "success"
         elif not had_ended:
             self._status = await self._read_status()
@@ -264,9 +263,8 @@ class Delivery:
             self._proof.reset()
             return
         state = await self._end_state(decoder)
-        has_end = connection.end_status is not None
-        is_proved = has_end if connection.tells_end else has_success or self._position.is_reached
-        end = self._ended(state, is_proved)
+        is_cut = connection.tells_end and connection.end_status is None
+        end = self._ended(state, self._position.is_reached and not is_cut)
         if waiting(state) and not end.has_own_state:
             is_last = await self._wire.is_last(self.thread_id, str(self.run_id))
             end = replace(end, is_last=is_last)

@@ -17,7 +17,17 @@ from agent.http.brief_messages import BriefMessages
 from agent.http.own_server import OwnServerTransport
 from agent.http.skipped_parts import SkippedParts
 from agent.http.state_outlines import StateOutlines
-from client import AgentClient, Done, Limits, Retry, Run, SteadyError, Token, ToolCallDelta
+from client import (
+    AgentClient,
+    Done,
+    Limits,
+    Retry,
+    Run,
+    SteadyError,
+    StreamLost,
+    Token,
+    ToolCallDelta,
+)
 from client.decoding.digest import digest_of
 from client.decoding.snapshot import Known, Snapshot, Stage
 from client.delivery.cursor import Cursor, Origin, id_before, id_order
@@ -50,7 +60,7 @@ class Recorded:
 
     def after(self, event_id: str, *, is_ours: bool) -> list[tuple[str, str, Any]]:
         """The parts after this id; all of them for one that Aegra itself does not know."""
-        if "_event_" not in self.parts[0][0]:
+        if not self.parts or "_event_" not in self.parts[0][0]:
             return [part for part in self.parts if part[0] > event_id]
         ids = [part[0] for part in self.parts]
         if event_id in ids or not is_ours:
@@ -302,6 +312,14 @@ async def test_a_stream_without_its_end_was_cut() -> None:
         events, _ = await read(agent.runs.join(THREAD, RUN))
     text = "".join(event.content for event in events if isinstance(event, Token))
     assert text == recorded.messages[0]["content"]
+
+
+async def test_an_end_of_what_is_gone_proves_nothing() -> None:
+    """A run of which the server has no part any more is lost, though its end is told."""
+    recorded = long_run(20)
+    recorded.parts.clear()
+    async with client_of(Server(recorded, tells_end=True)) as agent:
+        assert isinstance(await failure(agent.runs.join(THREAD, RUN)), StreamLost)
 
 
 async def test_what_the_server_dropped_is_read_from_where_it_begins() -> None:
