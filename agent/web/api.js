@@ -100,9 +100,11 @@ export const setMetadata = (threadId, metadata) =>
 // The present one.
 export const state = (threadId) => requestJson(`/threads/${threadId}/state`);
 
-// An earlier one, with the ids and types of its messages in their place.
+// The present one or an earlier one, with the ids and types of its messages in their place.
 export const outline = (threadId, checkpointId) =>
-  requestJson(`/threads/${threadId}/state/${checkpointId}`, { more: { "Steady-Outline-After": "" } });
+  requestJson(`/threads/${threadId}/state${checkpointId ? `/${checkpointId}` : ""}`, {
+    more: { "Steady-Outline-After": "" },
+  });
 
 // Makes an earlier state, of any branch, the present one.
 export const goTo = (threadId, checkpointId) =>

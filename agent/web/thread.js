@@ -234,7 +234,7 @@ export class Thread {
     try {
       const version = versionOf(await api.thread(id));
       if (version === this.version || id !== this.id || turns.running) return;
-      const now = checkpointOf(await api.state(id));
+      const now = checkpointOf(await api.outline(id));
       if (id !== this.id || turns.running) return;
       const isNew = this.checkpoint !== undefined && now !== this.checkpoint;
       if (isNew) return await this.#load({ isUpdate: true });
