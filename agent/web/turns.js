@@ -19,7 +19,7 @@ export class Turns {
     this.composer = composer;
     this.inspector = inspector;
     this.parts = new WeakMap(); // node -> the Question or Answer that it shows
-    this.running = null; // { controller, attempt, runId, isOver, isToStop }
+    this.running = null; // { controller, attempt, runId, isOver, isToStop, hasAsked, ended }
   }
 
   // An answer that has ended is not being written, though its thread's state is still being read.
@@ -141,6 +141,7 @@ export class Turns {
 
   // Returns the error's message if the decisions are not taken, else null.
   async #decide(answerBefore, type, fields) {
+    if (this.running?.hasAsked) await this.running.ended; // the question came, its run's end is on the way
     if (this.isWriting) return "An answer is being written: decide when it has ended.";
     const { turn, answer, errorMessage } = await this.#run(type, fields, answerBefore.cards);
     if (turn.runId || turn.controller.signal.aborted) return null;
@@ -160,7 +161,8 @@ export class Turns {
 
   // Reads a run, through `open`; `startAgain` starts another like it.
   async read(open, startAgain, cards, isFork = false) {
-    const turn = { isFork, controller: new AbortController(), attempt: null, runId: null, isOver: false, isToStop: false };
+    const turn = { isFork, controller: new AbortController(), attempt: null, runId: null, isOver: false, isToStop: false, hasAsked: false };
+    turn.ended = new Promise((resolve) => (turn.end = resolve));
     this.running = turn;
     this.composer.busy(true);
     this.inspector.begin();
@@ -175,11 +177,15 @@ export class Turns {
       if (event.type === "done") {
         status = event.status;
         turn.isOver = true;
+        turn.end();
       }
       answer.take(event);
       if (event.type === "token") announce(answer.unspoken(false));
-      if (event.type === "interrupt") goToEnd();
-      if (event.type === "interrupt") byId("alert").textContent = "The agent waits for your decision.";
+      if (event.type === "interrupt") {
+        turn.hasAsked = true;
+        goToEnd();
+        byId("alert").textContent = "The agent waits for your decision.";
+      }
     };
     show(answer.outer, false);
     try {
@@ -196,6 +202,7 @@ export class Turns {
       take({ type: "done", status: "error" });
       if (this.running === turn && turn.runId) this.thread.lost();
     } finally {
+      turn.end();
       if (this.running === turn) {
         this.running = null;
         this.composer.busy(false);

@@ -34,6 +34,26 @@ async def reply(page: Page, words: str) -> None:
     await waiting(page).get_by_role("button", name="Answer").click()
 
 
+AT_ONCE = """() => new MutationObserver(() => {
+    document.querySelector('.decision button:not([disabled])')?.click();
+}).observe(document.body, { childList: true, subtree: true })"""
+
+
+async def test_an_answer_that_is_given_at_once_is_sent(open_page: Open) -> None:
+    """A question is answered the moment it is there, before the end of the run that asked it."""
+    page = await open_page()
+    await page.locator("#options summary").click()
+    await page.get_by_label("Assistant").select_option(label="concierge")
+    await ask(page, "Book me a room.")
+    await ended(page, "interrupted")
+    await reply(page, "Oslo")
+    await expect(waiting(page)).to_contain_text("How many nights in Oslo?")
+    await page.evaluate(AT_ONCE)
+    await reply(page, "3")
+    await ended(page)
+    await expect(answers(page).last).to_contain_text("Booked: 3 nights in Oslo, single bed.")
+
+
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_a_graphs_own_questions(open_page: Open, transport: str) -> None:
     """Each is asked as its schema says, answered, and the run goes on with the answers; one that
