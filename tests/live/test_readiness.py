@@ -46,19 +46,19 @@ async def test_a_server_is_ready(server: LocalServer, guarded: LocalServer) -> N
         await until_ready(url, lambda it: it == (200, []))
 
 
-async def test_approvals_that_wait_are_counted(
-    agent: AgentClient, server: LocalServer, model: ModelServer
-) -> None:
+async def test_approvals_that_wait_are_counted(watched: tuple[LocalServer, ModelServer]) -> None:
     """A run that waits for a person is in the metrics until the person has decided."""
+    server, model = watched
     note = ToolCall("save_note", {"title": "Counted", "text": "Tea."})
     model.on("Save this, counted.", Reply(tool_calls=(note,)), Reply("Saved."))
     name = "steady_approvals_waiting"
-    before = (await until(server.url, lambda it: name in it.samples)).value(name)
-    run = agent.stream("Save this, counted.")
-    await run.text()
-    await until(server.url, lambda it: it.value(name) == before + 1)
-    await run.decide([{"type": "approve"}]).text()
-    await until(server.url, lambda it: it.value(name) == before)
+    await until(server.url, lambda it: name in it.samples and it.value(name) == 0)
+    async with AgentClient(server.url) as agent:
+        run = agent.stream("Save this, counted.")
+        await run.text()
+        await until(server.url, lambda it: it.value(name) == 1)
+        await run.decide([{"type": "approve"}]).text()
+        await until(server.url, lambda it: it.value(name) == 0)
 
 
 async def test_what_fails_is_named(watched: tuple[LocalServer, ModelServer]) -> None:
