@@ -18,7 +18,6 @@ import httpx2
 
 _LONGEST_HEAD_BYTES = 65_536
 _READ_BYTES = 256 * 1024  # what an event loop reads of a socket at once
-_DIRECT_READ_BYTES = 64 * 1024  # more would be memory from the system, page by page
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?")
 _LONGEST_SIZE_LINE_BYTES = 256
@@ -257,7 +256,7 @@ class _Stream(httpcore2.AsyncNetworkStream):
         if self._socket is None or not self._merger.is_between_chunks:
             return b""
         try:
-            data = self._socket.recv(_DIRECT_READ_BYTES)
+            data = self._socket.recv(_READ_BYTES)
         except OSError:  # there is nothing yet; or it is broken, which the next read tells
             return b""
         content, rest = self._merger.content(data)
@@ -276,7 +275,7 @@ class _Stream(httpcore2.AsyncNetworkStream):
             async with asyncio.timeout(timeout):
                 while True:
                     try:
-                        return connection.recv(_DIRECT_READ_BYTES)
+                        return connection.recv(_READ_BYTES)
                     except BlockingIOError:
                         await self._wait_until_readable(connection)
         except TimeoutError as error:
