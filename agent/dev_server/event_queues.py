@@ -19,7 +19,6 @@ from agent.dev_server.patch import Patch, Shape
 _LOOK_SECONDS = 0.5  # however quiet a thread is: a run may be found that nobody told of
 
 _readers = defaultdict[UUID, set[asyncio.Event]](set)  # of threads' streams, by thread
-_tells = False  # whether readers are told
 _news = ContextVar[asyncio.Event | None]("news", default=None)  # of the stream being read
 
 
@@ -84,8 +83,6 @@ def _put_directly(streams: Any) -> None:
         _tell_readers(streams._ensure_uuid(thread_id))
         return await add_control_queue(self, run_id, thread_id)
 
-    global _tells
-    _tells = True
     streams.ContextQueue = TasklessQueue
     manager.put = functools.wraps(manager.put)(put)
     manager.put_thread = functools.wraps(put_thread)(put_thread_and_tell)
@@ -115,7 +112,7 @@ def _wait_for_news(ops: Any) -> None:
     async def subscribe_at_news(conn: Any, thread_id: UUID | str, seen_runs: set[UUID]) -> Any:
         """The server asks for new queues before it looks into those that it has."""
         news = _news.get()
-        if _tells and news is not None and UUID(str(thread_id)) in seen_runs:
+        if NO_TASKS_PER_QUEUE.is_applied and news is not None and UUID(str(thread_id)) in seen_runs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await news.wait()

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.dev_server.run_ends import ask_for_end
 from agent.http.schemas import JSON
+from agent.http.skipped_parts import END_OF_PART
 
 _STREAM = re.compile(r"/threads/[0-9a-fA-F-]{36}/runs(?:/[0-9a-fA-F-]{36})?/stream")
 _BRIEF, _TELLS_END = "steady-brief", "steady-tells-end"  # headers: of the request, of the response
-_END = re.compile(rb"\r?\n\r?\n")
 _MESSAGE = re.compile(
     rb"^(event: ?messages(?:\|.*)?\r?\n(?:id:.*\n)?data: ?)(.*?)(?=\r?$)", re.MULTILINE
 )
@@ -62,7 +62,7 @@ def _end_of_parts(body: bytes) -> int:
     """Where the last whole part ends; 0 if none does."""
     if body.endswith((b"\n\n", b"\r\n\r\n")):
         return len(body)
-    return max((match.end() for match in _END.finditer(body)), default=0)
+    return max((match.end() for match in END_OF_PART.finditer(body)), default=0)
 
 
 def _brief(part: re.Match[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _STREAM = re.compile(r"/threads/[0-9a-fA-F-]{36}/runs/[0-9a-fA-F-]{36}/stream")
 _SKIP, _SKIPPED = "steady-skip", "steady-skipped"  # headers: of the request, of the response
 _COUNT_AND_ID = re.compile(r"(\d{1,9})/(.+)")
-_END = re.compile(rb"\r?\n\r?\n")
+END_OF_PART = re.compile(rb"\r?\n\r?\n")
 _COUNTED = re.compile(rb"^event: ?(?:metadata|messages|custom)(?:\||\r?$)", re.MULTILINE)
 
 
@@ -55,7 +55,7 @@ class _Skipping:
         """How many bytes are left out; None while that is not known."""
         at = 0
         for _ in range(self._count):
-            end = _END.search(self._held, at)
+            end = END_OF_PART.search(self._held, at)
             if end is None:
                 return None
             part = self._held[at : end.start()]

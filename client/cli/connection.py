@@ -111,9 +111,8 @@ async def _check_server(agent: AgentClient, outage: _Outage) -> None:
 
 
 def _no_answer(url: str, error: SteadyError) -> str:
-    if isinstance(
-        error.__cause__, httpx.ReadTimeout
-    ):  # a server whose start failed, waiting for a mend
+    # as a server whose start failed, and which waits until its code is mended
+    if isinstance(error.__cause__, httpx.ReadTimeout):
         return f"{url} takes connections, and answers none: look at what its server printed."
     return f"No LangGraph server answers at {url}: start one (`make dev`), or give another --url."
 

@@ -66,9 +66,8 @@ def main() -> None:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
         message = error.format_message()
         if where and not message.endswith((".", "?")):
-            message += (
-                ": a text with spaces has to be in quotes." if "extra arg" in message else "."
-            )
+            is_split = "extra arg" in message
+            message += ": a text with spaces has to be in quotes." if is_split else "."
         _tell(message + (f" See `{where} --help`." if where else ""))
         sys.exit(error.exit_code)
     except Exception as error:

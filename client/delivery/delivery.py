@@ -349,8 +349,9 @@ def _check_known(parts: list[Part]) -> None:
 def _status_in(end: Part) -> str | None:
     """The run's status in the part that ends its stream; None where it has none."""
     with suppress(ValueError):
-        if isinstance(end.data, dict) and isinstance(end.data.get("status"), str):
-            return str(end.data["status"])
+        data = end.data
+        if isinstance(data, dict) and isinstance(data.get("status"), str):
+            return str(data["status"])
     return None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -87,15 +87,11 @@ class Wire:
             read=limits.heartbeat_timeout_seconds,
         )
 
-    @asynccontextmanager
-    async def start(self, thread_id: str, body: JSON) -> AsyncIterator[tuple[Head, Parts]]:
+    def start(self, thread_id: str, body: JSON) -> AbstractAsyncContextManager[tuple[Head, Parts]]:
         """Creates a run. Yields what the head says, and the parts as they arrive."""
-        path = f"/threads/{thread_id}/runs/stream"
-        async with self._stream("POST", path, {}, body) as opened:
-            yield opened
+        return self._stream("POST", f"/threads/{thread_id}/runs/stream", {}, body)
 
-    @asynccontextmanager
-    async def join(
+    def join(
         self,
         thread_id: str,
         run_id: str,
@@ -103,7 +99,7 @@ class Wire:
         *,
         skip: str | None = None,
         is_end_check: bool = False,
-    ) -> AsyncIterator[tuple[Head, Parts]]:
+    ) -> AbstractAsyncContextManager[tuple[Head, Parts]]:
         """Yields the run's parts after `last_event_id`: those that are stored, then new ones.
 
         `skip`, as `count/id`: so many parts of this id may be left out. `is_end_check`: the run
@@ -114,8 +110,7 @@ class Wire:
         headers = {"Last-Event-ID": last_event_id, **({_END_CHECK: "1"} if is_end_check else {})}
         if skip:
             headers[_SKIP] = skip
-        async with self._stream("GET", path, headers) as opened:
-            yield opened
+        return self._stream("GET", path, headers)
 
     @asynccontextmanager
     async def watch(self, thread_id: str) -> AsyncIterator[Parts]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agent.dev_server import event_queues
+from agent.dev_server import event_queues, patch
 from agent.dev_server.event_queues import NEWS_OF_THREADS, NO_TASKS_PER_QUEUE
 from tests.unit.test_dev_patches import Lists, loadable  # noqa: F401 - a fixture
 
@@ -25,7 +25,7 @@ def original(loadable: None, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F
         monkeypatch.setattr(
             inmem_stream.StreamManager, name, getattr(inmem_stream.StreamManager, name)
         )
-    monkeypatch.setattr(event_queues, "_tells", False)
+    monkeypatch.setattr(inmem_stream, patch._APPLIED, set(), raising=False)
     return inmem_stream
 
 
@@ -139,7 +139,7 @@ async def test_a_threads_stream_waits_for_what_is_new(
     monkeypatch.setattr(ops, "connect", lists.connect)
     monkeypatch.setattr(ops, "Threads", type("Threads", (ops.Threads,), {"Stream": Stream}))
     monkeypatch.setattr(event_queues, "_LOOK_SECONDS", LONG_SECONDS)
-    NO_TASKS_PER_QUEUE.apply(original)
+    assert NO_TASKS_PER_QUEUE.apply_once(original) is None
     NEWS_OF_THREADS.apply(ops)
 
     async def events() -> AsyncIterator[bytes]:
