@@ -12,8 +12,8 @@ import httpx2
 
 from agent import embedded
 from agent.model.frames import AnswerLimits, FrameTransport, RegularTransport
-from agent.model.http_chunks import MergingTransport
 from agent.model.time_limits import TimeLimitTransport
+from agent.model.transport import MergingTransport
 from agent.settings import OPENAI_URL, Settings
 from client.proxies import proxy_for, proxy_trouble
 

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model.http_chunks import Merger, MergingTransport
+from agent.model.http_chunks import Merger
+from agent.model.transport import MergingTransport
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -15,7 +15,7 @@ import pytest
 
 from agent.model.dialects import UnusableAnswer
 from agent.model.frames import FrameTransport
-from agent.model.http_chunks import MergingTransport
+from agent.model.transport import MergingTransport
 from tests.model_server import Fault, ModelServer, Reply
 
 LONG_SECONDS = 1.0  # an interval in which all that a test scripts arrives

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 
-from agent.model.http_chunks import MergingTransport
 from agent.model.time_limits import FIRST_TOKEN_HEADER, FirstTokenTimeout, TimeLimitTransport
+from agent.model.transport import MergingTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ROLE = b'data: {"choices": [{"delta": {"role": "assistant", "content": ""}}]}\n\n'
