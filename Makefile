@@ -50,7 +50,8 @@ $(READY): requirements.lock pyproject.toml
 model: $(READY)
 	@$(BIN)/steady model install
 
-demo: model
+demo: $(READY)
+	@$(BIN)/steady model install --if-needed
 	@$(BIN)/steady demo
 
 dev: $(READY)

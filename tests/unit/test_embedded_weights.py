@@ -17,6 +17,7 @@ from agent.embedded.install import main as install_main
 from agent.embedded.process import Process
 from agent.embedded.states import MOST_STATES, States
 from agent.embedded.weights import Progress, Weights, cache_folder, install, locate
+from agent.settings import Settings
 
 CONTENT = b"a small model" * 1000
 SMALL = Weights(
@@ -230,3 +231,22 @@ def test_nothing_is_told_where_nothing_is_fetched(
     monkeypatch.setattr("sys.argv", ["steady model install"])
     assert install_main() == 0
     assert "Fetching" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("key", "is_fetched"), [("sk-own", False), (None, True)])
+def test_no_weights_are_fetched_where_another_model_answers(
+    key: str | None, is_fetched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `--if-needed`, weights are fetched only where neither a key nor a base URL is set."""
+    fetched: list[str] = []
+
+    def fetch(*args: object, source: str) -> Path:
+        fetched.append(source)
+        return Path("there")
+
+    monkeypatch.setattr(weights, "install", fetch)
+    config = Settings(_env_file=None, openai_api_key=key)  # type: ignore[call-arg, arg-type]
+    monkeypatch.setattr("agent.embedded.install.settings", lambda: config)
+    monkeypatch.setattr("sys.argv", ["steady model install", "--if-needed"])
+    assert install_main() == 0
+    assert bool(fetched) == is_fetched
