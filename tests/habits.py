@@ -112,6 +112,8 @@ STREAMS = [
           text="Hi \ufffd!"),
     Habit("no finish reason", "small servers", [*PLAIN, DONE], True),
     Habit("no [DONE]", "small servers", [*PLAIN, chunk({}, "stop")], True),
+    Habit("half an event behind the end", "a proxy that cuts", [*PLAIN, chunk({}, "stop"),
+          b'data: {"choices": [], "usage": {"prompt_to'], True),
     Habit("usage is the end", "gateways", [*PLAIN, block({"choices": [], **_usage(5, 4, 9)})],
           True, usage=(5, 4)),
     Habit("neither end", "a server that died", PLAIN, False, error="broke off"),

@@ -100,7 +100,11 @@ class AnswerReader:
             return
         if self._whole is None:
             if block := self._blocks.end():
-                self._add(block)
+                try:
+                    self._add(block)
+                except UnusableAnswer:
+                    if not self.has_ended:  # else it was cut behind a whole answer
+                        raise
         elif self._whole.strip():
             self._add_whole(bytes(self._whole))
         if not self._is_done:
