@@ -177,8 +177,14 @@ class Delivery:
         if not is_outline(end.state):
             return end
         checkpoint_id = str(end.state["checkpoint"]["checkpoint_id"])
-        self.end = replace(end, state=await self._wire.state(self.thread_id, checkpoint_id))
-        return self.end
+        backoff = Backoff(self._wire.reconnect)
+        while is_outline(end.state):
+            try:
+                state = await self._wire.state(self.thread_id, checkpoint_id)
+                self.end = end = replace(end, state=state)
+            except SteadyError as error:
+                await self._wait(backoff, self._transient(error))
+        return end
 
     @property
     def cursor(self) -> Cursor | None:

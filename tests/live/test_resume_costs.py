@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator
 
+import h11
 import httpx
 import orjson
 import pytest
 
 from client import AgentClient, Done, Token
 from client.cli.local_server import LocalServer
+from tests.faults.plan import NetFault
+from tests.faults.proxy import Proxy
 from tests.relay import ByteCounter
 
 MOST_BYTES = 5_000
@@ -65,6 +68,21 @@ async def test_a_join_at_the_end_costs_what_was_missed(
         assert await joined.text() == text
         assert await joined.final_state() == await run.final_state()
         assert counter.received > len(text)
+
+
+async def test_texts_are_asked_for_until_they_come(agent: AgentClient, server: LocalServer) -> None:
+    """A server that refuses for a while when a joined run's texts are fetched fails nothing."""
+    refusals = [NetFault("status"), NetFault("lost"), NetFault("unsent")]
+
+    def refuse(request: h11.Request, body: bytes) -> NetFault | None:
+        return refusals.pop() if refusals and b"/state/" in request.target else None
+
+    async with agent.stream("Hello.") as run:
+        await run.text()
+    where = str(run.thread_id), str(run.run_id), run.last_event_id
+    async with Proxy(server.url, refuse) as proxy, AgentClient(proxy.url) as client:
+        assert await client.runs.join(*where).text() == await run.text()
+    assert not refusals
 
 
 async def test_the_route_gives_what_was_missed(counted: AgentClient, counter: ByteCounter) -> None:
