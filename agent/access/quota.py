@@ -82,9 +82,14 @@ async def allow_run(user: str, run: Any, assistant_steps: Any = None) -> None:
     await allow_message(user)
 
 
+def runs_per_user() -> int | None:
+    """How many active runs a user may have; None where there is no limit."""
+    return settings().steady_runs_per_user if tokens().are_configured else None
+
+
 def allow_one_more_run(active_runs: int) -> None:
     """Raises HTTPException 429 if a user with so many active runs may have no more of them."""
-    if tokens().are_configured and active_runs >= settings().steady_runs_per_user:
+    if (most := runs_per_user()) is not None and active_runs >= most:
         raise rate_limited(
             f"{active_runs} runs of yours are going on already.", _RUN_RETRY_SECONDS, "runs"
         )

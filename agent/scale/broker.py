@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -44,7 +44,7 @@ class _LatestEvents:
         self._events: deque[StoredEvent] = deque()
         self._since: int | None = None  # all events after this position are here
         self._last: int | None = None
-        self._news = asyncio.Event()
+        self._readers = list[asyncio.Future[None]]()
 
     def add(self, encoded: Encoded, written: Written) -> None:
         if written.position == self._last:
@@ -57,6 +57,10 @@ class _LatestEvents:
         if len(self._events) > MOST_IN_MEMORY:
             self._since = self._events.popleft().position
         self._wake()
+
+    def begin(self) -> None:
+        """The run has no events yet, and this process writes the first."""
+        self._since = 0
 
     def forget(self) -> None:
         """Another process may have written the next events."""
@@ -71,15 +75,23 @@ class _LatestEvents:
 
     async def wait_after(self, position: int) -> list[StoredEvent] | None:
         """As `after`, when there are any, or after a while."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(WAIT_SECONDS):
-                while self.after(position) == []:
-                    await self._news.wait()
+        if (events := self.after(position)) != []:
+            return events
+        loop = asyncio.get_running_loop()
+        news = loop.create_future()
+        self._readers.append(news)
+        timer = loop.call_later(WAIT_SECONDS, self._wake)
+        try:
+            await news
+        finally:
+            timer.cancel()
         return self.after(position)
 
     def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+        readers, self._readers = self._readers, []
+        for news in readers:
+            if not news.done():  # who waited was cancelled
+                news.set_result(None)
 
 
 class StreamBroker(BaseRunBroker):
@@ -116,6 +128,10 @@ class StreamBroker(BaseRunBroker):
                 lease.leave(self._run_id)
             self._latest.add(encoded, written)
         self._is_finished = self._is_finished or encoded.name == "end"
+
+    def begin(self) -> None:
+        """The run has just been begun, by this process: its events come to readers here at once."""
+        self._latest.begin()
 
     async def events(self, after: int, *, is_over: bool = False) -> AsyncGenerator[StoredEvent]:
         """The events after this position, as they come, until the last or the run's end.

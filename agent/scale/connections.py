@@ -7,7 +7,8 @@ those `guard` would not hear of the runs that wait.
 """
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from aegra_api.core import database
@@ -38,6 +39,15 @@ class Pool(AsyncConnectionPool[Any]):
     async def _check_if_idle(self, conn: Any) -> None:
         if _is_idle(self._used.get(conn)):
             await self.check_connection(conn)
+
+
+async def one_row(statement: str, parameters: Sequence[Any]) -> dict[str, Any] | None:
+    """What one statement, in a transaction of its own, returns; None if that is nothing."""
+    pool = database.db_manager.lg_pool
+    assert pool is not None  # noqa: S101 - Aegra has connected before it serves
+    async with pool.connection() as connection:
+        row = await (await connection.execute(statement, parameters)).fetchone()
+    return cast(dict[str, Any] | None, row)
 
 
 def engine(url: str, **options: Any) -> AsyncEngine:

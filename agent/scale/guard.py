@@ -19,24 +19,26 @@ from aegra_api.settings import settings
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from redis import RedisError
-from sqlalchemy.exc import DBAPIError
 
 log = structlog.stdlib.get_logger(__name__)
 
-BUSY, UNDO = "SY409", "SY422"  # the SQLSTATEs that guard.sql raises
+BUSY, UNDO, NOT_THERE = "SY409", "SY422", "SY404"  # the SQLSTATEs that guard.sql raises
 _START = 7_305_914  # any number that no other advisory lock has
 _AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
 
 
-async def refused(request: Request, error: DBAPIError) -> JSONResponse:
-    """The response to a request that the database refused."""
-    state = getattr(error.orig, "sqlstate", None)
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """The response to a request that the database refused: SQLAlchemy's error, or psycopg's own."""
+    cause = getattr(error, "orig", error)
+    state = getattr(cause, "sqlstate", None)
     if state == BUSY:
         return JSONResponse({"detail": "The thread is busy with another run."}, 409)
     if state == UNDO:
         return cannot_undo()
-    await log.aerror(f"The database failed a request: {type(error.orig).__name__} ({state})")
+    if state == NOT_THERE:
+        return JSONResponse({"detail": "The thread was not found."}, 404)
+    await log.aerror(f"The database failed a request: {type(cause).__name__} ({state})")
     detail = {"detail": "The database did not store it: try again."}
     return JSONResponse(detail, 503, {"Retry-After": "1"})
 

@@ -20,7 +20,7 @@ import psycopg
 import structlog
 from aegra_api.core import database
 from aegra_api.core.orm import Run, get_session_maker
-from aegra_api.services import run_executor, run_status, worker_executor
+from aegra_api.services import run_executor, worker_executor
 from aegra_api.services.worker_executor import WorkerExecutor
 from aegra_api.settings import settings
 from langchain_core.runnables import RunnableConfig
@@ -32,8 +32,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from agent.scale import run_rows
 from agent.scale.patience import patiently
 
 log = structlog.stdlib.get_logger(__name__)
@@ -78,11 +78,7 @@ def leave(run_id: str) -> NoReturn:
 
 async def _owner_now(run_id: str) -> str | None:
     async with get_session_maker()() as session:
-        return await _owner(session, run_id)
-
-
-async def _owner(session: AsyncSession, run_id: str) -> str | None:
-    owner = await session.scalar(select(Run.claimed_by).where(Run.run_id == run_id))
+        owner = await session.scalar(select(Run.claimed_by).where(Run.run_id == run_id))
     return cast(str | None, owner)
 
 
@@ -207,8 +203,7 @@ def apply() -> None:
     """Has Aegra use this checkpointer, and claim each run under a unique name."""
     database.AsyncPostgresSaver = LeasedSaver
     worker_executor._heartbeat_loop = _keep_lease
-    execute, finalize = WorkerExecutor._execute_with_lease, run_executor.finalize_run
-    set_thread_status = run_status.set_thread_status_if_no_active_runs
+    execute = WorkerExecutor._execute_with_lease
 
     async def execute_under_a_name(self: Any, run_id: str, worker_name: str) -> None:
         name = f"{worker_name}-{uuid.uuid4().hex}"
@@ -226,18 +221,18 @@ def apply() -> None:
         """The claim has started the run; a second statement could start one that was lost since."""
         return True
 
-    async def finalize_patiently(run_id: str, *args: Any, **kwargs: Any) -> bool:
-        return bool(await patiently(lambda: finalize(run_id, *args, **kwargs)))
+    async def end_if_ours(run_id: str, thread_id: str, **told: Any) -> bool:
+        """The check of the claim and the run's end are one statement."""
+        ours = claim.get()
+        name = ours and ours[1]
+        try:
+            return await patiently(lambda: run_rows.end(run_id, thread_id, name, **told))
+        except psycopg.DatabaseError as error:
+            if error.sqlstate == GONE:
+                leave(run_id)
+            raise
 
-    run_executor.start_run, run_executor.finalize_run = has_started, finalize_patiently
-
-    async def set_status_if_ours(session: AsyncSession, *args: Any, **kwargs: Any) -> None:
-        """The last part of the transaction that ends a run: no other worker is given it before."""
-        if (ours := claim.get()) and await _owner(session, ours[0]) != ours[1]:
-            leave(ours[0])
-        await set_thread_status(session, *args, **kwargs)
-
-    run_status.set_thread_status_if_no_active_runs = set_status_if_ours
+    run_executor.start_run, run_executor.finalize_run = has_started, end_if_ours
 
     async def keep_claim(run_id: str, name: str) -> None:
         """Of a run that has ended it hinders nobody; one that has not is found by its lease."""

@@ -39,7 +39,7 @@ async def check_storage() -> None:
 async def check_queue() -> None:
     """Raises where Redis does not answer, or where none of this process's workers is left."""
     await redis_manager.get_client().ping()
-    if all(task.done() for task in _executor()._worker_tasks):
+    if all(task.done() for task in executor_here()._worker_tasks):
         raise readiness.NotReady("No worker of this process is left.")
 
 
@@ -54,22 +54,23 @@ async def look() -> waiting.Waiting:
 
 async def runs_here() -> int:
     """How many runs this process carries out now."""
-    return len(_executor()._job_tasks)
+    return len(executor_here()._job_tasks)
 
 
 def take_no_more_jobs() -> None:
     """Leaves the queue to other processes; what a worker takes yet, Aegra puts back."""
-    _executor()._running = False
+    executor_here()._running = False
 
 
-def _executor() -> worker_executor.WorkerExecutor:
+def executor_here() -> worker_executor.WorkerExecutor:
+    """What carries out this process's runs."""
     assert isinstance(executor, worker_executor.WorkerExecutor)  # noqa: S101 - Redis is set
     return executor
 
 
 def apply() -> None:
     """Has the routes and the shutdown ask here, and runs know when they were asked for."""
-    if missing := [name for name in _PRIVATE if not hasattr(_executor(), name)]:
+    if missing := [name for name in _PRIVATE if not hasattr(executor_here(), name)]:
         raise SystemExit(f"This Aegra's executor has no {', '.join(missing)}: it cannot stop.")
     readiness.checks.update(storage=check_storage, queue=check_queue)
     waiting.look = look

@@ -44,6 +44,7 @@ from agent.scale import broker  # noqa: E402 - Aegra reads its settings when it 
 
 broker.apply()
 
+import psycopg  # noqa: E402
 from aegra_api.main import app  # noqa: E402
 from fastapi.exception_handlers import request_validation_exception_handler  # noqa: E402
 from fastapi.exceptions import RequestValidationError  # noqa: E402
@@ -61,6 +62,7 @@ from agent.scale import (  # noqa: E402
     lease,
     limits,
     process,
+    run_stream,
     stopping,
 )
 from agent.storage import namespaces  # noqa: E402
@@ -73,9 +75,11 @@ dispatch.apply()
 limits.apply()
 process.apply()
 stopping.apply()
+run_stream.apply(app)
 stoppable_graph.was_taken_over = lease.is_given_up
 namespaces.ROOT = ("users",)  # where Aegra has each user's part of the store
-app.add_exception_handler(DBAPIError, guard.refused)
+for _kind in (DBAPIError, psycopg.Error):
+    app.add_exception_handler(_kind, guard.refused)
 _validation_error = app.exception_handlers.get(
     RequestValidationError, request_validation_exception_handler
 )

@@ -1,0 +1,38 @@
+"""The assistant that a run names: of those that come with the graphs each is read once."""
+
+from typing import Any, NamedTuple
+
+from aegra_api.services.langgraph_service import get_langgraph_service
+from aegra_api.utils.assistants import resolve_assistant_id
+
+from agent.scale.connections import one_row
+
+_SYSTEM = "system"  # whose assistants nobody can change
+_READ = """SELECT assistant_id, graph_id, config, context, user_id FROM assistant
+           WHERE assistant_id = %s AND user_id IN (%s, %s)"""
+
+
+class Assistant(NamedTuple):
+    """A graph, with what its runs are configured with."""
+
+    assistant_id: str
+    graph_id: str
+    config: dict[str, Any]
+    context: dict[str, Any]
+
+
+_of_graphs: dict[str, Assistant] = {}
+
+
+async def assistant_of(name: Any, user_id: str) -> Assistant | None:
+    """The assistant of this id, or the one of the graph of this name; None if the user has none."""
+    assistant_id = resolve_assistant_id(str(name), get_langgraph_service().list_graphs())
+    if known := _of_graphs.get(assistant_id):
+        return known
+    row = await one_row(_READ, (assistant_id, user_id, _SYSTEM))
+    if row is None:
+        return None
+    assistant = Assistant(assistant_id, row["graph_id"], row["config"] or {}, row["context"] or {})
+    if row["user_id"] == _SYSTEM:
+        _of_graphs[assistant_id] = assistant
+    return assistant
