@@ -46,14 +46,19 @@ class Limits:
 
 
 class Deadlines:
-    """When the limits of one stream pass, whatever it waits for."""
+    """When the limits of one stream pass, whatever it waits for.
+
+    One timer for all of its steps: a step's end moves the deadline, and the timer looks at it when
+    the earliest one has passed.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._started: float | None = None
         self._last_event = 0.0
         self._has_events = False
-        self._timer: asyncio.Timeout | None = None
+        self._step: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def enforce(self, step: Awaitable[T]) -> T:
         """Returns what the stream's next step returns.
@@ -66,22 +71,40 @@ class Deadlines:
         self._last_event = time.monotonic()
         self._started = self._started or self._last_event
         try:
-            async with asyncio.timeout(self._left_seconds()) as self._timer:
+            async with asyncio.timeout(None) as self._step:
+                if self._timer is None:
+                    self._look()
                 return await step
         except TimeoutError:
-            if self._timer and self._timer.expired():
+            if self._step and self._step.expired():
                 raise self._error() from None
             raise
         finally:
-            self._timer = None
+            self._step = None
 
     def note_event(self) -> None:
         """The server has sent something new."""
-        self._last_event, self._has_events = time.monotonic(), True
-        if self._timer and not self._timer.expired():
-            left = self._left_seconds()
-            now = asyncio.get_running_loop().time()
-            self._timer.reschedule(None if left is None else now + left)
+        self._last_event, is_first = time.monotonic(), not self._has_events
+        self._has_events = True
+        if is_first:  # what holds from now on may pass sooner
+            self.close()
+            self._look()
+
+    def close(self) -> None:
+        """Ends the timer; another step begins it anew."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._step is None or self._step.expired():
+            return
+        left, loop = self._left_seconds(), asyncio.get_running_loop()
+        if left is not None and left <= 0:
+            self._step.reschedule(loop.time())
+        elif left is not None:
+            self._timer = loop.call_later(left, self._look)
 
     def _left_seconds(self) -> float | None:
         since, seconds, _ = self._next()

@@ -167,6 +167,7 @@ class Run:
         await asyncio.shield(closing)  # a reader who is cancelled closes in order, too
 
     async def _close(self) -> None:
+        self._deadlines.close()
         if self._events is not None:
             await self._events.aclose()
         if self._on_disconnect == "cancel" and self.done is None and self._failure is None:

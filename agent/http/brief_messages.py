@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agent.dev_server.run_ends import ask_for_end
 from agent.http.schemas import JSON
 from agent.http.skipped_parts import END_OF_PART
+from agent.telemetry.streams import OWN_CALL
 
 _STREAM = re.compile(r"/threads/[0-9a-fA-F-]{36}/runs(?:/[0-9a-fA-F-]{36})?/stream")
 _BRIEF, _TELLS_END = "steady-brief", "steady-tells-end"  # headers: of the request, of the response
 _MESSAGE = re.compile(
-    rb"^(event: ?messages(?:\|.*)?\r?\n(?:id:.*\n)?data: ?)(.*?)(?=\r?$)", re.MULTILINE
+    rb"^(event: ?messages(?:\|.*)?\r?\n(?:id:.*\n)?data: ?)([^\r\n]*)", re.MULTILINE
 )
 _METADATA = ("langgraph_node", "langgraph_checkpoint_ns", "lc_source", "lc_internal_call")
 
@@ -25,7 +26,8 @@ _METADATA = ("langgraph_node", "langgraph_checkpoint_ns", "lc_source", "lc_inter
 class BriefMessages:
     """An ASGI middleware: of each part in `messages-tuple` mode sends what the client reads.
 
-    Its head says whether a part `end` is the last of the stream.
+    Its head says whether a part `end` is the last of the stream. To this server itself, where bytes
+    cost less than to leave some out, all of a part is sent.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -34,18 +36,26 @@ class BriefMessages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_stream = scope["type"] == "http" and _STREAM.fullmatch(scope["path"])
         if is_stream and _BRIEF in Headers(scope=scope):
-            send = _briefly(send, ask_for_end())
+            send = send if scope.get(OWN_CALL) else _briefly(send)
+            send = _telling(send) if ask_for_end() else send
         await self._app(scope, receive, send)
 
 
-def _briefly(send: Send, tells_end: bool) -> Send:
+def _telling(send: Send) -> Send:
+    async def send_and_tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(raw=message["headers"])[_TELLS_END] = "1"
+        await send(message)
+
+    return send_and_tell
+
+
+def _briefly(send: Send) -> Send:
     held = b""  # a part's beginning
 
     async def send_brief(message: Message) -> None:
         nonlocal held
-        if message["type"] == "http.response.start" and tells_end:
-            MutableHeaders(raw=message["headers"])[_TELLS_END] = "1"
-        elif message["type"] == "http.response.body":
+        if message["type"] == "http.response.body":
             body = held + message.get("body", b"")
             is_last = not message.get("more_body", False)
             end = len(body) if is_last else _end_of_parts(body)

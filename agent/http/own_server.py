@@ -5,6 +5,7 @@ yet are joined, and past a limit the app waits: as on a socket, which costs seve
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from contextvars import Context
@@ -80,7 +81,9 @@ class _Exchange(httpx.AsyncByteStream):
         self._start: Message | None = None
         self._pieces: list[bytes] = []
         self._size_bytes = 0
-        self._is_whole = self._is_over = False
+        self._is_whole = self._is_over = self._is_late = False
+        self._waits_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._changed, self._taken, self._closed = (asyncio.Event() for _ in range(3))
 
     async def serve(self, app: ASGIApp, scope: Scope) -> None:
@@ -115,16 +118,35 @@ class _Exchange(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         self._closed.set()
         self._taken.set()
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def _wait_for_change(self) -> None:
         if self._is_over and not self._changed.is_set():
             raise httpx.RemoteProtocolError("The response ended early.")
-        try:
-            async with asyncio.timeout(self._seconds):
-                await self._changed.wait()
-        except TimeoutError as error:
-            raise httpx.ReadTimeout("The server took too long.") from error
+        self._waits_since = time.monotonic()
+        if self._timer is None and self._seconds is not None:
+            self._look_in(self._seconds)
+        await self._changed.wait()
+        self._waits_since = None
         self._changed.clear()
+        if self._is_late:
+            raise httpx.ReadTimeout("The server took too long.")
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Ends a wait that takes too long: a timer for each of them would cost more than it."""
+        self._timer = None
+        if self._waits_since is None or self._seconds is None or self._changed.is_set():
+            return  # the next wait begins another one
+        left_seconds = self._waits_since + self._seconds - time.monotonic()
+        if left_seconds > 0:
+            self._look_in(left_seconds)
+        else:
+            self._is_late = True
+            self._changed.set()
 
     async def _receive(self) -> Message:
         if self._body is not None:

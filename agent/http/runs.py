@@ -37,7 +37,7 @@ from client.reconnect import is_transient
 HEAD_SECONDS = 2.0  # what fails sooner has an HTTP status; what fails later is told in the stream
 
 # They end no line of server-sent events, but they do for readers that use `str.splitlines`.
-_LINE_ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
+_LINE_ENDS = {chr(n).encode(): rb"\u%04x" % n for n in (0x85, 0x2028, 0x2029)}
 
 T = TypeVar("T")
 IdAndEvent = tuple[str | None, JSON]
@@ -74,7 +74,8 @@ class Chat:
 
     def own_id(self, name: str | None) -> str | None:
         """The UUID for what the user calls by this name: no other user's is the same."""
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, encoded([self._user, name]))) if name else None
+        named = encoded([self._user, name]).decode()
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, named)) if name else None
 
     def join(self, ref: RunRef) -> Run:
         """A run's events, from its beginning."""
@@ -148,10 +149,10 @@ def error_events(error: SteadyError, run: Run | None = None) -> list[IdAndEvent]
     return [(None, to_json(event)) for event in last]
 
 
-def encoded(event: JSON | list[str]) -> str:
+def encoded(event: JSON | list[str | None]) -> bytes:
     """The event as one line of JSON. Raises RunFailed where it holds what JSON text cannot."""
     try:
-        text = orjson.dumps(event).decode()
+        text = orjson.dumps(event)
     except TypeError as error:  # half of a surrogate pair, or a number of more than 64 bits
         raise _cannot_be_sent(error) from error
     for mark, escaped in _LINE_ENDS.items():

@@ -85,7 +85,7 @@ class JsonForm:
 
     def write(self, event_id: str | None, event: JSON) -> list[str]:
         with_id = {**event, "event_id": event_id} if event_id else event
-        return [encoded(with_id)]
+        return [encoded(with_id).decode()]
 
 
 def _parse(frame: object) -> AnyFrame:

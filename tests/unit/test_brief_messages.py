@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from agent.http.brief_messages import BriefMessages
+from agent.telemetry.streams import OWN_CALL
 
 PATH = f"/threads/{'1' * 36}/runs/stream"
 MESSAGE = {
@@ -41,7 +42,9 @@ def stream(data: object, end: str) -> bytes:
     return end.join(lines).encode()
 
 
-async def sent(pieces: list[bytes], *headers: tuple[bytes, bytes], path: str = PATH) -> bytes:
+async def sent(
+    pieces: list[bytes], *headers: tuple[bytes, bytes], path: str = PATH, is_own: bool = False
+) -> bytes:
     received = list[bytes]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +59,7 @@ async def sent(pieces: list[bytes], *headers: tuple[bytes, bytes], path: str = P
     async def nothing() -> Message:
         return {"type": "http.disconnect"}
 
-    scope = {"type": "http", "path": path, "headers": headers}
+    scope = {"type": "http", "path": path, "headers": headers, OWN_CALL: is_own}
     await BriefMessages(app)(scope, nothing, note)
     return b"".join(received)
 
@@ -76,7 +79,8 @@ async def test_a_message_is_brief_wherever_its_response_is_cut(end: str, cuts: l
 
 
 async def test_others_have_all_of_it() -> None:
-    """Without the header, and on other routes, nothing changes."""
+    """Without the header, on other routes, and for the server itself, nothing changes."""
     whole = stream([MESSAGE, {**METADATA, "thread_id": "t"}], "\r\n")
     assert await sent([whole]) == whole
     assert await sent([whole], (b"steady-brief", b"1"), path="/threads") == whole
+    assert await sent([whole], (b"steady-brief", b"1"), is_own=True) == whole

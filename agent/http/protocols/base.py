@@ -13,11 +13,10 @@ from uuid import UUID
 
 from fastapi import Request
 from pydantic import BaseModel
-from sse_starlette.event import ServerSentEvent
 from starlette.responses import Response
 
 from agent.http.runs import HEAD_SECONDS, await_first
-from agent.http.sse import EventStream
+from agent.http.sse import EventStream, event_bytes
 from agent.settings import Settings
 from client import (
     AgentEvent,
@@ -101,9 +100,9 @@ class RunStream(Generic[T]):
             name_of: the name under which a frame is sent; None for none.
         """
 
-        def written(frame: BaseModel | str) -> ServerSentEvent:
+        def written(frame: BaseModel | str) -> bytes:
             text = frame if isinstance(frame, str) else as_json(frame)
-            return ServerSentEvent(text, event=name_of(frame), sep="\n")
+            return event_bytes(text.encode(), name=name_of(frame))
 
         frames = await await_first(self._frames(tells_errors=True), HEAD_SECONDS)
         return EventStream(frames, self._failure, config, written)
