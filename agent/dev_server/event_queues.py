@@ -7,6 +7,7 @@ through the list of all runs.
 
 import asyncio
 import functools
+import sys
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -32,7 +33,11 @@ def _put_directly(streams: Any) -> None:
     put_thread, add_control_queue = manager.put_thread, manager.add_control_queue
 
     class TasklessQueue(streams.ContextQueue):  # type: ignore[misc]
-        """Gives futures: who waits for one with a time limit needs no task."""
+        """Gives futures: who waits for one with a time limit needs no task.
+
+        Only where such a wait gives what its future has, when both come in one turn of the event
+        loop. Since Python 3.12 it is a `TimeoutError` then; and the server's own needs no task.
+        """
 
         def __init__(self) -> None:
             super().__init__()
@@ -83,7 +88,8 @@ def _put_directly(streams: Any) -> None:
         _tell_readers(streams._ensure_uuid(thread_id))
         return await add_control_queue(self, run_id, thread_id)
 
-    streams.ContextQueue = TasklessQueue
+    if sys.version_info < (3, 12):
+        streams.ContextQueue = TasklessQueue
     manager.put = functools.wraps(manager.put)(put)
     manager.put_thread = functools.wraps(put_thread)(put_thread_and_tell)
     manager.add_control_queue = functools.wraps(add_control_queue)(begin_and_tell)

@@ -1,8 +1,9 @@
 """Patches that bring events to their readers: each does what the server's own code does."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -77,6 +78,20 @@ async def test_who_waits_in_vain_loses_nothing(streams: Any) -> None:
     got = [await waiting, await asyncio.wait_for(queue.get(), LONG_SECONDS), queue.get_nowait()]
     assert [message.data for message in got] == [b"1", b"2", b"3"]
     assert queue.empty()
+
+
+async def test_an_event_at_the_end_of_a_wait_is_kept(streams: Any) -> None:
+    """Whoever waits has it, or the next who waits, where both come in one turn of the loop."""
+    manager, run, thread = streams.StreamManager(), uuid4(), uuid4()
+    queue = await manager.add_queue(run, thread)
+    waiting = asyncio.create_task(asyncio.wait_for(queue.get(), 0.02))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.01, queue.put_nowait, "event")
+    time.sleep(0.03)  # noqa: ASYNC251 - a busy loop, to which both are due at once
+    with suppress(TimeoutError):
+        assert await waiting == "event"
+        return
+    assert queue.get_nowait() == "event"
 
 
 async def test_an_event_needs_no_task(original: Any) -> None:
