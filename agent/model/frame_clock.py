@@ -3,6 +3,9 @@
 A frame costs the same whether it holds one token or twenty. So frames are frequent where a person
 sees it, in the first second of an answer, and where it costs little, with few answers at a time;
 they get rarer with the number of open answers, and where the event loop runs behind.
+
+Frames of all answers leave at common moments, two in the time of a frame: a processor that does the
+same for many in a row does it from its caches, for half of what each costs alone.
 """
 
 import math
@@ -14,6 +17,8 @@ _FIRST_SECONDS = 1.0
 _FRAMES_PER_SECOND = 220  # of all answers together, as long as frames are shorter than usual
 _MOST_FRAMES_PER_SECOND = 1100
 _PUNCTUAL_SECONDS = 0.005  # a frame that leaves this late is no sign of a busy event loop
+_MOMENTS_PER_FRAME = 2
+_PRECISION = 0.01  # of the time between two moments
 _LATE_GAIN = 4  # slow down well before the delay itself is what a person notices
 
 
@@ -26,6 +31,11 @@ def frame_seconds(answers: int) -> float:
     usual = min(answers / _FRAMES_PER_SECOND, _USUAL_FRAME_SECONDS)
     crowded = min(answers / _MOST_FRAMES_PER_SECOND, LONGEST_FRAME_SECONDS)
     return max(SHORTEST_FRAME_SECONDS, usual, crowded)
+
+
+def _common_moment(due: float, period: float) -> float:
+    """The last multiple of `period` that is not after `due`, but for the clock's precision."""
+    return math.floor(due / period + _PRECISION) * period
 
 
 class FrameClock:
@@ -56,3 +66,5 @@ class FrameClock:
             interval = frame_seconds(answers)
         slowest = max(LONGEST_FRAME_SECONDS, interval)
         self.due = now + min(interval + _LATE_GAIN * self._late_seconds, slowest)
+        if self._fixed_seconds is None:
+            self.due = _common_moment(self.due, interval / _MOMENTS_PER_FRAME)
