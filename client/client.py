@@ -63,6 +63,7 @@ class AgentClient:
         reconnect: what is tried again, and when. None, the default: `Reconnect()`.
         transport: httpx's, for all requests; whoever made it closes it. None, the default: httpx's
             own.
+        client_class: of httpx's client, which sends the requests. Default: httpx's own.
 
     Attributes:
         url: the server.
@@ -94,10 +95,11 @@ class AgentClient:
         limits: Limits | None = None,
         reconnect: Reconnect | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        client_class: type[httpx.AsyncClient] = httpx.AsyncClient,
     ) -> None:
         self.url = server_url(url)
         self.limits = limits or Limits()
-        self._http = http_client(self.url, token, self.limits, transport)
+        self._http = http_client(self.url, token, self.limits, transport, client_class)
         self.sdk = LangGraphClient(self._http)
         self._wire = Wire(self.sdk, self.url, self.limits, reconnect or Reconnect())
         self._assistants = Assistants(self.sdk, self.url)

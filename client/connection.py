@@ -20,7 +20,11 @@ def server_url(url: str | None) -> str:
 
 
 def http_client(
-    url: str, token: str | None, limits: Limits, transport: httpx.AsyncBaseTransport | None
+    url: str,
+    token: str | None,
+    limits: Limits,
+    transport: httpx.AsyncBaseTransport | None,
+    client_class: type[httpx.AsyncClient],
 ) -> httpx.AsyncClient:
     """The client for a server; see `AgentClient` for the parameters.
 
@@ -35,7 +39,7 @@ def http_client(
             "what was given as `token`."
         )
     with translated(url):
-        return httpx.AsyncClient(
+        return client_class(
             base_url=url,
             timeout=httpx.Timeout(limits.request_timeout_seconds, connect=limits.connect_seconds),
             transport=transport or _transport_for(url),

@@ -373,7 +373,7 @@ class Run:
             self._note_origin(after_part)
             for number, event in enumerate(events, 1):
                 origin = self._origin if number == len(events) else before_part
-                cursor = after_part and replace(after_part, event=number, origin=origin)
+                cursor = after_part and Cursor(after_part.id, after_part.count, number, origin)
                 if self._is_asked_for(event) and not self._was_read(cursor):
                     yield cursor, event
 

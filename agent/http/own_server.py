@@ -72,6 +72,23 @@ class OwnServerTransport(httpx.AsyncBaseTransport):
         }
 
 
+class OwnServerClient(httpx.AsyncClient):
+    """Without what a request to oneself does not need: cookies, redirects and a line in the log."""
+
+    def __init__(self, *, transport: httpx.AsyncBaseTransport, **options: Any) -> None:
+        super().__init__(transport=transport, **options)
+        self._own = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: Any
+    ) -> httpx.Response:
+        response = await self._own.handle_async_request(request)
+        response.request = request
+        if not stream:
+            await response.aread()
+        return response
+
+
 class _Exchange(httpx.AsyncByteStream):
     """One request and its response, between the app's task and the reader's."""
 

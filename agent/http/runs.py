@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from agent.access.quota import is_shutting_down
+from agent.http.own_server import OwnServerClient
 from agent.http.schemas import JSON, Action, RunRef
 from agent.settings import Settings
 from client import (
@@ -62,6 +63,7 @@ class Chat:
             limits=limits,
             reconnect=Reconnect(is_transient=_is_worth_waiting_for),
             transport=transport,
+            client_class=OwnServerClient,
         )
 
     def start(self, action: Action, fields: JSON) -> Run:

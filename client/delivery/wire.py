@@ -155,11 +155,12 @@ class Wire:
         message with a digest in place of its text.
         """
         headers = {_OUTLINE_AFTER: quote(outline_after)} if outline_after else None
+        path = f"/threads/{thread_id}/state" + (f"/{checkpoint_id}" if checkpoint_id else "")
         with translated(self.url):
-            state = await self.sdk.threads.get_state(
-                thread_id, checkpoint_id=checkpoint_id, headers=headers
-            )
-        return cast(JSON, state)
+            response = await self._http.get(path, headers=headers)
+            await _check_status(response)
+            state: JSON = orjson.loads(response.content)
+        return state
 
     async def history(self, thread_id: str, limit: int) -> list[JSON]:
         """The thread's checkpoints, newest first, each with all its messages."""
@@ -221,10 +222,14 @@ def _head(response: httpx.Response) -> Head:
     return Head(run_id, skipped, _TELLS_END in response.headers)
 
 
-async def _check(response: httpx.Response) -> None:
+async def _check_status(response: httpx.Response) -> None:
     if not response.is_success:
         body = (await response.aread()).decode(errors="replace")
         raise from_status(response.status_code, body, response.headers.get("retry-after"))
+
+
+async def _check(response: httpx.Response) -> None:
+    await _check_status(response)
     kind = response.headers.get("content-type", "")
     if not kind.startswith("text/event-stream"):
         raise ConnectionLost(

@@ -10,7 +10,12 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.access.gate import _OWN_HEADER
-from agent.http.own_server import _MOST_WAITING_BYTES, OWN_URL, OwnServerTransport
+from agent.http.own_server import (
+    _MOST_WAITING_BYTES,
+    OWN_URL,
+    OwnServerClient,
+    OwnServerTransport,
+)
 
 HEAD: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"b")]}
 
@@ -24,7 +29,7 @@ async def asking(app: ASGIApp, **options: Any) -> AsyncIterator[httpx.AsyncClien
     transport = OwnServerTransport(app, {"kept": 1})
     async with (
         asyncio.timeout(60),
-        httpx.AsyncClient(transport=transport, base_url=OWN_URL, **options) as client,
+        OwnServerClient(transport=transport, base_url=OWN_URL, **options) as client,
     ):
         yield client
 
@@ -49,6 +54,19 @@ async def test_a_request_is_the_apps() -> None:
     names = dict(scope["headers"])
     assert names[b"x-key"] == b"v"
     assert _OWN_HEADER.encode() in names
+
+
+async def test_a_request_to_oneself_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the request that it is for, and keeps no cookie of an answer."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({**HEAD, "headers": [(b"set-cookie", b"a=b")]})
+        await send(body(b"x", more=False))
+
+    with caplog.at_level("INFO"):
+        async with asking(app) as client:
+            assert (await client.get("/")).content == b"x"
+    assert (caplog.records, list(client.cookies)) == ([], [])
 
 
 async def test_a_slow_reader_gets_larger_pieces_and_the_app_waits() -> None:
