@@ -5,6 +5,8 @@ the fields that are empty.
 """
 
 import re
+from contextvars import ContextVar
+from typing import Any
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,6 +25,25 @@ _MESSAGE = re.compile(
 _METADATA = ("langgraph_node", "langgraph_checkpoint_ns", "lc_source", "lc_internal_call")
 
 
+class Asked:
+    """That a reader asked for brief messages; where the server writes them so, it says so here."""
+
+    is_written = False
+
+
+asked: ContextVar[Asked | None] = ContextVar("asked", default=None)  # of the request
+
+
+def brief_fields(message: JSON) -> JSON:
+    """A message without the fields that are empty."""
+    return {name: value for name, value in message.items() if value}
+
+
+def brief_metadata(metadata: JSON) -> JSON:
+    """What the client reads of a message's metadata."""
+    return {name: metadata[name] for name in _METADATA if name in metadata}
+
+
 class BriefMessages:
     """An ASGI middleware: of each part in `messages-tuple` mode sends what the client reads.
 
@@ -36,7 +57,9 @@ class BriefMessages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_stream = scope["type"] == "http" and _STREAM.fullmatch(scope["path"])
         if is_stream and _BRIEF in Headers(scope=scope):
-            send = send if scope.get(OWN_CALL) else _briefly(send)
+            if not scope.get(OWN_CALL):
+                asked.set(asks := Asked())
+                send = _briefly(send, asks)
             send = _telling(send) if ask_for_end() else send
         await self._app(scope, receive, send)
 
@@ -50,12 +73,12 @@ def _telling(send: Send) -> Send:
     return send_and_tell
 
 
-def _briefly(send: Send) -> Send:
+def _briefly(send: Send, asks: Asked) -> Send:
     held = b""  # a part's beginning
 
     async def send_brief(message: Message) -> None:
         nonlocal held
-        if message["type"] == "http.response.body":
+        if message["type"] == "http.response.body" and not asks.is_written:
             body = held + message.get("body", b"")
             is_last = not message.get("more_body", False)
             end = len(body) if is_last else _end_of_parts(body)
@@ -78,8 +101,7 @@ def _end_of_parts(body: bytes) -> int:
 def _brief(part: re.Match[bytes]) -> bytes:
     try:
         message, metadata = orjson.loads(part[2])
-        fields: JSON = {name: value for name, value in message.items() if value}
-        used = {name: metadata[name] for name in _METADATA if name in metadata}
+        brief: list[Any] = [brief_fields(message), brief_metadata(metadata)]
     except (ValueError, TypeError, AttributeError):
         return part[0]
-    return part[1] + orjson.dumps([fields, used])
+    return part[1] + orjson.dumps(brief)

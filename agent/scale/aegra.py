@@ -58,6 +58,7 @@ SHAPES: dict[str, dict[str, str]] = {
         "_apply_create_run_auth": "user thread_id request",
         "_prepare_run": "session thread_id request user initial_status event_streaming_v2",
     },
+    "aegra_api.api.threads": {"_get_thread_graph_id": "thread_id user"},
     "aegra_api.api.stateless_runs": {"create_and_stream_run": "thread_id request user"},
     "aegra_api.core.orm": {"_strip_null_bytes": "value _depth"},
     "aegra_api.core.database": {
@@ -68,6 +69,7 @@ SHAPES: dict[str, dict[str, str]] = {
     f"{_SERVICES}.streaming_service": {
         "StreamingService.stream_run_execution": "self run last_event_id",
         "StreamingService._convert_raw_to_sse": "self event_id raw_event",
+        "StreamingService.put_to_broker": "self run_id event_id raw_event",
     },
 }
 

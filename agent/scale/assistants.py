@@ -1,15 +1,23 @@
-"""The assistant that a run names: of those that come with the graphs each is read once."""
+"""The assistant that a run names, and the graph of a thread, each read by one statement.
+
+Of the assistants that come with the graphs each is read once.
+"""
 
 from typing import Any, NamedTuple
 
+from aegra_api.api import threads
 from aegra_api.services.langgraph_service import get_langgraph_service
 from aegra_api.utils.assistants import resolve_assistant_id
+from fastapi import HTTPException
 
 from agent.scale.connections import one_row
 
 _SYSTEM = "system"  # whose assistants nobody can change
 _READ = """SELECT assistant_id, graph_id, config, context, user_id FROM assistant
            WHERE assistant_id = %s AND user_id IN (%s, %s)"""
+
+_GRAPH = """SELECT metadata_json ->> 'graph_id' AS graph_id FROM thread
+            WHERE thread_id = %s AND user_id = %s"""
 
 
 class Assistant(NamedTuple):
@@ -36,3 +44,16 @@ async def assistant_of(name: Any, user_id: str) -> Assistant | None:
     if row["user_id"] == _SYSTEM:
         _of_graphs[assistant_id] = assistant
     return assistant
+
+
+def apply() -> None:
+    """Has Aegra read a thread's graph so, and nothing else of its row."""
+
+    async def graph_of_thread(thread_id: str, user: Any) -> str | None:
+        row = await one_row(_GRAPH, (thread_id, user.identity))
+        if row is None:
+            raise HTTPException(404, f"Thread '{thread_id}' not found")
+        graph_id: str | None = row["graph_id"]
+        return graph_id
+
+    threads._get_thread_graph_id = graph_of_thread

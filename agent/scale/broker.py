@@ -25,6 +25,7 @@ from aegra_api.utils import generate_event_id
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from agent.http import brief_messages
 from agent.scale.event_stream import EventStream, Written
 from agent.scale.stored_event import Encoded, StoredEvent, position_of
 
@@ -232,10 +233,12 @@ async def server_sent_events(run: Any, last_event_id: str | None = None) -> Asyn
     broker = broker_manager.to_read(run.run_id)
     is_over = run.status not in ACTIVE_RUN_STATES
     events = broker.events(position_of(last_event_id), is_over=is_over)
+    if asks := brief_messages.asked.get():
+        asks.is_written = True
     try:
         async with aclosing(events):
             async for event in events:
-                yield event.as_server_sent(run.run_id)
+                yield event.as_server_sent(run.run_id, is_brief=asks is not None)
     except Exception as error:
         await log.aexception("The events of a run could not be read.", run_id=run.run_id)
         yield create_error_event({"error": type(error).__name__, "message": "execution failed"})
@@ -245,8 +248,13 @@ def apply() -> None:
     """Replaces Aegra's brokers; to be called before the import of its app."""
     from aegra_api.services import broker
 
-    broker.broker_manager = StreamBrokers()
+    broker.broker_manager = brokers = StreamBrokers()
 
     from aegra_api.services.streaming_service import streaming_service
 
+    async def put(run_id: str, event_id: str, event: Any) -> None:
+        """Without Aegra's own count of the run's events, which nobody reads."""
+        await brokers.get_or_create_broker(run_id).put(event_id, event)
+
+    streaming_service.put_to_broker = put
     streaming_service.stream_run_execution = server_sent_events

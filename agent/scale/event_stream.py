@@ -1,6 +1,6 @@
 """The events of one run in Redis: written in order, each once, by one process at a time.
 
-What the runs of a process write within a few milliseconds goes to Redis together.
+What the runs of a process write within some milliseconds goes to Redis together.
 """
 
 import asyncio
@@ -20,7 +20,8 @@ from agent.scale.stored_event import Encoded, StoredEvent, from_redis, to_redis
 
 MOST_EVENTS = 10_000  # of one run; the oldest go first
 _AT_ONCE = 500
-_BETWEEN_WRITES_SECONDS = 0.005  # on average; much less than a frame
+_FIRST_EVENTS = 3  # of a run: somebody waits for them
+_BETWEEN_WRITES_SECONDS = 0.01  # on average; much less than a frame
 _WRITES_AT_ONCE = 10  # after a pause: the events that end an answer come together
 _TAKEN, _UNKNOWN_METADATA = 0, -1
 
@@ -91,9 +92,10 @@ class EventStream:
         limits = (MOST_EVENTS, REPLAY_RETENTION_SECONDS)
         arguments = (*self._keys, writer, number, int(begins), *limits, encoded.name, encoded.data)
         metadata = "" if key in self._metadata else encoded.metadata
-        answer = await _writes.write((*arguments, key, metadata))
+        write = _write_at_once if number <= _FIRST_EVENTS else _writes.write
+        answer = await write((*arguments, key, metadata))
         if answer == _UNKNOWN_METADATA:  # Redis has lost what it knew
-            answer = await _writes.write((*arguments, key, encoded.metadata))
+            answer = await write((*arguments, key, encoded.metadata))
         if answer == _TAKEN:
             return None
         if key:
@@ -169,6 +171,10 @@ class _Writes:
 
 
 _writes = _Writes()
+
+
+async def _write_at_once(arguments: tuple[Any, ...]) -> Any:
+    return (await patiently(lambda: _execute([arguments])))[0]
 
 
 async def _execute(batch: Sequence[tuple[Any, ...]]) -> list[Any]:

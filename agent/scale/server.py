@@ -55,6 +55,7 @@ from starlette.responses import Response  # noqa: E402
 from agent.middleware import stoppable_graph  # noqa: E402
 from agent.scale import (  # noqa: E402
     aegra,
+    assistants,
     connections,
     dispatch,
     guard,
@@ -69,6 +70,7 @@ from agent.storage import namespaces  # noqa: E402
 
 aegra.check()
 connections.apply()
+assistants.apply()
 lease.apply()
 history.apply()
 dispatch.apply()

@@ -6,6 +6,7 @@ answer and the same for many, is kept apart.
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -14,9 +15,12 @@ from aegra_api.services import redis_broker
 from aegra_api.utils import extract_event_sequence, generate_event_id
 from pydantic import BaseModel
 
+from agent.http.brief_messages import brief_fields, brief_metadata
+
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _IN_A_MILLISECOND = 1_000  # more than one run writes in it; positions are microseconds so
 _LAST_POSITION = 2**62  # more than there will be
+_RUNS = 1_000  # at a time, more or less
 
 
 class Encoded(NamedTuple):
@@ -58,12 +62,13 @@ class StoredEvent(NamedTuple):
         """What was put, but for tuples within it, which are lists."""
         return self.encoded.name, json.loads(self.data)
 
-    def as_server_sent(self, run_id: str) -> str:
-        """The event as readers get it."""
-        name, event_id = self.encoded.name, generate_event_id(run_id, self.position)
+    def as_server_sent(self, run_id: str, *, is_brief: bool = False) -> str:
+        """The event as readers get it; a message without what it repeats, where that `is_brief`."""
+        (name, text, metadata), event_id = self.encoded, generate_event_id(run_id, self.position)
         if name == "debug":
             return str(create_debug_event(json.loads(self.data), event_id))
-        return f"event: {name}\ndata: {self.data}\nid: {event_id}\n\n"
+        data = _brief(text, metadata) if is_brief and metadata else self.data
+        return f"event: {name}\ndata: {data}\nid: {event_id}\n\n"
 
 
 def position_of(event_id: str | None) -> int:
@@ -83,6 +88,20 @@ def to_redis(position: int) -> str:
     return "{}-{}".format(*divmod(position, _IN_A_MILLISECOND))
 
 
+def _brief(data: str, metadata: str) -> str:
+    try:
+        message = orjson.dumps(brief_fields(orjson.loads(data))).decode()
+        return f"[{message},{_brief_metadata(metadata)}]"
+    except (AttributeError, ValueError):  # what is no message, or what orjson does not read
+        return f"[{data},{metadata}]"
+
+
+@lru_cache(maxsize=_RUNS)
+def _brief_metadata(text: str) -> str:
+    return orjson.dumps(brief_metadata(orjson.loads(text))).decode()
+
+
+@lru_cache(maxsize=_RUNS)
 def _key(text: str) -> str:
     return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()
 

@@ -2,8 +2,8 @@
 
     python -m tests.scale.event_writes
 
-Prints, a line for each case, `written`, `known` (as it was written before) or `refused`, and then
-what a reader finds.
+Prints, a line for each case, `written`, `known` (as it was written before) or `refused`, then what
+a reader finds, and what one reads who asked for brief messages.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import uuid
 
 from agent.scale import server  # noqa: F401 - it puts Aegra's parts together
 from agent.scale.event_stream import EventStream, redis_manager
-from agent.scale.stored_event import Encoded
+from agent.scale.stored_event import Encoded, StoredEvent
 
 METADATA = {"langgraph_node": "model"}
 
@@ -39,6 +39,9 @@ async def main() -> None:
     await write("stopped", "", 0)
     for event in await EventStream(key).read(0, None):
         print(*event.payload())
+    for message in ({"content": "Hi.", "id": "1", "name": None, "tool_calls": []}, "no message"):
+        event = Encoded.of(("messages", (message, {**METADATA, "thread_id": "2"})))
+        print(StoredEvent(1, event).as_server_sent("run", is_brief=True).splitlines()[1])
     await redis_manager.close()
 
 

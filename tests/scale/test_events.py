@@ -83,10 +83,13 @@ async def test_redis_forgets_everything(cluster: Cluster, model: ModelServer) ->
 
 
 async def test_an_event_is_written_once(cluster: Cluster) -> None:
-    """By the run's last writer; sent again, it is known; what Redis forgot is written again."""
+    """By the run's last writer; sent again, it is known; what Redis forgot is written again.
+
+    A brief one has what is not empty, and of the metadata what the client reads.
+    """
     lines = await cluster.processes[0].output_of("tests.scale.event_writes")
     metadata = "{'langgraph_node': 'model'}"
-    assert lines[-13:] == [
+    assert lines[-15:] == [
         "begins written",
         "begins known",
         "next written",
@@ -100,6 +103,8 @@ async def test_an_event_is_written_once(cluster: Cluster) -> None:
             for text in ("begins", "next", "taken-over", "forgotten")
         ),
         "end stopped",
+        'data: [{"content":"Hi.","id":"1"},{"langgraph_node":"model"}]',
+        'data: ["no message",{"langgraph_node":"model","thread_id":"2"}]',
     ]
 
 
