@@ -124,7 +124,8 @@ class Runs:
         goes on with the run's own assistant, modes and context. After a `last_event_id` only
         what was missed is sent; the texts that were read before are fetched from the thread by
         `text()`, `answer()` and `final_state()`. Before the end `tool_calls` has no earlier calls,
-        nor has the error of a server that went away the `text` so far.
+        nor has the error of a server that went away the `text` so far. Of a run whose events the
+        server does not store (`stream_resumable` of the stock SDK), messages come whole at the end.
 
         Args:
             thread_id: the thread.

@@ -117,7 +117,7 @@ class Threads:
         Each run begins with its `RunStarted` and ends with its `Done`, after an `Error` if it
         fails; between two runs it waits. Each brings what `runs.join` does: everything, once; of a
         run whose events the server does not store (`stream_resumable` of the stock SDK), those
-        since it was joined.
+        since it was joined, and at its end the messages that had come before.
 
         Args:
             thread_id: the thread.

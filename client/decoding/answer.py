@@ -239,9 +239,10 @@ class Answer:
     def unsent(
         self, state: Any, previous_id: str | None
     ) -> Iterator[Token | ToolCall | ToolResult]:
-        """What the thread holds of a stopped run, and nothing of it had arrived.
+        """What the thread holds of the run, and nothing of it had arrived.
 
-        Where `previous_id` is not known, that is a last message that is marked as stopped.
+        Of a run that was stopped, or whose events the server does not store. Where `previous_id`
+        is not known, that is a last message that is marked as stopped.
         """
         is_known = previous_id is not None
         own = _messages_after(state, previous_id) if is_known else _last_if_stopped(state)
@@ -252,8 +253,12 @@ class Answer:
             if message.get("type") == "tool":
                 self.note_seen(message)
                 yield tool_result(message)
-            elif message.get("type") == "ai" and not self._of(message_id).is_whole:
-                yield from self.whole_message(message, "model")
+            elif message.get("type") == "ai":
+                known, text = self._of(message_id), text_of(message)
+                if not known.is_whole:
+                    yield from self.whole_message(message, "model")
+                elif text and not known.digest:  # its end arrived, and no piece of it
+                    yield self.token(message_id, text, "model")
 
     def whole_message(self, whole: JSON, node: str) -> Iterator[Token | ToolCall]:
         """Takes a complete message. Its events: its text, unless any went out, and its calls."""

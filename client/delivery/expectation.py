@@ -23,10 +23,15 @@ class Expectation:
             in any case: the answer is read from them.
         previous_id: the id of the thread's last message before the run's own; None where it is not
             known.
+        is_stored: whether the server keeps the run's events for readers who come later. It does not
+            of most runs that other clients start.
+        is_asked: whether one that it does not keep began with a person's message.
     """
 
     modes: frozenset[str] = _USUAL_MODES
     previous_id: str | None = None
+    is_stored: bool = True
+    is_asked: bool = False
 
     @property
     def has_tokens(self) -> bool:
@@ -46,7 +51,7 @@ class Expectation:
         metadata: JSON = {}
         if self.modes != _USUAL_MODES:
             metadata[_MODES_KEY] = ",".join(sorted(self.modes))
-        if self.previous_id and _question_id(body.get("input")) is None:
+        if self.previous_id and _id_of(_last_message(body.get("input"))) is None:
             metadata[_PREVIOUS_KEY] = self.previous_id
         return metadata
 
@@ -60,8 +65,14 @@ class Expectation:
         names = frozenset([modes] if isinstance(modes, str) else filter(None, modes))
         if is_protocol_run(run):
             names = PROTOCOL_MODES
-        question_id = _question_id(kwargs.get("input") or run.get("input"))
-        return cls(names or _USUAL_MODES, metadata.get(_PREVIOUS_KEY) or question_id)
+        is_stored = kwargs.get("resumable") is not False
+        question = _last_message(kwargs.get("input") or run.get("input"))
+        return cls(
+            names or _USUAL_MODES,
+            metadata.get(_PREVIOUS_KEY) or _id_of(question),
+            is_stored,
+            not is_stored and question.get("type", question.get("role")) in ("human", "user"),
+        )
 
 
 def metadata_of(run: JSON) -> JSON:
@@ -70,8 +81,11 @@ def metadata_of(run: JSON) -> JSON:
     return {**of_config, **(run.get("metadata") or {})}
 
 
-def _question_id(run_input: Any) -> str | None:
+def _last_message(run_input: Any) -> JSON:
     messages = run_input.get("messages") if isinstance(run_input, dict) else None
     last = messages[-1] if isinstance(messages, list) and messages else None
-    message_id = last.get("id") if isinstance(last, dict) else None
-    return str(message_id) if message_id else None
+    return last if isinstance(last, dict) else {}
+
+
+def _id_of(message: JSON) -> str | None:
+    return str(message["id"]) if message.get("id") else None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..decoding.decoder import Decoder
+from ..decoding.messages import messages_in
 from ..errors import RunTimedOut, StreamLost, from_state
 from ..events import JSON, AgentEvent, Interrupt, Status, StructuredResponse
 from ..state.decisions import waiting
@@ -52,13 +53,23 @@ class RunEnd:
         run_id = (self.state.get("metadata") or {}).get("run_id")
         return run_id in (None, self.run_id)
 
+    @property
+    def previous_id(self) -> str | None:
+        """The message before the run's own; where nothing else tells, its question."""
+        previous_id = self.expectation.previous_id
+        if previous_id or not (self.expectation.is_asked and self.has_own_state):
+            return previous_id
+        messages = reversed(messages_in(self.state.get("values")))
+        return next((m.get("id") for m in messages if m.get("type") == "human"), None)
+
     def is_stopped(self, decoder: Decoder) -> bool:
         """Whether the run was cancelled. Some servers also call one interrupted that waits."""
         return decoder.stopped or (self.status == "interrupted" and not self.interrupts)
 
     def is_complete(self, decoder: Decoder) -> bool:
         """Whether nothing is in the state that the decoder has not read to its end."""
-        return self.is_stopped(decoder) or not self._missing(decoder)
+        is_all_there_is = self.is_stopped(decoder) or not self.expectation.is_stored
+        return is_all_there_is or not self._missing(decoder)
 
     def is_unstreamed(self, decoder: Decoder) -> bool:
         """Whether the stream is proved whole, and no part spoke of what it lacks of the state.
@@ -79,23 +90,22 @@ class RunEnd:
             StreamLost: part of the stream never arrived.
         """
         answer, values = decoder.answer, self.state.get("values")
-        previous_id = self.expectation.previous_id
         if self.is_stopped(decoder):
-            events: list[AgentEvent] = [*answer.corrections(values, decoder.attempt)]
-            unsent = list(answer.unsent(values, previous_id))
-            return "stopped", [*events, *(unsent if decoder.audience.is_speaker("model") else ())]
+            return "stopped", self._unsent(decoder)
         if self.status == "timeout":
             raise RunTimedOut("The run passed the server's time limit.")
         if self.status == "error":
             raise from_state(error_text(self.state))
-        missing = self._missing(decoder)
-        if missing and (not self.is_proved or answer.has_any(missing)):
+        missing, is_stored = self._missing(decoder), self.expectation.is_stored
+        if missing and is_stored and (not self.is_proved or answer.has_any(missing)):
             raise StreamLost(
                 "Part of the stream is gone for good: the thread's state holds the whole answer."
             )
         interrupts = self.interrupts
-        events = [*answer.corrections(values, decoder.attempt), *interrupts]
-        answer.read_end(values, previous_id)
+        is_late = not is_stored and self.expectation.has_tokens
+        events = self._unsent(decoder) if is_late else self._corrections(decoder)
+        events += interrupts
+        answer.read_end(values, self.previous_id)
         if interrupts or self.is_paused:
             return "interrupted", events
         structured = values.get("structured_response") if isinstance(values, dict) else None
@@ -103,9 +113,18 @@ class RunEnd:
             events.append(StructuredResponse(structured))
         return "success", events
 
+    def _corrections(self, decoder: Decoder) -> list[AgentEvent]:
+        return list(decoder.answer.corrections(self.state.get("values"), decoder.attempt))
+
+    def _unsent(self, decoder: Decoder) -> list[AgentEvent]:
+        """What the thread holds of the run's messages and the stream did not bring."""
+        events = self._corrections(decoder)
+        unsent = list(decoder.answer.unsent(self.state.get("values"), self.previous_id))
+        return [*events, *(unsent if decoder.audience.is_speaker("model") else ())]
+
     def _missing(self, decoder: Decoder) -> set[str]:
         return decoder.answer.missing(
-            self.state.get("values"), self.expectation.previous_id, self.expectation.modes
+            self.state.get("values"), self.previous_id, self.expectation.modes
         )
 
 

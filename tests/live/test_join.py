@@ -1,11 +1,23 @@
 """Joining runs that someone else started, from their beginning or from any place in them."""
 
+import asyncio
 import random
 from collections.abc import Iterable
 
 import pytest
 
-from client import AgentClient, Done, InvalidRequest, Mode, NotFound, Run, Token, ToolResult
+from client import (
+    AgentClient,
+    Done,
+    InvalidRequest,
+    Mode,
+    NotFound,
+    Retry,
+    Run,
+    Token,
+    ToolCall,
+    ToolResult,
+)
 from client.events import AgentEvent
 from tests.model_server import ModelServer, Reply
 from tests.model_server import ToolCall as Call
@@ -13,6 +25,10 @@ from tests.model_server import ToolCall as Call
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 MODES: tuple[Mode, ...] = ("values", "updates", "messages", "events")
 QUESTION = "What is 6 x 7, joined?"
+
+
+CALL = Call("calculate", {"expression": "6 * 7"}, id="only")
+SLOW = Reply(tuple(f" no{n}" for n in range(100)), tokens_per_second=5)
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +51,17 @@ def merged(events: Iterable[AgentEvent]) -> list[AgentEvent | tuple[str, str]]:
         else:
             merged_events.append(event)
     return merged_events
+
+
+def texts_of(events: Iterable[AgentEvent]) -> dict[str, str]:
+    """Each message's text, without what a `Retry` discards."""
+    texts = dict[str, str]()
+    for event in events:
+        if isinstance(event, Token):
+            texts[event.message_id] = texts.get(event.message_id, "") + event.content
+        elif isinstance(event, Retry):
+            texts.pop(event.message_id, None)
+    return texts
 
 
 async def read(run: Run) -> list[AgentEvent]:
@@ -74,6 +101,39 @@ async def test_a_reader_goes_on_where_another_left(
     after = await read(rest)
     assert merged([*seen, *after]) == merged(await read(whole))
     assert await rest.text() == await whole.text()
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+async def test_a_run_whose_events_are_not_stored_is_whole(
+    agent: AgentClient, model: ModelServer, is_late: bool
+) -> None:
+    """The stock SDK's default: what the stream cannot bring any more comes from the thread."""
+    model.on("Not stored.", Reply("Let me see.", tool_calls=[CALL]), SLOW)
+    thread_id, asked = await agent.threads.create(), len(model.requests)
+    run = await agent.sdk.runs.create(
+        thread_id,
+        "agent",
+        input={"messages": [{"role": "user", "content": "Not stored."}]},
+        stream_mode=["messages-tuple"],
+    )
+    await asyncio.to_thread(model.wait_for, lambda m: len(m.requests) == asked + 2)
+    if is_late:
+        await asyncio.to_thread(model.hurry, asked + 1)
+        await agent.sdk.runs.join(thread_id, run["run_id"])
+    joined = agent.runs.join(thread_id, run["run_id"])
+    events: list[AgentEvent] = []
+    async with joined:
+        async for event in joined:
+            events.append(event)
+            if isinstance(event, Token):
+                model.hurry()
+    first, last = [m for m in await agent.threads.messages(thread_id) if m["type"] == "ai"]
+    assert texts_of(events) == {m["id"]: m["content"] for m in (first, last)}
+    assert await joined.text() == last["content"]
+    assert [event.id for event in events if isinstance(event, ToolCall)] == [CALL.id]
+    assert [event.id for event in events if isinstance(event, ToolResult)] == [CALL.id]
+    assert isinstance(events[-1], Done)
+    assert events[-1].status == "success"
 
 
 async def test_a_joined_run_goes_on_while_it_runs(agent: AgentClient) -> None:
