@@ -16,7 +16,7 @@ from agent.model.dialects.failures import raise_error_of, unreadable
 from agent.model.dialects.halves import loads
 from agent.model.dialects.tool_calls import offer_of
 from agent.model.event_blocks import LONGEST_EVENT_BYTES, Blocks, fields_of
-from agent.model.framer import Framer, TextShape, text_shape
+from agent.model.framer import DONE, Framer, TextShape, text_shape
 from agent.settings import LONGEST_ANSWER_CHARACTERS
 
 JSON = dict[str, Any]
@@ -202,7 +202,7 @@ class AnswerReader:
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise unreadable() from error
         self._tell(events)
-        self.framer.add_bytes(b"data: [DONE]\n\n")
+        self.framer.add_bytes(DONE)
 
     def _regular(self, event: Any, name: str) -> list[JSON]:
         """Whatever an event is made of, it is understood or a failure with a name."""

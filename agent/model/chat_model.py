@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import openai
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
@@ -29,6 +29,7 @@ from agent.model.refused_settings import (
     RefusedSettings,
 )
 from agent.model.requests import as_endpoints_take_it
+from agent.model.token_callbacks import with_direct_tokens
 from agent.model.tool_results import Pictures, pictures_of
 from agent.settings import OPENAI_URL, Settings, settings
 from agent.telemetry.runs import MeasuredCall
@@ -51,9 +52,14 @@ class ChatModel(ChatOpenAI):
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: Any
     ) -> ChatGenerationChunk | None:
+        text = None if base_generation_info else _plain_text(chunk)
+        if text is not None and self._text_piece is not None:
+            return _with_text(self._text_piece, text)
         made = super()._convert_chunk_to_generation_chunk(
             chunk, default_chunk_class, base_generation_info
         )
+        if text is not None and made is not None and type(made.message) is AIMessageChunk:
+            self._text_piece = _with_text(made, text)
         if made is not None and (choices := chunk.get("choices")):
             delta = choices[0].get("delta") or {}
             if reasoning := delta.get("reasoning_content"):
@@ -62,6 +68,17 @@ class ChatModel(ChatOpenAI):
                 made.message.additional_kwargs[CALL_EXTRAS] = extras
         return made
 
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        manager = run_manager and with_direct_tokens(run_manager)
+        return await super()._agenerate_with_cache(messages, stop, manager, **kwargs)
+
+    _text_piece: ChatGenerationChunk | None = PrivateAttr(default=None)  # all pieces of text alike
     _refused: RefusedSettings = PrivateAttr(default_factory=RefusedSettings)
     _trouble: str | None = PrivateAttr(default=None)
     _config: Settings = PrivateAttr(default_factory=settings)
@@ -205,6 +222,33 @@ def make_chat_model(config: Settings) -> ChatModel:
     elif not trouble and endpoint.is_openai(config):
         model._refused = RefusedSettings({REASONING, EXTRAS})
     return model
+
+
+def _plain_text(chunk: dict[str, Any]) -> str | None:
+    """The text of a chunk that has nothing else."""
+    choices = chunk.get("choices")
+    if not choices or len(choices) > 1 or chunk.get("usage") or "type" in chunk:
+        return None
+    choice = choices[0]
+    delta = choice["delta"]
+    if not delta or choice.get("finish_reason") or choice.get("logprobs"):
+        return None
+    text = delta.get("content")
+    return text if isinstance(text, str) and len(delta) == 1 else None
+
+
+def _with_text(piece: ChatGenerationChunk, text: str) -> ChatGenerationChunk:
+    """A piece like another one, with another text: pydantic validates each that is made anew."""
+    message = cast(AIMessageChunk, piece.message)
+    fresh = {
+        "additional_kwargs": {},
+        "response_metadata": dict(message.response_metadata),
+        "tool_calls": [],
+        "invalid_tool_calls": [],
+        "tool_call_chunks": [],
+    }
+    copied = message.model_copy(update={**fresh, "content": text})
+    return piece.model_copy(update={"text": text, "message": copied})
 
 
 def _extras_of_calls(delta: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ is not known here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from agent.model.dialects.halves import dumps
 
 _JSON = dict[str, Any]
+DONE = b"data: [DONE]\n\n"  # the end of a stream
 _BLANK: tuple[object, ...] = (None, "", [])
 _ORIGIN_FIELDS = {"created", "model", "system_fingerprint", "service_tier", "provider"}
 _CHAT_FIELDS = frozenset({"id", "object", "choices"} | _ORIGIN_FIELDS)
@@ -74,7 +76,7 @@ def text_shape(event: _JSON) -> tuple[TextShape, str] | None:
 
 
 @dataclass(slots=True)
-class _Run:
+class TextRun:
     """Texts in a row of one shape."""
 
     shape: TextShape
@@ -82,7 +84,18 @@ class _Run:
     texts: list[str] = field(default_factory=list)
 
     def encode(self) -> bytes:
+        """They as one event, as it is written."""
         return self.shape.encode("".join(self.texts), self.per_event)
+
+    def event(self) -> Iterator[_JSON]:
+        """They as one event, which is the reader's until the next step; without `per_event`."""
+        shape = self.shape
+        shape.slot[shape.key] = "".join(self.texts)
+        yield shape.event
+        shape.slot[shape.key] = ""
+
+
+Part = bytes | TextRun  # one event
 
 
 class Framer:
@@ -91,42 +104,47 @@ class Framer:
     def __init__(self, merges: bool = True) -> None:
         self.merges = merges
         self.has_text = False
-        self._run: _Run | None = None
-        self._ready = bytearray()
+        self._run: TextRun | None = None
+        self._ready: list[Part] = []
 
     def add(self, event: _JSON) -> None:
         """Adds an event that is not only text."""
         self.add_bytes(encode(event))
 
     def add_bytes(self, data: bytes) -> None:
-        """Adds what is written already."""
+        """Adds an event that is written already."""
         self._end_run()
-        self._ready += data
+        self._ready.append(data)
 
     def add_text(self, shape: TextShape, text: str) -> None:
         """Adds an event of text."""
         self.has_text = True
-        if not self.merges:
-            self._ready += shape.encode(text, shape.per_event)
-            return
-        if self._run is None or not self._run.shape.matches(shape):
+        if not self.merges or self._run is None or not self._run.shape.matches(shape):
             self._end_run()
-            self._run = _Run(shape, shape.per_event)
+            self._run = TextRun(shape, shape.per_event)
         self._run.texts.append(text)
         self._run.per_event = shape.per_event
 
     def take(self) -> bytes:
         """Gives what was added since the last call, or nothing; `has_text` is about the next."""
+        return written(self.take_parts())
+
+    def take_parts(self) -> list[Part]:
+        """As `take`, without writing it."""
         self._end_run()
-        data = bytes(self._ready)
-        self._ready.clear()
+        parts, self._ready = self._ready, []
         self.has_text = False
-        return data
+        return parts
 
     def _end_run(self) -> None:
         if self._run is not None:
-            self._ready += self._run.encode()
+            self._ready.append(self._run)
             self._run = None
+
+
+def written(parts: Iterable[Part]) -> bytes:
+    """The events as they are written in a stream."""
+    return b"".join([part if isinstance(part, bytes) else part.encode() for part in parts])
 
 
 def _text_place(event: _JSON) -> tuple[_JSON, str]:

@@ -24,7 +24,7 @@ from agent.model.answer_reader import AnswerReader
 from agent.model.dialects import UnusableAnswer
 from agent.model.dialects.failures import unreadable
 from agent.model.frame_clock import FrameClock
-from agent.model.framer import Framer
+from agent.model.framer import Framer, Part, written
 from agent.model.parsed_answers import PARSED
 from agent.settings import LONGEST_ANSWER_CHARACTERS, LONGEST_CALL_SECONDS
 
@@ -216,6 +216,10 @@ class _FramedStream(httpx2.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
+        return written(await self.next_parts())
+
+    async def next_parts(self) -> list[Part]:
+        """The next frame as events that need not be written."""
         loop = asyncio.get_running_loop()
         try:
             while self._failure is None:
@@ -223,7 +227,7 @@ class _FramedStream(httpx2.AsyncByteStream):
                 await self._read(loop)
                 if self._framer.has_text:
                     self._clock.note_frame(loop.time(), len(self._answers))
-                if frame := self._framer.take():
+                if frame := self._framer.take_parts():
                     return frame
         except BaseException:
             await self.aclose()

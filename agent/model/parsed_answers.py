@@ -8,18 +8,25 @@ takes dicts as well.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx2
 from openai import AsyncStream
 from openai.resources.chat import AsyncCompletions
 
 from agent.model.dialects.halves import loads
+from agent.model.framer import DONE, Part
 
 PARSED = "steady_frames"  # the extension of a response by which its frames are had
 _DATA = b"data: "
-_DONE = b"data: [DONE]"
 _DRAIN_SECONDS = 0.1  # the SDK's own
+
+
+class Frames(Protocol):
+    """The frames of an answer, as `FrameTransport` reads them."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def next_parts(self) -> list[Part]: ...
 
 
 class ParsedCompletions:
@@ -44,7 +51,7 @@ class ParsedAnswer:
     Iterating raises what reading raises: httpx2.TransportError, UnusableAnswer.
     """
 
-    def __init__(self, response: httpx2.Response, frames: AsyncIterator[bytes]) -> None:
+    def __init__(self, response: httpx2.Response, frames: Frames) -> None:
         self._response = response
         self._frames = frames
 
@@ -55,13 +62,17 @@ class ParsedAnswer:
         await self._response.aclose()
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        async for frame in self._frames:
-            for block in frame.split(b"\n\n"):
-                if block == _DONE:
-                    await self._drain()
-                    return
-                if block:
-                    yield loads(block.removeprefix(_DATA))
+        with suppress(StopAsyncIteration):
+            while True:
+                for part in await self._frames.next_parts():
+                    if not isinstance(part, bytes):
+                        for event in part.event():
+                            yield event
+                    elif part == DONE:
+                        await self._drain()
+                        return
+                    else:
+                        yield loads(part.removeprefix(_DATA))
 
     async def _drain(self) -> None:
         """Reads to the end of the response, so that its connection can be used again."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import reduce
 from operator import add
-from typing import Any, cast
+from typing import Any, ClassVar, cast
+from uuid import UUID
 
 import httpx2
 import pytest
-from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import AIMessageChunk
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.tracers._streaming import _StreamingCallbackHandler
+from langchain_openai import ChatOpenAI
 
 from agent.model.chat_model import ChatModel, make_chat_model
 from agent.model.partial import partial_answer
@@ -73,6 +77,63 @@ async def read_by_the_sdk(reply: Reply) -> dict[str, Any]:
 async def test_parsed_answers_are_the_sdks(reply: Reply) -> None:
     """What does not go through the OpenAI SDK's objects becomes the same message."""
     assert await message(reply, 0.04, responses_api=False) == await read_by_the_sdk(reply)
+
+
+async def test_pieces_of_text_are_langchains() -> None:
+    """Each piece of text is what LangChain makes of its chunk, and shares nothing with others."""
+    with ModelServer() as model:
+        async with chatting(model.url, 0) as (chat, _):
+            question = HumanMessage("stream 3 tokens")
+            pieces = [piece async for piece in chat._astream([question])]
+    texts = [piece for piece in pieces if piece.text]
+    assert len(texts) == 3
+    for piece in texts:
+        delta = {"index": 0, "delta": {"content": piece.text}, "finish_reason": None}
+        theirs = ChatOpenAI._convert_chunk_to_generation_chunk(
+            chat, {"choices": [delta]}, AIMessageChunk, {}
+        )
+        assert piece == theirs
+        piece.message.response_metadata["mine"] = piece.message.additional_kwargs["mine"] = True
+        cast(AIMessageChunk, piece.message).tool_call_chunks.append(tool_call_chunk(name="mine"))
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+async def test_callbacks_get_each_piece_in_order(is_inline: bool) -> None:
+    """Callbacks have had each piece before the next one, whether they are waited for or not, and
+    one that fails ends the call where it asks for that."""
+
+    class Inline(BaseCallbackHandler, _StreamingCallbackHandler):
+        run_inline = raise_error = True
+        texts: ClassVar[list[str]] = []
+
+        def tap_output_aiter(self, run_id: UUID, output: AsyncIterator[Any]) -> AsyncIterator[Any]:
+            return output
+
+        def tap_output_iter(self, run_id: UUID, output: Iterator[Any]) -> Iterator[Any]:
+            return output
+
+        def on_llm_new_token(self, token: str, *, run_id: UUID, **more: Any) -> None:
+            if token == "fail":
+                raise ValueError(run_id)
+            self.texts.append(token)
+
+    class Waited(AsyncCallbackHandler):
+        texts: ClassVar[list[str]] = []
+
+        async def on_llm_new_token(self, token: str, **more: Any) -> None:
+            await asyncio.sleep(0)
+            self.texts.append(token)
+
+    handlers: list[BaseCallbackHandler] = [Inline()] if is_inline else [Inline(), Waited()]
+    with ModelServer() as model:
+        model.on("Fail", Reply("fail"))
+        async with chatting(model.url, 0) as (chat, _):
+            answer = await chat.ainvoke("stream 3 tokens", {"callbacks": handlers})
+            for handler in cast(list[Inline | Waited], handlers):
+                assert "".join(handler.texts) == answer.content
+                assert len([text for text in handler.texts if text]) == 3
+            with pytest.raises(ValueError, match="-"):
+                await chat.ainvoke("Fail", {"callbacks": handlers})
 
 
 @pytest.mark.parametrize("responses_api", [False, True])
