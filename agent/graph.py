@@ -19,12 +19,15 @@ from agent.middleware.thread_state import ThreadState
 from agent.middleware.tool_errors import tool_errors
 from agent.middleware.tool_time_limit import ToolTimeLimit
 from agent.middleware.trim_history import TrimHistory
+from agent.middleware.untraced_calls import call_in_place
 from agent.model.chat_model import chat_model
 from agent.model.token_count import counter_for
 from agent.prompt import SYSTEM_PROMPT
 from agent.settings import settings
 from agent.tools import MEMORY_TOOLS, NEEDS_APPROVAL, TOOLS
 from agent.tools.mcp import MCP
+
+call_in_place()
 
 
 def _history() -> AgentMiddleware[Any, Any]:
