@@ -116,7 +116,7 @@ async def test_a_run_whose_events_are_not_stored_is_whole(
         input={"messages": [{"role": "user", "content": "Not stored."}]},
         stream_mode=["messages-tuple"],
     )
-    await asyncio.to_thread(model.wait_for, lambda m: len(m.requests) == asked + 2)
+    await asyncio.to_thread(model.wait_for, lambda m: len(m.requests) >= asked + 2)
     if is_late:
         await asyncio.to_thread(model.hurry, asked + 1)
         await agent.sdk.runs.join(thread_id, run["run_id"])
