@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import psycopg
 from aegra_api.core import database
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import event
@@ -37,14 +38,30 @@ class Pool(AsyncConnectionPool[Any]):
         await super().putconn(conn)
 
     async def _check_if_idle(self, conn: Any) -> None:
-        if _is_idle(self._used.get(conn)):
+        if not _is_idle(self._used.get(conn)):
+            return
+        try:
             await self.check_connection(conn)
+        except psycopg.Error:
+            await self.check()  # all: the pool would wait a second longer for each that is broken
+            raise
 
 
 async def one_row(statement: str, parameters: Sequence[Any]) -> dict[str, Any] | None:
-    """What one statement, in a transaction of its own, returns; None if that is nothing."""
+    """What one statement, in a transaction of its own, returns; None if that is nothing.
+
+    It is executed again if its connection breaks: it has to be one that may be.
+    """
     pool = database.db_manager.lg_pool
-    assert pool is not None  # noqa: S101 - Aegra has connected before it serves
+    assert isinstance(pool, Pool)  # noqa: S101 - Aegra has connected before it serves
+    try:
+        return await _row(pool, statement, parameters)
+    except psycopg.OperationalError:
+        await pool.check()
+        return await _row(pool, statement, parameters)
+
+
+async def _row(pool: Pool, statement: str, parameters: Sequence[Any]) -> dict[str, Any] | None:
     async with pool.connection() as connection:
         row = await (await connection.execute(statement, parameters)).fetchone()
     return cast(dict[str, Any] | None, row)

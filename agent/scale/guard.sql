@@ -55,7 +55,8 @@ END $$;
 
 -- A run, its thread and its claim in one statement: all that its request and its worker have to store
 -- before it begins. The owner's runs are counted one request at a time. `is_begun` is false where an
--- earlier run of the thread is active, or where no worker claims the run.
+-- earlier run of the thread is active, or where no worker claims the run. Who did not hear the answer
+-- may say it again.
 CREATE OR REPLACE FUNCTION steady_create_run(
     new_run text, its_thread text, owner text, most_runs integer, its_assistant text,
     thread_marks jsonb, thread_title text, its_input jsonb, its_config jsonb, its_context jsonb,
@@ -63,6 +64,11 @@ CREATE OR REPLACE FUNCTION steady_create_run(
     OUT created timestamptz, OUT is_begun boolean
 ) LANGUAGE plpgsql AS $$
 BEGIN
+    SELECT created_at, coalesce(claimed_by = claim, false) INTO created, is_begun
+        FROM runs WHERE run_id = new_run;
+    IF FOUND THEN
+        RETURN;
+    END IF;
     IF most_runs IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext(owner));
         IF (SELECT count(*) FROM runs

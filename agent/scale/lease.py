@@ -11,7 +11,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar, cast
@@ -141,7 +141,14 @@ async def _extended(jobs: Mapping[str, tuple[str, Any]]) -> set[str]:
 
 
 class LeasedSaver(AsyncPostgresSaver):
-    """LangGraph's PostgreSQL checkpointer, for the worker that holds a run's lease; it retries."""
+    """LangGraph's PostgreSQL checkpointer, for the worker that holds a run's lease; it retries.
+
+    Its own lock is for a single connection: with a pool, a run that waits would hold up all others.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.lock: Any = nullcontext()
 
     async def aput(
         self,

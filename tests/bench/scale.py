@@ -4,16 +4,18 @@
 
 First the processes are kept as busy as they can be, one, two and four in turns: what tokens a
 second do they give together, at their best? Two have to give `GOAL` times as many as one.
-Then streams at the pace of a person's reading tell what a run and a frame cost: processor time of
-the servers, of PostgreSQL and of Redis, bytes through Redis, and commits. From these the last table
-says what ten thousand streams need. It is a plain M/G/1 model: a process is one event loop, served
-in turn, at most `BUSY` of the time; what a frame waits for then is in the table, too. So is one
-Redis; where one is not enough, the processes that share one are a cell, and a thread stays in its.
+Then streams at the pace of a person's reading tell what a run and a frame cost, with about as many
+on a process as the plan puts there: processor time of the servers, of PostgreSQL and of Redis,
+bytes through Redis, and commits. From these the last table says what ten thousand streams need. A
+process is one event loop, at most `BUSY` of the time; it gets as many streams as it can serve so,
+with the frames that its clock gives so many. So is one Redis; where one is not enough, the
+processes that share one are a cell, and a thread stays in its.
 """
 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import math
 import re
 import subprocess
@@ -27,7 +29,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from agent.model.frame_clock import LONGEST_FRAME_SECONDS, SHORTEST_FRAME_SECONDS
+from agent.model.frame_clock import LONGEST_FRAME_SECONDS, frame_seconds
 from client import AgentClient, Limits, Token
 from tests.bench.contestants import ROOT, scripted_model
 from tests.conftest import server_env
@@ -40,10 +42,10 @@ ROUNDS = 2
 GOAL = 1.5  # of two processes, in tokens a second of one
 WARM_SECONDS = 8.0
 RATE = 50  # tokens a second, of one stream
+PACED = 32  # streams of the one process whose costs are measured
 SHORT, LONG = 100, 500  # tokens of a run
 STREAMS = 10_000
 TURN_TOKENS = 300  # of an answer in the plan
-FRAMES = (SHORTEST_FRAME_SECONDS, LONGEST_FRAME_SECONDS)  # of the plan; the first is measured
 BUSY = 0.6
 BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
 
@@ -179,7 +181,7 @@ async def paced(model_url: str, seconds: float) -> tuple[Spent, Spent]:
     """What short and long answers cost one process, at a reader's pace."""
     async with started(model_url, 1) as cluster:
         short, long = [
-            await load(cluster, f"stream {tokens} tokens at {RATE} per second", 8, seconds)
+            await load(cluster, f"stream {tokens} tokens at {RATE} per second", PACED, seconds)
             for tokens in (SHORT, LONG)
         ]
     return short, long
@@ -222,33 +224,48 @@ def fitted(short: Spent, long: Spent) -> Costs:
     return Costs(run, frame)
 
 
-def plan(costs: Costs, frames_per_run: float) -> Iterator[tuple[str, str]]:
-    """What `STREAMS` at a time need, by what is needed."""
-    runs = STREAMS * RATE / TURN_TOKENS  # a second
-    frames = runs * frames_per_run
+def frames_of(short: Spent, long: Spent, seconds: float) -> float:
+    """How many a run of the plan has, if they come at this interval after its first second."""
+    a_second = (long.frames / long.runs - short.frames / short.runs) * RATE / (LONG - SHORT)
+    first = short.frames / short.runs - a_second * (SHORT / RATE - 1)
+    return first + (TURN_TOKENS / RATE - 1) / seconds
 
-    def each_second(name: str) -> float:
-        return runs * costs.run[name] + frames * costs.frame[name]
 
-    processes = math.ceil(each_second("server_cpu") / BUSY)
-    served = each_second("server_cpu") / (runs + frames)  # seconds for a piece of work, on average
-    squares = (runs * costs.run["server_cpu"] ** 2 + frames * costs.frame["server_cpu"] ** 2) / (
-        runs + frames
-    )
-    waits = BUSY / (1 - BUSY) * squares / (2 * served)
-    yield "runs begun a second", f"{runs:,.0f}"
-    yield "frames a second", f"{frames:,.0f}"
-    yield f"server processes, each at most {BUSY:.0%} busy", f"{processes:,}"
-    yield "what a frame waits for its process, on average: ms", f"{1000 * waits:.1f}"
-    yield "connections to PostgreSQL, 50 a process at most", f"{50 * processes:,}"
-    yield "connections to Redis, one for each reader", f"{STREAMS + 10 * processes:,}"
-    yield "Redis, MB a second", f"{each_second('redis_bytes') / 1e6:,.0f}"
-    yield (
-        f"Redis servers, one core each, at most {BUSY:.0%} busy",
-        f"{math.ceil(each_second('redis_cpu') / BUSY):,}",
-    )
-    yield "PostgreSQL, commits a second", f"{each_second('commits'):,.0f}"
-    yield "PostgreSQL, processor cores", f"{each_second('postgres_cpu'):.1f}"
+class Plan:
+    """What `STREAMS` at a time need.
+
+    Args:
+        short: what the measured runs of `SHORT` tokens took.
+        long: likewise of `LONG` tokens.
+        interval: the time between frames; None: what the server's clock has for so many streams.
+    """
+
+    def __init__(self, short: Spent, long: Spent, interval: float | None = None) -> None:
+        self._costs = fitted(short, long)
+        self._runs = STREAMS * RATE / TURN_TOKENS  # a second
+        for self._processes in itertools.count(1):
+            self.interval = interval or frame_seconds(STREAMS // self._processes)
+            self._frames = self._runs * frames_of(short, long, self.interval)
+            if self._each_second("server_cpu") <= BUSY * self._processes:
+                break
+
+    def _each_second(self, name: str) -> float:
+        return self._runs * self._costs.run[name] + self._frames * self._costs.frame[name]
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Each need, and how much of it."""
+        processes = self._processes
+        redis = math.ceil(self._each_second("redis_cpu") / BUSY)
+        yield "runs begun a second", f"{self._runs:,.0f}"
+        yield "frames a second", f"{self._frames:,.0f}"
+        yield f"server processes, each at most {BUSY:.0%} busy", f"{processes:,}"
+        yield "streams of one process", f"{STREAMS / processes:,.0f}"
+        yield "connections to PostgreSQL, 50 a process at most", f"{50 * processes:,}"
+        yield "connections to Redis, where readers are at their runs", f"{10 * processes:,}"
+        yield "Redis, MB a second", f"{self._each_second('redis_bytes') / 1e6:,.0f}"
+        yield f"Redis servers, one core each, at most {BUSY:.0%} busy", f"{redis:,}"
+        yield "PostgreSQL, commits a second", f"{self._each_second('commits'):,.0f}"
+        yield "PostgreSQL, processor cores", f"{self._each_second('postgres_cpu'):.1f}"
 
 
 def tables(rates: dict[int, float], short: Spent, long: Spent) -> str:
@@ -264,16 +281,13 @@ def tables(rates: dict[int, float], short: Spent, long: Spent) -> str:
     for name, (words, factor) in units.items():
         run, frame = factor * costs.run[name], factor * costs.frame[name]
         lines.append(f"| {words} | {run:,.2f} | {frame:,.3f} |")
-    a_token = (long.frames / long.runs - short.frames / short.runs) / (LONG - SHORT)
-    a_run = short.frames / short.runs - a_token * SHORT
-    plans = [
-        dict(plan(costs, a_run + a_token * TURN_TOKENS * FRAMES[0] / seconds)) for seconds in FRAMES
-    ]
-    paces = " | ".join(f"a frame every {1000 * seconds:.0f} ms" for seconds in FRAMES)
+    plans = [Plan(short, long), Plan(short, long, LONGEST_FRAME_SECONDS)]
+    paces = [f"a frame every {1000 * plan.interval:.0f} ms" for plan in plans]
     asked = f"{STREAMS:,} streams, {RATE} tokens/s each, {TURN_TOKENS} an answer"
-    lines += ["", f"| {asked} | {paces} |"]
+    lines += ["", f"| {asked} | {paces[0]}, by the clock | {paces[1]}, at its slowest |"]
     lines += ["|---|---:|---:|"]
-    lines += [f"| {what} | {' | '.join(each[what] for each in plans)} |" for what in plans[0]]
+    needs = zip(*(plan.rows() for plan in plans), strict=True)
+    lines += [f"| {what} | {clock} | {slowest} |" for (what, clock), (_, slowest) in needs]
     return "\n".join(lines)
 
 

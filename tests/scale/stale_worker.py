@@ -4,9 +4,11 @@
 
 Prints, for a checkpoint, for a step's writes and for the run's end, `kept` or `refused`: while the
 run is this worker's; when another worker's claim is being committed at that moment; and afterwards.
+While the second waits, a checkpoint of no run is written.
 """
 
 import asyncio
+import contextvars
 import os
 import sys
 import uuid
@@ -52,6 +54,7 @@ async def main(run_id: str) -> None:
                 await give(database, run_id, "another's")
                 writing = asyncio.create_task(outcome(saver, put))
                 await until_one_waits(uri)
+                await asyncio.create_task(another_runs(saver), context=contextvars.Context())
             told += [await writing, await outcome(saver, put)]
             print(*told)
 
@@ -80,6 +83,12 @@ async def checkpoint(saver: LeasedSaver) -> None:
     made = {**empty_checkpoint(), "channel_values": {"messages": ["late"]}}
     told = {"source": "loop", "step": 0, "parents": {}}
     await saver.aput({"configurable": PLACE}, made, told, {"messages": made["id"]})
+
+
+async def another_runs(saver: LeasedSaver) -> None:
+    async with asyncio.timeout(10):
+        place = {"thread_id": "another", "checkpoint_ns": ""}
+        await saver.aput({"configurable": place}, empty_checkpoint(), {"source": "input"}, {})
 
 
 async def writes(saver: LeasedSaver) -> None:

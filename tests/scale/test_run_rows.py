@@ -4,10 +4,11 @@ import asyncio
 import uuid
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
-from tests.scale.cluster import Cluster
+from tests.scale.cluster import Cluster, Process
 from tests.scale.waiting import until_one_waits
 
 CREATE = """SELECT is_begun FROM steady_create_run(
@@ -63,6 +64,35 @@ async def test_an_end_is_said_again(cluster: Cluster) -> None:
             assert await end(database, run, thread, claim) is is_ended
         status = "SELECT status FROM thread WHERE thread_id = %s"
         assert await one(database, status, thread) == "idle"
+
+
+async def test_a_creation_is_said_again(cluster: Cluster) -> None:
+    """It is the same run, begun or not as it was."""
+    runs, thread = [str(uuid.uuid4()) for _ in range(2)], str(uuid.uuid4())
+    async with await psycopg.AsyncConnection.connect(
+        cluster.postgres.uri, autocommit=True
+    ) as database:
+        for run, is_begun in zip(runs, (True, False), strict=True):
+            assert [await create(database, run, thread) for _ in range(2)] == [is_begun] * 2
+        count = "SELECT count(*) FROM runs WHERE thread_id = %s"
+        assert await one(database, count, thread) == 2
+        await database.execute("DELETE FROM thread WHERE thread_id = %s", (thread,))
+
+
+async def test_a_run_is_created_when_the_database_is_back(cluster: Cluster) -> None:
+    """At once, though all connections that were used a moment ago have broken."""
+    body = {"assistant_id": "chat", "input": {"messages": [{"role": "user", "content": "Hi."}]}}
+
+    async def ask(process: Process) -> int:
+        path = f"/threads/{uuid.uuid4()}/runs/stream"
+        return (await http.post(f"{process.url}{path}", json=body)).status_code
+
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+        warm = [ask(process) for process in cluster.processes for _ in range(4)]
+        assert set(await asyncio.gather(*warm)) == {200}
+        await asyncio.to_thread(cluster.postgres.restart)
+        asked = [ask(process) for process in cluster.processes]
+        assert set(await asyncio.gather(*asked)) == {200}
 
 
 async def test_another_users_thread_gets_no_run(cluster: Cluster) -> None:

@@ -266,7 +266,10 @@ async def test_a_deleted_thread_leaves_nothing(cluster: Cluster, first: AgentCli
 
 
 async def test_a_stale_worker_writes_nothing(cluster: Cluster, first: AgentClient) -> None:
-    """Once its run is given to another, not even what was on the way at that moment is kept."""
+    """Once its run is given to another, not even what was on the way at that moment is kept.
+
+    Nor does one run that waits hold up the others.
+    """
     run = first.stream("Whose?")
     await run.text()
     lines = await cluster.processes[0].output_of("tests.scale.stale_worker", str(run.run_id))
