@@ -28,7 +28,6 @@ class Position:
         self._id: str | None = None
         self._count = 0  # parts of this id that were read
         self._count_now = 0  # parts of this id that the present connection has brought
-        self._order: tuple[int, ...] = ()
         self._id_before = BEGINNING
         self._is_joined = False
         self._is_settled = True
@@ -37,7 +36,6 @@ class Position:
         self.is_found = origin is None  # whether the server still has what is at the origin
         if origin is not None:
             self._id, self._count = origin.id, origin.count
-            self._order = id_order(origin.id)
             self._id_before = id_before(origin.id) or BEGINNING
 
     @property
@@ -77,13 +75,12 @@ class Position:
         if part.id is None or not self.is_counted(part):
             return True
         if part.id != self._id:
-            order = id_order(part.id)
-            if self._is_joined and order <= self._order:
+            if self._is_joined and id_order(part.id) <= id_order(self._id or ""):
                 self._count_now = 0
                 return False
             if not self.is_found:
                 raise CannotResume
-            self._begin_id(part.id, order)
+            self._begin_id(part.id)
         self._count_now += 1
         self._note_found()
         if self._count_now <= self._count:
@@ -98,8 +95,8 @@ class Position:
     def _note_found(self) -> None:
         self.is_found = self.is_found or self._count_now >= max(self._count, 1)
 
-    def _begin_id(self, event_id: str, order: tuple[int, ...]) -> None:
-        self._id_before, self._id, self._order = self._id or BEGINNING, event_id, order
+    def _begin_id(self, event_id: str) -> None:
+        self._id_before, self._id = self._id or BEGINNING, event_id
         self._count = self._count_now = 0
         self._is_settled = not self._is_joined
         self._contents.clear()
