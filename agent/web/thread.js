@@ -147,19 +147,22 @@ export class Thread {
     this.list.refresh();
   }
 
+  // Returns the thread's state, where it was read for this turn.
   async ended(answer, isLast) {
     this.tabs.postMessage({ threadId: this.id });
     const refreshed = this.list.refresh();
+    let state;
     // a message was quicker than the thread that it went to
     if (isLast() && !this.isWhole) await this.#load({ isUpdate: true });
-    else if (isLast()) await this.#settle(answer, isLast);
+    else if (isLast()) state = await this.#settle(answer, isLast);
     await refreshed;
+    return state;
   }
 
   // What is shown is now what the thread holds: it can be said differently, and answered anew.
   async #settle(answer, isLast) {
     const [thread, state] = await threadAndState(this.id);
-    if (!isLast()) return;
+    if (!isLast()) return undefined;
     this.version = versionOf(thread);
     this.checkpoint = checkpointOf(state);
     this.metadata = { ...thread.metadata, forks: this.metadata.forks };
@@ -167,6 +170,7 @@ export class Thread {
     this.turns.shownQuestions().forEach((question, at) => ids[at] && question.editable(ids[at]));
     if (!state.interrupts?.length) answer.offerAgain();
     await this.#showVersions(state);
+    return state;
   }
 
   // ---- its branches

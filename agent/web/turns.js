@@ -19,7 +19,7 @@ export class Turns {
     this.composer = composer;
     this.inspector = inspector;
     this.parts = new WeakMap(); // node -> the Question or Answer that it shows
-    this.running = null; // { controller, attempt, runId, isOver, isToStop, hasAsked, ended }
+    this.running = null; // { controller, attempt, runId, isOver, isToStop, isUnasked, hasAsked, ended }
   }
 
   // An answer that has ended is not being written, though its thread's state is still being read.
@@ -43,7 +43,7 @@ export class Turns {
     const message = { message: content, ...base.fields, ...fields };
     // results of calls that nobody decided come with the next answer
     const { turn, answer, status } = await this.#run("message", message, this.latest?.cards);
-    if (turn.runId || status !== "error") return;
+    if (turn.runId ? !turn.isUnasked : status !== "error") return;
     for (const { dataset } of [question.root, answer.outer]) dataset.refused = "";
     this.composer.restore(content, { ...base, before: removeRefused });
   }
@@ -161,7 +161,7 @@ export class Turns {
 
   // Reads a run, through `open`; `startAgain` starts another like it.
   async read(open, startAgain, cards, isFork = false) {
-    const turn = { isFork, controller: new AbortController(), attempt: null, runId: null, isOver: false, isToStop: false, hasAsked: false };
+    const turn = { isFork, controller: new AbortController(), attempt: null, runId: null, isOver: false, isToStop: false, isUnasked: false, hasAsked: false };
     turn.ended = new Promise((resolve) => (turn.end = resolve));
     this.running = turn;
     this.composer.busy(true);
@@ -196,7 +196,7 @@ export class Turns {
       }
       if (!turn.isOver && this.running === turn) take({ type: "done", status: "stopped" });
       // a state that cannot be read does not spoil a finished answer: it is read again later
-      if (turn.isOver && turn.runId) await this.#ended(turn, answer).catch(() => {});
+      if (turn.isOver && turn.runId) await this.#ended(turn, answer, status).catch(() => {});
     } catch (error) {
       take({ type: "error", code: error.code, message: error.message });
       take({ type: "done", status: "error" });
@@ -218,9 +218,11 @@ export class Turns {
     if (turn.isToStop && this.running === turn) this.stop();
   }
 
-  async #ended(turn, answer) {
+  // A run that was stopped before it began has left nothing in the thread, its question neither.
+  async #ended(turn, answer, status) {
     announce(answer.unspoken(true));
-    await this.thread.ended(answer, () => this.running === turn);
+    const state = await this.thread.ended(answer, () => this.running === turn);
+    turn.isUnasked = status === "stopped" && state !== undefined && state.metadata?.run_id !== turn.runId;
   }
 
   // Sends the message that waited, unless there is something to decide first.

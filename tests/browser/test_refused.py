@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from client import AgentClient
 from client.cli.local_server import LocalServer, find_config
 from tests.browser.test_page import SLOWER, TEXT, answers, ask, ended, questions
 from tests.conftest import server_env
-from tests.model_server import ModelServer
+from tests.model_server import ModelServer, Reply
 from tests.users import KNOWS_TOKENS, token_of
 
 LOW_PIXELS = 80
@@ -67,3 +69,31 @@ async def test_a_refusal_is_told_in_the_servers_words(
     await expect(ben.get_by_role("textbox", name="Message")).to_have_value("Hello once more.")
     for page in (ada, ben):
         await page.context.close()
+
+
+# In one task of the page: what a person does in a moment.
+SEND_AND_STOP = """ms => {
+    const stop = () => document.querySelector("#stop").click();
+    document.querySelector("#composer").requestSubmit();
+    ms ? setTimeout(stop, ms) : stop();
+}"""
+
+
+async def test_a_question_that_is_stopped_at_once_is_not_lost(
+    page: Page, server: LocalServer, model: ModelServer
+) -> None:
+    """It is in the thread, or, where its run had not begun, back where it was written."""
+    message, random = page.get_by_role("textbox", name="Message"), Random(1)
+    async with AgentClient(server.url) as agent:
+        for n in range(16):
+            question = f"Stopped at once, {n}?"
+            model.on(question, Reply(TEXT, tokens_per_second=50))
+            await message.fill(question)
+            await page.evaluate(SEND_AND_STOP, random.choice([0, 0, 0, 20]))
+            await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
+            await ended(page, "stopped")
+            state = await agent.sdk.threads.get_state(page.url.partition("#")[2])
+            kept = [m["content"] for m in (state["values"] or {}).get("messages", [])]
+            if question not in kept:
+                await expect(message).to_have_value(question)
+                await expect(questions(page).last).to_have_text(question)
