@@ -76,8 +76,9 @@ class Chat:
 
     def own_id(self, name: str | None) -> str | None:
         """The UUID for what the user calls by this name: no other user's is the same."""
-        named = encoded([self._user, name]).decode()
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, named)) if name else None
+        if not name:
+            return None
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, encoded([self._user, name]).decode()))
 
     def join(self, ref: RunRef) -> Run:
         """A run's events, from its beginning."""
@@ -151,7 +152,7 @@ def error_events(error: SteadyError, run: Run | None = None) -> list[IdAndEvent]
     return [(None, to_json(event)) for event in last]
 
 
-def encoded(event: JSON | list[str | None]) -> bytes:
+def encoded(event: JSON | list[str]) -> bytes:
     """The event as one line of JSON. Raises RunFailed where it holds what JSON text cannot."""
     try:
         text = orjson.dumps(event)

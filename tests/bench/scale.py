@@ -110,6 +110,16 @@ def _family_cpu(process: object) -> float:
     return total
 
 
+@contextlib.asynccontextmanager
+async def _clients(cluster: Cluster) -> AsyncIterator[list[AgentClient]]:
+    """One of each process."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(AgentClient(process.url, limits=_LIMITS))
+            for process in cluster.processes
+        ]
+
+
 async def load(cluster: Cluster, question: str, at_once: int, seconds: float) -> Spent:
     """Streams that follow one another, `at_once` at a time, for this long; and what they took."""
     meter = Meter(cluster)
@@ -131,14 +141,10 @@ async def _streams(
             text = await agent.stream(question, assistant_id="chat").text()
             runs, tokens = runs + 1, tokens + len(text.split())
 
-    agents = [AgentClient(process.url, limits=_LIMITS) for process in cluster.processes]
-    try:
+    async with _clients(cluster) as agents:
         await asyncio.gather(
             *(one_after_the_other(agents[n % len(agents)]) for n in range(at_once))
         )
-    finally:
-        for agent in agents:
-            await agent.__aexit__(None, None, None)
     return runs, tokens
 
 
@@ -148,13 +154,8 @@ async def throughput(cluster: Cluster, question: str, at_once: int) -> float:
     async def read(agent: AgentClient) -> int:
         return (await agent.stream(question, assistant_id="chat").text()).count("word")
 
-    agents = [AgentClient(process.url, limits=_LIMITS) for process in cluster.processes]
-    async with contextlib.AsyncExitStack() as stack:
-        for agent in agents:
-            await stack.enter_async_context(agent)
-        await asyncio.gather(
-            *(agent.stream("Hello.").text() for agent in agents)
-        )  # what is set up once
+    async with _clients(cluster) as agents:
+        await asyncio.gather(*(agent.stream("Hello.").text() for agent in agents))  # set up once
         began = time.monotonic()
         heard = await asyncio.gather(*(read(agents[n % len(agents)]) for n in range(at_once)))
         return sum(heard) / (time.monotonic() - began)

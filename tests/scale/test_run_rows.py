@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,6 +16,14 @@ CREATE = """SELECT is_begun FROM steady_create_run(
     %s, %s, %s, NULL, NULL, '{}', '', '{}', '{}', '{}', '{}', %s, NULL)"""
 END = "SELECT steady_end_run(%s, %s, %s, %s, 'success', 'idle', NULL, NULL)"
 OWNER = "of-the-statements"
+
+
+@pytest.fixture
+async def database(cluster: Cluster) -> AsyncIterator[psycopg.AsyncConnection]:
+    """A connection whose statements are transactions of their own."""
+    uri = cluster.postgres.uri
+    async with await psycopg.AsyncConnection.connect(uri, autocommit=True) as connected:
+        yield connected
 
 
 async def create(on: psycopg.AsyncConnection, run: str, thread: str, owner: str = OWNER) -> bool:
@@ -32,12 +41,13 @@ async def one(on: psycopg.AsyncConnection, statement: str, *parameters: Any) -> 
     return row and row[0]
 
 
-async def test_a_run_that_is_created_as_the_last_one_ends(cluster: Cluster) -> None:
+async def test_a_run_that_is_created_as_the_last_one_ends(
+    cluster: Cluster, database: psycopg.AsyncConnection
+) -> None:
     """It is told of: the end waits for it, as it has seen that the other still ran."""
     first, second, thread = (str(uuid.uuid4()) for _ in range(3))
     uri = cluster.postgres.uri
     async with (
-        await psycopg.AsyncConnection.connect(uri, autocommit=True) as database,
         await psycopg.AsyncConnection.connect(uri) as creating,
         await psycopg.AsyncConnection.connect(uri, autocommit=True) as listening,
     ):
@@ -53,30 +63,24 @@ async def test_a_run_that_is_created_as_the_last_one_ends(cluster: Cluster) -> N
         await database.execute("DELETE FROM thread WHERE thread_id = %s", (thread,))
 
 
-async def test_an_end_is_said_again(cluster: Cluster) -> None:
+async def test_an_end_is_said_again(database: psycopg.AsyncConnection) -> None:
     """By the worker that did not hear the answer it is, by another one it is not."""
     run, thread = str(uuid.uuid4()), str(uuid.uuid4())
-    async with await psycopg.AsyncConnection.connect(
-        cluster.postgres.uri, autocommit=True
-    ) as database:
-        assert await create(database, run, thread)
-        for claim, is_ended in ((f"claim of {run}", True),) * 2 + (("another", False),):
-            assert await end(database, run, thread, claim) is is_ended
-        status = "SELECT status FROM thread WHERE thread_id = %s"
-        assert await one(database, status, thread) == "idle"
+    assert await create(database, run, thread)
+    for claim, is_ended in ((f"claim of {run}", True),) * 2 + (("another", False),):
+        assert await end(database, run, thread, claim) is is_ended
+    status = "SELECT status FROM thread WHERE thread_id = %s"
+    assert await one(database, status, thread) == "idle"
 
 
-async def test_a_creation_is_said_again(cluster: Cluster) -> None:
+async def test_a_creation_is_said_again(database: psycopg.AsyncConnection) -> None:
     """It is the same run, begun or not as it was."""
     runs, thread = [str(uuid.uuid4()) for _ in range(2)], str(uuid.uuid4())
-    async with await psycopg.AsyncConnection.connect(
-        cluster.postgres.uri, autocommit=True
-    ) as database:
-        for run, is_begun in zip(runs, (True, False), strict=True):
-            assert [await create(database, run, thread) for _ in range(2)] == [is_begun] * 2
-        count = "SELECT count(*) FROM runs WHERE thread_id = %s"
-        assert await one(database, count, thread) == 2
-        await database.execute("DELETE FROM thread WHERE thread_id = %s", (thread,))
+    for run, is_begun in zip(runs, (True, False), strict=True):
+        assert [await create(database, run, thread) for _ in range(2)] == [is_begun] * 2
+    count = "SELECT count(*) FROM runs WHERE thread_id = %s"
+    assert await one(database, count, thread) == 2
+    await database.execute("DELETE FROM thread WHERE thread_id = %s", (thread,))
 
 
 async def test_a_run_is_created_when_the_database_is_back(cluster: Cluster) -> None:
@@ -95,16 +99,13 @@ async def test_a_run_is_created_when_the_database_is_back(cluster: Cluster) -> N
         assert set(await asyncio.gather(*asked)) == {200}
 
 
-async def test_another_users_thread_gets_no_run(cluster: Cluster) -> None:
+async def test_another_users_thread_gets_no_run(database: psycopg.AsyncConnection) -> None:
     """The statement that creates a run refuses, and leaves the thread as it was."""
     run, thread = str(uuid.uuid4()), str(uuid.uuid4())
-    async with await psycopg.AsyncConnection.connect(
-        cluster.postgres.uri, autocommit=True
-    ) as database:
-        assert await create(database, run, thread)
-        with pytest.raises(psycopg.DatabaseError, match="another user's") as refused:
-            await create(database, str(uuid.uuid4()), thread, "somebody-else")
-        assert refused.value.sqlstate == "SY404"
-        runs = "SELECT count(*) FROM runs WHERE thread_id = %s"
-        assert await one(database, runs, thread) == 1
-        await end(database, run, thread, f"claim of {run}")
+    assert await create(database, run, thread)
+    with pytest.raises(psycopg.DatabaseError, match="another user's") as refused:
+        await create(database, str(uuid.uuid4()), thread, "somebody-else")
+    assert refused.value.sqlstate == "SY404"
+    runs = "SELECT count(*) FROM runs WHERE thread_id = %s"
+    assert await one(database, runs, thread) == 1
+    await end(database, run, thread, f"claim of {run}")
