@@ -28,11 +28,11 @@ def _wait_in_this_task(server: Any) -> None:
         task = asyncio.current_task()
         if done.is_set() or task is None:
             return await wait_in_tasks(coro, done)
-        is_ended = False
+        is_waiting, is_ended = True, False
 
         def end(waiter: asyncio.Future[Any]) -> None:
             nonlocal is_ended
-            if not waiter.cancelled():
+            if is_waiting and not waiter.cancelled():  # else the next wait hears of the end
                 is_ended = True
                 task.cancel(done._value)
 
@@ -46,6 +46,7 @@ def _wait_in_this_task(server: Any) -> None:
                 raise done._value from None
             raise
         finally:
+            is_waiting = False
             done._waiters.remove(waiter)
             waiter.cancel()
             if is_ended:

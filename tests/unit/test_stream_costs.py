@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
@@ -27,11 +28,14 @@ class Stopped(Exception):
 
 
 @pytest.fixture(params=["the server's", "ours"])
-def waits(request: pytest.FixtureRequest) -> tuple[Wait, Any]:
+def waits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Wait, Any]:
     """The function that waits for an event, and the kind of what ends the wait."""
     server = importlib.import_module("langgraph_api.asyncio")
     module = SimpleNamespace(wait_if_not_done=server.wait_if_not_done)
     if request.param == "ours":
+        for loaded in list(sys.modules.values()):  # the patch reaches them, too
+            if getattr(loaded, "wait_if_not_done", None) is server.wait_if_not_done:
+                monkeypatch.setattr(loaded, "wait_if_not_done", server.wait_if_not_done)
         NO_TASKS_PER_EVENT.apply(module)
     return module.wait_if_not_done, server.ValueEvent()
 
@@ -102,6 +106,26 @@ async def test_an_event_that_comes_with_the_end_is_kept(waits: tuple[Wait, Any])
         await asyncio.sleep(0)
     done.set(Stopped())
     assert await asyncio.wait_for(task, 10) == "value"
+
+
+async def test_an_end_behind_an_event_strikes_the_next_wait(waits: tuple[Wait, Any]) -> None:
+    """Never what the task does between two waits, where nothing tells why it is cancelled."""
+    (wait, done), is_there = waits, asyncio.Event()
+
+    async def run() -> str:
+        assert await wait(is_there.wait(), done) is True
+        for _ in range(5):
+            await asyncio.sleep(0)
+        with pytest.raises(Stopped):
+            await wait(asyncio.Event().wait(), done)
+        return "went on"
+
+    task = asyncio.create_task(run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    is_there.set()
+    done.set(Stopped())
+    assert await asyncio.wait_for(task, 10) == "went on"
 
 
 async def test_who_waits_can_be_cancelled(waits: tuple[Wait, Any]) -> None:
