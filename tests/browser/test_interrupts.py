@@ -35,7 +35,8 @@ async def reply(page: Page, words: str) -> None:
 
 
 AT_ONCE = """() => new MutationObserver(() => {
-    document.querySelector('.decision button:not([disabled])')?.click();
+    const choices = [...document.querySelectorAll('.decision button:not([disabled])')];
+    choices.find(({ textContent }) => ['single', 'Yes'].includes(textContent))?.click();
 }).observe(document.body, { childList: true, subtree: true })"""
 
 
