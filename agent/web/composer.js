@@ -4,6 +4,8 @@ import { Attachments } from "./attachments.js";
 import { contentOf, textOf } from "./content.js";
 import { byId, element, isEnter, isLost } from "./dom.js";
 
+const DRAFT = "draft";
+
 export class Composer {
   // `onSend` gets the content; `onCancel` is called when it is to go on from the thread's present after all.
   constructor({ onSend, onCancel }) {
@@ -26,6 +28,9 @@ export class Composer {
       this.write("");
       onSend(content);
     });
+    // what is not sent yet is there after a reload, in this tab
+    this.write(sessionStorage.getItem(DRAFT) ?? "");
+    addEventListener("pagehide", () => sessionStorage.setItem(DRAFT, this.#unsent(this.waiting)));
   }
 
   write(text) {
@@ -82,10 +87,14 @@ export class Composer {
 
   #insert(contents) {
     if (!contents.length) return;
-    const texts = contents.map((content) => textOf({ content }));
-    this.write([...texts, this.message.value].filter(Boolean).join("\n"));
+    this.write(this.#unsent(contents));
     const lists = contents.filter(Array.isArray);
     this.attachments.add(...lists.flatMap((blocks) => blocks.filter((block) => textOf({ content: [block] }) === "")));
+  }
+
+  #unsent(contents) {
+    const texts = contents.map((content) => textOf({ content }));
+    return [...texts, this.message.value].filter(Boolean).join("\n");
   }
 
   get isEmpty() {

@@ -16,6 +16,7 @@ export function watchToken() {
   byId("forget-token").hidden = !token();
   byId("forget-token").addEventListener("click", () => {
     sessionStorage.removeItem(KEY);
+    byId("composer").reset(); // who comes next need not see it
     location.reload();
   });
   byId("sign-in").addEventListener("submit", (event) => {

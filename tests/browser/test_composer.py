@@ -35,6 +35,17 @@ async def test_what_waits_is_not_lost(page: Page) -> None:
     await expect(page.get_by_role("textbox", name="Message")).to_have_value("And then?")
 
 
+async def test_a_reload_keeps_what_is_not_sent(page: Page) -> None:
+    """What waits for the end of an answer, and what is half written, are where they were written."""
+    await ask(page, ENDLESS)
+    await expect(answers(page)).to_contain_text("word1")
+    await ask(page, "And then?")
+    await page.get_by_role("textbox", name="Message").fill("And af")
+    await page.reload()
+    await expect(page.get_by_role("textbox", name="Message")).to_have_value("And then?\nAnd af")
+    await expect(answers(page)).to_contain_text("word1")
+
+
 async def test_back_leads_to_a_new_conversation(page: Page) -> None:
     """The browser's Back, from a thread to the page itself, leaves the thread."""
     await ask(page, "Hello, back.")
