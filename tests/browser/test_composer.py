@@ -36,7 +36,7 @@ async def test_what_waits_is_not_lost(page: Page) -> None:
 
 
 async def test_a_reload_keeps_what_is_not_sent(page: Page) -> None:
-    """What waits for the end of an answer, and what is half written, are where they were written."""
+    """What waits for an answer's end, and what is half written, is where it was written."""
     await ask(page, ENDLESS)
     await expect(answers(page)).to_contain_text("word1")
     await ask(page, "And then?")
