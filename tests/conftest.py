@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadFileScheduling
 
 from client import AgentClient
+from client.cli import local_server
 from client.cli.local_server import LocalServer, find_config
 from tests.model_server import ModelServer
 from tests.users import KNOWS_TOKENS, NO_LIMITS
@@ -25,6 +27,21 @@ if (
 ):  # who starts us may ignore it: not our programs
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["STEADY_ENV_FILE"] = ""  # a developer's .env must not reach the tests
+
+
+_places = list[socket.socket]()
+
+
+def _free_port() -> int:
+    """A port on loopback that, for as long as these tests run, no other program happens to take."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that who is told of it can
+    place.bind(("127.0.0.1", 0))
+    _places.append(place)
+    return int(place.getsockname()[1])
+
+
+local_server.free_port = _free_port  # until a server has started it has not taken its port
 
 
 def server_env(model_url: str, **more: str) -> dict[str, str]:
@@ -129,6 +146,7 @@ def model() -> Iterator[ModelServer]:
 @pytest.fixture
 def quiet_model(model: ModelServer) -> None:
     """The model speaks to nobody: what an earlier test left running has ended."""
+    model.hurry()
     model.wait_for(lambda it: it.open_streams == 0, 100.0)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import FilePayload, Page, expect
 
-from tests.browser.test_page import answers, ask, ended
+from tests.browser.test_page import ENDLESS, answers, ask, ended
 from tests.clients.environments import HERE, needs
 from tests.model_server import ModelServer, Reply, ToolCall
 
@@ -31,12 +31,16 @@ async () => {
   const { Markdown } = await import("/page/markdown.js");
   const written = new Markdown(document.createElement("div"));
   const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  let now = 0;
+  performance.now = () => now; // however long a frame takes here
   written.append("One. ");
-  await new Promise((resolve) => setTimeout(resolve, 190));
+  now = 190;
   const words = Array.from({ length: 200 }, (_, n) => `word${n}`).join(" ");
   written.append(words);
+  now += 30;
   await frame();
   await frame();
+  delete performance.now;
   return written.root.textContent === `One. ${words}`;
 }"""
 FORMS = """
@@ -133,7 +137,7 @@ async def test_reduced_motion(page: Page, motion: str) -> None:
     is_calm = motion == "reduce"
     await page.emulate_media(reduced_motion=motion)  # type: ignore[arg-type]
     assert await page.evaluate(SMOOTHED) is is_calm
-    await ask(page, "stream 900 tokens at 30 per second")
+    await ask(page, ENDLESS)
     await expect(answers(page)).to_contain_text("word1")
     waits = page.locator(".waiting")
     await expect(waits).to_have_css("animation-name", "none" if is_calm else "breathe")

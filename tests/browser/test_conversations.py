@@ -31,7 +31,7 @@ async def test_what_the_list_says(page: Page, open_page: Open, model: ModelServe
     await ended(page, "interrupted")
     await expect(entry(page, "Wait in the list.")).to_contain_text("waits")
     await page.get_by_role("button", name="New conversation", exact=True).click()
-    await ask(page, "stream 901 tokens at 30 per second")
+    await ask(page, "stream 901 tokens at 10 per second")
     for tab in (page, other):
         await expect(entry(tab, "stream 901 tokens")).to_contain_text("busy")
     await expect(answers(page)).to_contain_text("word3")
@@ -104,7 +104,7 @@ NO_LOCKS = "Object.defineProperty(Navigator.prototype, 'locks', { value: undefin
 async def all_stream_and_stop(tabs: Sequence[Page]) -> None:
     """Each tab is stopped while all of them read their answers."""
     for tab in tabs:
-        await ask(tab, "stream 900 tokens at 20 per second")
+        await ask(tab, ENDLESS)
     for tab in tabs:
         await expect(answers(tab)).to_contain_text("word1")
     for tab in reversed(tabs):
@@ -125,7 +125,7 @@ async def test_a_seventh_tab_beside_six(page: Page, open_page: Open) -> None:
     they; each has its own answer."""
     six = [page, *[await open_page() for _ in range(5)]]
     for n, tab in enumerate(six):
-        await ask(tab, f"stream 8{n}0 tokens at 20 per second")
+        await ask(tab, f"stream 8{n}0 tokens at 5 per second")
     for tab in six:
         await expect(answers(tab)).to_contain_text("word1")
     seventh = await open_page()
@@ -136,7 +136,7 @@ async def test_a_seventh_tab_beside_six(page: Page, open_page: Open) -> None:
     await ended(seventh, "stopped")
     reader = await open_page(fragment=f"#{six[0].url.partition('#')[2]}")
     await expect(answers(reader)).to_contain_text("word9")
-    await expect(questions(reader)).to_have_text(["stream 800 tokens at 20 per second"])
+    await expect(questions(reader)).to_have_text(["stream 800 tokens at 5 per second"])
     for n, tab in enumerate(six):
         await expect(entry(tab, f"stream 8{n}0 tokens")).to_have_count(1)
         await tab.get_by_role("button", name="Stop", exact=True).click()

@@ -5,13 +5,13 @@ import re
 from playwright.async_api import Browser, Page, expect
 
 from client.cli.local_server import LocalServer
-from tests.browser.test_page import answers, ask, ended
+from tests.browser.test_page import ENDLESS, answers, ask, ended
 from tests.model_server import ModelServer, Reply, ToolCall
 
 
 async def test_the_focus_is_never_lost(page: Page, model: ModelServer) -> None:
     """A button that is gone once pressed leaves the focus at the message or the new answer."""
-    await ask(page, "stream 900 tokens at 30 per second")
+    await ask(page, ENDLESS)
     await expect(answers(page)).to_contain_text("word1")
     await page.get_by_role("button", name="Stop", exact=True).press("Enter")
     await ended(page, "stopped")

@@ -7,7 +7,7 @@ from client.cli.local_server import LocalServer
 from tests.browser.test_page import answers, ask, ended
 from tests.model_server import ModelServer, Reply, ToolCall
 
-LINES = "\n\n".join(f"Line {n}, of a long answer." for n in range(80))
+LINES = "\n\n".join(f"Line {n}, of a long answer." for n in range(400))
 LOWEST_LOG_PIXELS = 60
 CALL = ToolCall("save_note", {"title": "long", "text": "In view."})
 

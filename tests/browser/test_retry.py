@@ -19,7 +19,7 @@ async def test_a_model_that_breaks_off_in_a_call(
         said,
         reasoning="Where?",
         tool_calls=[call],
-        tokens_per_second=20,
+        tokens_per_second=8,
         fails=[Fault("disconnect", after_tokens=8)],
     )
     question = f"Search twice, after {len(said)} words."
@@ -28,6 +28,7 @@ async def test_a_model_that_breaks_off_in_a_call(
     await ask(page, question)
     cards = page.get_by_role("group", name="Tool search_docs")
     await expect(cards).to_have_attribute("data-status", "writing")
+    model.hurry()
     await ended(page)
     await expect(cards).to_have_count(1)
     await expect(cards).to_have_attribute("data-status", "ok")

@@ -8,7 +8,16 @@ from playwright.async_api import BrowserContext, Page, Route, WebSocketRoute, ex
 
 from client.cli.local_server import LocalServer
 from tests.browser.conftest import Open
-from tests.browser.test_page import ENDLESS, SLOW, TEXT, answers, ask, ended, stream_over
+from tests.browser.test_page import (
+    ENDLESS,
+    SLOW,
+    SLOWER,
+    TEXT,
+    answers,
+    ask,
+    ended,
+    stream_over,
+)
 from tests.faults.plan import NetFault, Plan
 from tests.faults.proxy import Proxy
 from tests.model_server import ModelServer
@@ -89,32 +98,39 @@ async def test_nothing_is_left_of_a_cut_response(
     cuts = tuple(NetFault("rst", 900) for _ in range(4))
     async with Proxy(server.url, Plan(streams=cuts)) as proxy:
         page = await open_page(proxy.url)
-        await ask(page, SLOW)
+        await ask(page, "stream 150 tokens at 30 per second")
         await ended(page)
         assert len(proxy.done) == 4
     assert await page.evaluate("window.listeners") == 0
 
 
-async def test_nothing_is_left_of_a_cut_socket(context: BrowserContext, open_page: Open) -> None:
+async def test_nothing_is_left_of_a_cut_socket(
+    context: BrowserContext, open_page: Open, model: ModelServer
+) -> None:
     """The same over the WebSocket."""
     await context.add_init_script(COUNT_LISTENERS)
-    connections = list[WebSocketRoute]()
+    connections, closing = list[WebSocketRoute](), list[asyncio.Future[None]]()
+    is_last = asyncio.Event()
 
     def cut(socket: WebSocketRoute) -> None:
         number, server = len(connections), socket.connect_to_server()
         connections.append(socket)
+        if number == 4:
+            is_last.set()
 
         def down(message: str | bytes) -> None:
             socket.send(message)
-            if number < 4 and f"word{number + 1}" in str(message):
-                asyncio.get_running_loop().create_task(socket.close())
+            if number < 4 and "token" in str(message):
+                closing.append(asyncio.ensure_future(socket.close()))
 
         server.on_message(down)
 
     await context.route_web_socket("**/ws/chat*", cut)
     page = await open_page()
     await stream_over(page, "websocket")
-    await ask(page, SLOW)
+    await ask(page, SLOWER)
+    await is_last.wait()
+    model.hurry()
     await ended(page)
     await expect(answers(page)).to_have_text(TEXT)
     assert len(connections) == 5

@@ -69,6 +69,26 @@ async def test_a_message_before_the_thread_is_there(page: Page) -> None:
     await expect(answers(page).last).to_have_text("You said: Quicker.")
 
 
+async def test_a_message_while_the_end_is_read(page: Page) -> None:
+    """It waits until what the answer left in the thread is there, and is asked then."""
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/threads/*/state", hold)
+    await ask(page, "Hello, first.")
+    await expect(answers(page)).to_have_attribute("data-status", "success")
+    await ask(page, "And then?")
+    await expect(page.locator("#waiting")).to_have_text("Goes next: And then?")
+    await expect(questions(page)).to_have_count(1)
+    held.set()
+    await ended(page)
+    await expect(questions(page)).to_have_text(["Hello, first.", "And then?"])
+    await expect(answers(page).last).to_have_text("You said: And then?")
+
+
 async def test_looking_again_is_cheap(page: Page, open_page: Open) -> None:
     """A thread's whole state is fetched when there is news, and the reader's place is kept."""
     model_text = "\n\n".join(f"Line {n}." for n in range(60))

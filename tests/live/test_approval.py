@@ -359,7 +359,7 @@ async def test_a_person_may_say_something_else_instead(
 
 async def test_a_request_is_of_the_run_that_made_it(keeper: AgentClient, note: Note) -> None:
     """A run that was stopped for another one does not take that one's request for its own."""
-    async with keeper.stream("stream 900 tokens at 60 per second") as stopped:
+    async with keeper.stream("stream 900 tokens at 20 per second") as stopped:
         async for event in stopped:
             if isinstance(event, Token):
                 break

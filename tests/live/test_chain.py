@@ -23,7 +23,7 @@ WORDS = ("One", " two", " three")
 @pytest.fixture
 def chain(model: ModelServer) -> Runnable:
     config = Settings(_env_file=None, openai_base_url=model.url, openai_api_key="test-key")
-    model.on("Count.", Reply(WORDS, tokens_per_second=20))
+    model.on("Count.", Reply(WORDS, tokens_per_second=5))
     model.on("Break off.", Reply(WORDS, fault=Fault("end", after_tokens=2)))
     return PROMPT | make_chat_model(config)
 

@@ -235,7 +235,7 @@ async def test_stop_ends_what_another_program_runs(server: LocalServer) -> None:
     """`steady stop` stops a thread's run, whoever began it, and says so where none runs."""
     async with AgentClient(server.url) as agent:
         thread_id = await agent.threads.create()
-        async with agent.stream("stream 900 tokens at 60 per second", thread_id=thread_id) as run:
+        async with agent.stream("stream 900 tokens at 20 per second", thread_id=thread_id) as run:
             async for event in run:
                 if isinstance(event, Token):
                     break
@@ -289,7 +289,7 @@ async def test_nothing_said_leaves_no_thread(server: LocalServer) -> None:
 
 async def test_ctrl_c_stops_the_run(server: LocalServer) -> None:
     """The run is stopped, what it said is on the thread, and the exit code is 130."""
-    question = "stream 900 tokens at 60 per second"
+    question = "stream 900 tokens at 20 per second"
     running = started("run", question, "--url", server.url)
     await asyncio.to_thread(read_until, running, "word9")
     running.send_signal(signal.SIGINT)
@@ -305,7 +305,7 @@ async def test_ctrl_c_stops_the_run(server: LocalServer) -> None:
 
 async def test_a_second_ctrl_c_leaves_at_once(server: LocalServer) -> None:
     """Whoever insists does not wait for the server, which here has stopped answering."""
-    running = started("run", "stream 900 tokens at 60 per second", "--url", server.url)
+    running = started("run", "stream 900 tokens at 20 per second", "--url", server.url)
     await asyncio.to_thread(read_until, running, "word9")
     assert server.process
     server.process.send_signal(signal.SIGSTOP)

@@ -102,7 +102,7 @@ async def test_what_is_asked_of_many(
     ada: AgentClient, eve: AgentClient, of_ada: str, model: ModelServer
 ) -> None:
     """Searches, counts and changes of many things at once are of one's own, however they ask."""
-    model.on("Slowly.", Reply(("a ",) * 400, tokens_per_second=40.0))
+    model.on("Slowly.", Reply(("a ",) * 400, tokens_per_second=4.0))
     private = await ada.sdk.assistants.create("agent", name=MARK)
     mine = str(private["assistant_id"])
     going = await ada.sdk.runs.create(of_ada, mine, input={"messages": [("user", "Slowly.")]})

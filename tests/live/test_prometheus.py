@@ -22,7 +22,7 @@ from tests.sse_reader import ask, opened
 
 ROOT = TELEMETRY.parents[1]
 WINDOWS = {"$__rate_interval": "1m", "$__range": "15m"}  # what Grafana puts in their place
-CUT = "stream 40 tokens at 40 per second"
+QUICK, SLOW = (f"stream 40 tokens at {rate} per second" for rate in (40, 8))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,11 +66,11 @@ def alert_expressions() -> list[str]:
 
 async def heal_a_cut(server: LocalServer) -> None:
     """A reader leaves a stream, and comes back for the rest."""
-    async with opened(server.url, "/agent/stream", {"message": CUT}) as stream:
+    async with opened(server.url, "/agent/stream", {"message": SLOW}) as stream:
         for _ in range(5):
             await anext(stream)
     headers = {"Last-Event-ID": stream.last_event_id}
-    await ask(server.url, "/agent/stream", {"message": CUT}, headers)
+    await ask(server.url, "/agent/stream", {"message": SLOW}, headers)
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ async def load(server: LocalServer, model: ModelServer) -> AsyncIterator[None]:
     async def for_ever() -> None:
         async with AgentClient(server.url) as agent:
             while True:
-                await agent.stream(CUT).text()
+                await agent.stream(QUICK).text()
                 model.on("Cut under load.", Reply("Here.", fails=[Fault("disconnect")]))
                 await agent.stream("Cut under load.").text()
                 with suppress(ModelFailed):

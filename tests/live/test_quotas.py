@@ -50,7 +50,7 @@ async def user(limited: LocalServer, request: pytest.FixtureRequest) -> AsyncIte
 
 
 def spoken(model: ModelServer) -> None:
-    model.on(SLOW, Reply(tuple(f"word{n} " for n in range(400)), tokens_per_second=40.0))
+    model.on(SLOW, Reply(tuple(f"word{n} " for n in range(400)), tokens_per_second=10.0))
 
 
 def said(words: str) -> dict[str, Any]:

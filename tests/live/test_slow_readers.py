@@ -43,10 +43,10 @@ def deaf_socket(server: LocalServer) -> socket.socket:
 def impatient(
     model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalServer]:
-    """A server that lets a reader go who takes nothing for a second."""
+    """A server that lets a reader go who takes nothing for two seconds."""
     longest = str(2 * sum(map(len, TOKENS)))
     env = server_env(
-        model.url, STEADY_STALLED_READER_SECONDS="1", STEADY_LONGEST_ANSWER_CHARACTERS=longest
+        model.url, STEADY_STALLED_READER_SECONDS="2", STEADY_LONGEST_ANSWER_CHARACTERS=longest
     )
     config = find_config(Path(__file__).parent)
     with LocalServer(config, env=env, folder=tmp_path_factory.mktemp("impatient")) as running:

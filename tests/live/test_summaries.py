@@ -193,7 +193,7 @@ async def test_a_run_that_is_stopped_in_its_summary_keeps_none_of_it(
     _, turns, _ = await until_summarized(agent, model)
     thread_id = await with_turns(agent, turns - 1)
     before = len(summary_prompts(model))
-    model.tokens_per_second = 1.0
+    model.tokens_per_second = 0.2
     try:
         async with agent.stream(f"Turn {turns - 1}. {WORDS}", thread_id=thread_id) as run:
             reading = asyncio.create_task(run.text())

@@ -490,10 +490,10 @@ def test_the_doctor_fits_the_terminal(
 
 def test_a_local_server_leaves_no_descriptor() -> None:
     """Each server that was made and stopped leaves as many open files as before."""
-    LocalServer(port=free_port()).log.unlink()
+    port = free_port()
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
-        LocalServer(port=free_port()).log.unlink()
+        LocalServer(port=port).log.unlink()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

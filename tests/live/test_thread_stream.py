@@ -48,13 +48,15 @@ async def test_each_run_is_told_from_its_beginning(
     agent: AgentClient, server: LocalServer, model: ModelServer
 ) -> None:
     """What runs when the stream is joined, and what comes later, also from another client."""
-    model.on("Count, for the thread.", SLOW)
+    model.on("Count, for the thread.", Reply(SLOW.text, tokens_per_second=0.5))
     run = agent.stream("Count, for the thread.")
     first = await anext(aiter(run))
     assert isinstance(first, RunStarted)
     thread_id = str(run.thread_id)
     async with aclosing(agent.threads.join_stream(thread_id)) as events:
-        told = await one_run(events)
+        told = [await anext(events)]
+        model.hurry()
+        told += await one_run(events)
         assert told[0] == first
         assert text(told) == SLOW.text
         await run.text()

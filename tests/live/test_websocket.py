@@ -70,7 +70,7 @@ async def test_the_plain_form(server: LocalServer, model: ModelServer) -> None:
     async with connect(
         f"ws://127.0.0.1:{server.port}/ws/chat", proxy=None, open_timeout=60
     ) as socket:
-        for question in ("I am Ada.", "stream 5 tokens at 20 per second"):
+        for question in ("I am Ada.", "stream 5 tokens at 4 per second"):
             await socket.send(question)
             said = [str(await socket.recv())]
             while said[-1] != "[DONE]":
@@ -78,7 +78,7 @@ async def test_the_plain_form(server: LocalServer, model: ModelServer) -> None:
         assert "".join(said[:-1]) == "word0 word1 word2 word3 word4"
         assert len(said) > 3
     told = [m["content"] for m in model.requests[-1]["messages"] if m["role"] != "system"]
-    assert told == ["I am Ada.", "You said: I am Ada.", "stream 5 tokens at 20 per second"]
+    assert told == ["I am Ada.", "You said: I am Ada.", "stream 5 tokens at 4 per second"]
 
 
 async def test_the_plain_form_tells_failures(server: LocalServer, model: ModelServer) -> None:

@@ -347,7 +347,7 @@ async def test_a_closed_connection_ends_the_wait() -> None:
 
 async def test_a_piece_that_does_not_come_has_its_time() -> None:
     """As httpx2's own transport tells it."""
-    async with asyncio.timeout(60), opened(says_no_more, read=0.05) as body:
+    async with asyncio.timeout(60), opened(says_no_more, read=0.5) as body:
         assert await anext(body) == b"a"
         with pytest.raises(httpx2.ReadTimeout):
             await anext(body)

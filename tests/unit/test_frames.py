@@ -122,7 +122,7 @@ async def test_what_came_before_an_error_is_delivered_first(
 
     async def read() -> None:
         nonlocal wire
-        client = framed(LONG_SECONDS, timeout=httpx2.Timeout(5, read=0.5))
+        client = framed(LONG_SECONDS, timeout=httpx2.Timeout(5, read=2.0))
         async with asked(client, scripted, "Hi") as response:
             async for data in response.aiter_raw():
                 wire += data
