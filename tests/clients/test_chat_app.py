@@ -38,7 +38,7 @@ async def test_turns_and_stop(chat: Page) -> None:
     await expect(chat.get_by_text("word5 word6")).to_be_visible()
     await expect(chat.get_by_text(ANSWER)).to_have_count(1)
     await expect(chat.get_by_role("button", name="Send")).to_be_visible()
-    await ask(chat, "stream 600 tokens at 60 per second")
+    await ask(chat, "stream 900 tokens at 20 per second")
     await expect(chat.get_by_text("word39 word40 word41")).to_be_visible()
     await chat.get_by_role("button", name="Cancel").click()
     await expect(chat.get_by_role("button", name="Send")).to_be_visible()

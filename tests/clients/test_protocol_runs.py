@@ -100,14 +100,14 @@ async def test_a_reader_goes_on(agent: AgentClient, protocol: Protocol) -> None:
 
 
 async def test_a_late_reader_of_the_protocol(
-    server: LocalServer, agent: AgentClient, protocol: Protocol
+    server: LocalServer, agent: AgentClient, protocol: Protocol, model: ModelServer
 ) -> None:
     """Who opens a thread's stream in the middle of an answer, after other turns, misses nothing."""
     thread_id = ""
     for _ in range(5):
         thread_id, run_id = await protocol.start("stream 5 tokens", thread_id)
         await agent.runs.join(thread_id, run_id).text()
-    _, run_id = await protocol.start("stream 150 tokens at 100 per second", thread_id)
+    _, run_id = await protocol.start("stream 150 tokens at 5 per second", thread_id)
     async for event in agent.runs.join(thread_id, run_id):
         if isinstance(event, Token):
             break
@@ -119,6 +119,7 @@ async def test_a_late_reader_of_the_protocol(
             match event["method"], data.get("event"):
                 case "messages", "message-start":
                     text = ""
+                    model.hurry()
                 case "messages", "content-block-delta":
                     text += data["delta"]["text"]
                 case "values", _ if len(data["messages"]) == 12:
@@ -140,7 +141,7 @@ async def test_the_route(server: LocalServer, protocol: Protocol) -> None:
 
 async def test_a_stopped_run(agent: AgentClient, protocol: Protocol) -> None:
     """Its text is the partial answer that the thread keeps, under the id that was streamed."""
-    thread_id, run_id = await protocol.start("stream 500 tokens at 100 per second")
+    thread_id, run_id = await protocol.start("stream 900 tokens at 30 per second")
     run = agent.runs.join(thread_id, run_id)
     texts: dict[str, str] = {}
     async for event in run:

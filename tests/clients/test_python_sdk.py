@@ -117,7 +117,7 @@ async def test_state_after_cancel(server: LocalServer) -> None:
     async with get_client(url=server.url, api_key=None) as client:
         thread_id = (await client.threads.create())["thread_id"]
         for turn in range(1, 6):
-            question = {"role": "user", "content": "stream 400 tokens at 80 per second"}
+            question = {"role": "user", "content": "stream 900 tokens at 30 per second"}
             run = await client.runs.create(
                 thread_id,
                 "agent",
