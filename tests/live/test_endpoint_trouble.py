@@ -184,7 +184,7 @@ async def test_a_short_retry_after_is_waited_for(refusing: ModelServer) -> None:
 
 
 async def test_comments_keep_a_slow_answer_alive() -> None:
-    """Comments every 0.1 s, a first token after twice the longest gap: one request, an answer."""
+    """Comments every 0.2 s, a first token after twice the longest gap: one request, an answer."""
     asked = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,9 +192,9 @@ async def test_comments_keep_a_slow_answer_alive() -> None:
         asked += 1
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
-        for _ in range(8):
+        for _ in range(11):
             writer.write(b": PROCESSING\n\n")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
         for delta, finish in (('{"content": "Here."}', "null"), ("{}", '"stop"')):
             choice = f'{{"index": 0, "delta": {delta}, "finish_reason": {finish}}}'
             writer.write(f'data: {{"id": "c", "choices": [{choice}]}}\n\n'.encode())
@@ -204,7 +204,7 @@ async def test_comments_keep_a_slow_answer_alive() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        model = make_chat_model(settings(openai_base_url=url, steady_model_idle_seconds=0.4))
+        model = make_chat_model(settings(openai_base_url=url, steady_model_idle_seconds=1))
         assert (await model.ainvoke("Slow?")).text == "Here."
     assert asked == 1
 

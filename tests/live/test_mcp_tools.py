@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from client import AgentClient, Progress, Run, Token, ToolResult
-from client.cli.local_server import LocalServer, find_config
+from client.cli.local_server import LocalServer, find_config, free_port
 from tests.conftest import server_env
 from tests.mcp_server import PIXEL
 from tests.model_server import ModelServer, Reply, ToolCall
@@ -26,12 +26,6 @@ ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-of-the-settings"
 MORE = 100
 PICTURE = base64.b64encode(PIXEL).decode()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def command(calls: Path, *more: str) -> list[str]:
