@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from agent.dev_server.patch import Patch, Shape
+from agent.dev_server.thread_index import of_thread
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -57,21 +58,17 @@ def _apply(ops: Any) -> None:
 def _runnable(store: Any) -> list[Any]:
     """The runs that are due on idle threads, the oldest first, one of each thread."""
     now = datetime.now(UTC)
-    unavailable = {run["thread_id"] for run in store["runs"] if run["status"] == "running"}
+    active = [run for run in store["runs"] if run["status"] in ("pending", "running")]
+    unavailable = {run["thread_id"] for run in active if run["status"] == "running"}
     pending = [
-        run
-        for run in store["runs"]
-        if run["status"] == "pending" and run.get("created_at", now) <= now
+        run for run in active if run["status"] == "pending" and run.get("created_at", now) <= now
     ]
-    if not pending:
-        return []
-    threads = {thread["thread_id"] for thread in store["threads"]}
     runnable = []
     for run in sorted(pending, key=lambda run: run.get("created_at", now)):
         thread_id = run["thread_id"]
         if thread_id in unavailable:
             continue
-        if thread_id not in threads:
+        if not of_thread(store, "threads", thread_id):
             log.warning(f"A run waits on a thread that is not listed: {thread_id}")
             continue
         unavailable.add(thread_id)

@@ -25,6 +25,7 @@ from agent.dev_server.stream_costs import (
     NO_THREAD_PER_EVENT,
     NO_UNSHOWN_METRICS,
 )
+from agent.dev_server.thread_index import THREAD_INDEX
 from agent.dev_server.threads import (
     ONE_DELETION_AT_A_TIME,
     ONE_RUN_AT_A_TIME,
@@ -36,6 +37,7 @@ from agent.settings import settings
 log = structlog.stdlib.get_logger(__name__)
 
 PATCHES: tuple[Patch, ...] = (
+    THREAD_INDEX,
     QUEUE,
     CHECKPOINT_HISTORY,
     ONE_DELETION_AT_A_TIME,

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from starlette.exceptions import HTTPException
 
 from agent.dev_server.patch import Patch, Shape
+from agent.dev_server.thread_index import of_thread
 
 ACTIVE = ("pending", "running")  # statuses of a run that has not ended
 # From a reader's leaving to its run's being cancelled. Turns of the event loop count as well: on a
@@ -38,7 +39,7 @@ async def stopped_worker_left(thread_id: UUID) -> None:
     if has_left is None:
         return
     for _ in range(LEAVING_TURNS):
-        if not await _is_active_run(run_id):
+        if not await _is_active_run(thread_id, run_id):
             break
         await asyncio.sleep(LEAVING_SECONDS / LEAVING_TURNS)
     else:
@@ -47,10 +48,10 @@ async def stopped_worker_left(thread_id: UUID) -> None:
         await asyncio.wait_for(has_left.wait(), STOP_SECONDS)
 
 
-async def _is_active_run(run_id: UUID | None) -> bool:
+async def _is_active_run(thread_id: UUID, run_id: UUID | None) -> bool:
     database: Any = sys.modules["langgraph_runtime_inmem.database"]
     async with database.connect() as connection:
-        runs = connection.store["runs"]
+        runs = of_thread(connection.store, "runs", thread_id)
         return any(run["run_id"] == run_id and run["status"] in ACTIVE for run in runs)
 
 
@@ -106,7 +107,8 @@ def _runs_end_before_their_thread(ops: Any) -> None:
     @functools.wraps(delete)
     async def stop_and_delete(conn: Any, thread_id: UUID | str, *args: Any, **kwargs: Any) -> Any:
         thread = UUID(str(thread_id))
-        active = [run["run_id"] for run in conn.store["runs"] if _is_active(run, thread)]
+        runs = of_thread(conn.store, "runs", thread)
+        active = [run["run_id"] for run in runs if _is_active(run)]
         if active:
             with suppress(HTTPException):
                 await ops.Runs.cancel(conn, active, thread_id=thread)
@@ -117,11 +119,9 @@ def _runs_end_before_their_thread(ops: Any) -> None:
     ops.Threads.delete = staticmethod(stop_and_delete)
 
 
-def _is_active(run: Any, thread_id: UUID) -> bool:
+def _is_active(run: Any) -> bool:
     """A run with a thread of its own deletes that at its end, and must not wait for itself."""
-    has_own_thread = run["kwargs"].get("temporary", False)
-    is_active = run["status"] in ACTIVE
-    return run["thread_id"] == thread_id and is_active and not has_own_thread
+    return run["status"] in ACTIVE and not run["kwargs"].get("temporary", False)
 
 
 _OPS, _INMEM, _SERIES = "langgraph_runtime_inmem.ops", "langgraph-runtime-inmem", "0.36"
