@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agent.settings import settings
 from agent.storage.serializer import serializer
+from agent.storage.sqlite_connection import SqliteConnection
 
 if TYPE_CHECKING:
     from agent.storage.postgres import ThreadDatabase
@@ -117,6 +117,6 @@ async def checkpointer() -> AsyncIterator["ThreadFile | ThreadDatabase"]:
         return
     path = settings().steady_threads_file
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-    async with aiosqlite.connect(path) as connection:
+    async with SqliteConnection(path) as connection:
         await connection.executescript(PRAGMAS + _DELETED)
         yield ThreadFile(connection, serde=serializer())
