@@ -134,6 +134,8 @@ class Connection(httpcore2.AsyncNetworkStream):
         self._socket = None
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self._socket is not None:  # asked of all idle ones, often
+            return _is_readable(self._socket)
         return self._inner.get_extra_info(info)
 
 
@@ -145,6 +147,17 @@ def _second_descriptor(stream: httpcore2.AsyncNetworkStream) -> socket.socket | 
     second = socket.socket(fileno=os.dup(first.fileno()))
     second.setblocking(False)
     return second
+
+
+def _is_readable(connection: socket.socket) -> bool:
+    """Whether something has arrived, or the connection has ended."""
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _mark(readable: asyncio.Future[None]) -> None:

@@ -351,3 +351,32 @@ async def test_a_piece_that_does_not_come_has_its_time() -> None:
         assert await anext(body) == b"a"
         with pytest.raises(httpx2.ReadTimeout):
             await anext(body)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_an_idle_connection_is_used_again_unless_its_endpoint_has_closed_it(
+    is_closed: bool,
+) -> None:
+    """A request that is sent on a closed one would fail."""
+    served, closed = list[int](), asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(0)
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            served[-1] += 1
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nHi")
+            if is_closed:
+                break
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    async with asyncio.timeout(60), await asyncio.start_server(handle, "127.0.0.1") as server:
+        url = "http://127.0.0.1:{}/".format(server.sockets[0].getsockname()[1])
+        async with httpx2.AsyncClient(transport=MergingTransport()) as http:
+            for _ in range(2):
+                assert (await http.get(url)).text == "Hi"
+                if is_closed:
+                    await closed.wait()
+    assert served == ([1, 1] if is_closed else [2])
