@@ -10,6 +10,7 @@ from agent.dev_server.crons import CRONS, TIME_ZONES
 from agent.dev_server.event_queues import NEWS_OF_THREADS, NO_TASKS_PER_QUEUE
 from agent.dev_server.joined_streams import RUN_STREAM, THREAD_STREAM
 from agent.dev_server.lists import LISTS
+from agent.dev_server.log_lines import NO_THREAD_PER_LOG_LINE
 from agent.dev_server.mcp_answers import MCP_ANSWERS
 from agent.dev_server.null_escapes import NULL_ESCAPES
 from agent.dev_server.patch import Patch
@@ -56,6 +57,7 @@ PATCHES: tuple[Patch, ...] = (
     NO_TASK_PER_RESPONSE,
     NO_SCOPE_PER_EVENT,
     NO_UNSHOWN_METRICS,
+    NO_THREAD_PER_LOG_LINE,
     CRONS,
     TIME_ZONES,
     LISTS,

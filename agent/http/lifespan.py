@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -38,6 +39,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     """Around the server's life: runs that start at once, short pauses, a warm embedded model."""
     if settings().steady_log_json:
         start_json_logs()
+    _leave_out_idle_lines()
     _tell_who_is_served()
     _tell_jobs()
     _tell_model()
@@ -59,6 +61,12 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
         await asyncio.to_thread(stop_traces)
         if warming is not None:
             warming.cancel()
+
+
+def _leave_out_idle_lines() -> None:
+    """The server says for each request, three times for a short run, that its users are ours."""
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        logging.getLogger("langgraph_api.auth.custom").setLevel(logging.WARNING)
 
 
 async def _mend_lists() -> None:

@@ -373,7 +373,7 @@ async def test_an_idle_connection_is_used_again_unless_its_endpoint_has_closed_i
         closed.set()
 
     async with asyncio.timeout(60), await asyncio.start_server(handle, "127.0.0.1") as server:
-        url = "http://127.0.0.1:{}/".format(server.sockets[0].getsockname()[1])
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         async with httpx2.AsyncClient(transport=MergingTransport()) as http:
             for _ in range(2):
                 assert (await http.get(url)).text == "Hi"

@@ -77,9 +77,13 @@ async def test_a_change_that_fails_is_told_and_the_next_ones_are_done(
     connection: aiosqlite.Connection, tmp_path: Path
 ) -> None:
     """At the latest by its commit; and nothing of it is left."""
-    with pytest.raises(sqlite3.IntegrityError):
+
+    async def insert_nothing() -> None:
         await connection.execute(_INSERT, (None,))
         await connection.commit()
+
+    with pytest.raises(sqlite3.IntegrityError):
+        await insert_nothing()
     await connection.execute(_INSERT, (1,))
     await connection.commit()
     assert count_elsewhere(tmp_path) == 1
