@@ -18,7 +18,8 @@ from agent.http.skipped_parts import END_OF_PART
 from agent.telemetry.streams import OWN_CALL
 
 _STREAM = re.compile(r"/threads/[0-9a-fA-F-]{36}/runs(?:/[0-9a-fA-F-]{36})?/stream")
-_BRIEF, _TELLS_END = "steady-brief", "steady-tells-end"  # headers: of the request, of the response
+_BRIEF, _END_STATE = "steady-brief", "steady-end-state"  # headers of the request
+_TELLS_END = "steady-tells-end"  # of the response
 _MESSAGE = re.compile(
     rb"^(event: ?messages(?:\|.*)?\r?\n(?:id:.*\n)?data: ?)([^\r\n]*)", re.MULTILINE
 )
@@ -47,7 +48,8 @@ def brief_metadata(metadata: JSON) -> JSON:
 class BriefMessages:
     """An ASGI middleware: of each part in `messages-tuple` mode sends what the client reads.
 
-    Its head says whether a part `end` is the last of the stream. To this server itself, where bytes
+    Its head says whether a part `end` is the last of the stream, with the thread's state if that is
+    asked for. To this server itself, where bytes
     cost less than to leave some out, all of a part is sent.
     """
 
@@ -56,11 +58,13 @@ class BriefMessages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_stream = scope["type"] == "http" and _STREAM.fullmatch(scope["path"])
-        if is_stream and _BRIEF in Headers(scope=scope):
+        headers = Headers(scope=scope) if is_stream else ()
+        if _BRIEF in headers:
             if not scope.get(OWN_CALL):
                 asked.set(asks := Asked())
                 send = _briefly(send, asks)
-            send = _telling(send) if ask_for_end() else send
+            tells_end = ask_for_end(with_state=_END_STATE in headers)
+            send = _telling(send) if tells_end else send
         await self._app(scope, receive, send)
 
 

@@ -45,6 +45,7 @@ class _Connection:
     new_parts: int = 0
     tells_end: bool = False  # the server says, after all other parts, how the run has ended
     end_status: str | None = None  # what it said
+    end_state: JSON | None = None  # of the thread, if it said that, too
 
     @property
     def has_worked(self) -> bool:
@@ -219,7 +220,7 @@ class Delivery:
                 batch: Batch = []
                 for part in parts:
                     if part.name == "end":
-                        connection.end_status = _status_in(part)
+                        connection.end_status, connection.end_state = _end_in(part)
                     elif position.take(part):
                         batch.append((position.cursor, part))
                 if batch:
@@ -268,7 +269,7 @@ class Delivery:
         elif connection.new_parts:
             self._proof.reset()
             return
-        state = await self._end_state(decoder)
+        state = connection.end_state or await self._end_state(decoder)
         is_cut = connection.tells_end and connection.end_status is None
         end = self._ended(state, self._position.is_reached and not is_cut)
         if waiting(state) and not end.has_own_state:
@@ -352,13 +353,14 @@ def _check_known(parts: list[Part]) -> None:
                 raise NotFound(f"Not found: {message}")
 
 
-def _status_in(end: Part) -> str | None:
-    """The run's status in the part that ends its stream; None where it has none."""
+def _end_in(end: Part) -> tuple[str | None, JSON | None]:
+    """The run's status and its thread's state, where the part that ends its stream has them."""
     with suppress(ValueError):
         data = end.data
         if isinstance(data, dict) and isinstance(data.get("status"), str):
-            return str(data["status"])
-    return None
+            state = data.get("state")
+            return data["status"], state if isinstance(state, dict) else None
+    return None, None
 
 
 def _run_id_in(parts: list[Part]) -> str | None:

@@ -26,6 +26,7 @@ LONGEST_PART_BYTES = 64 * 1024 * 1024
 _SKIP, _SKIPPED = "Steady-Skip", "Steady-Skipped"
 _OUTLINE_AFTER, _IS_OUTLINE = "Steady-Outline-After", "is_outline"
 _END_CHECK, _TELLS_END = "Steady-End-Check", "Steady-Tells-End"
+_END_STATE = "Steady-End-State"
 _HEADERS = {
     "Accept": "text/event-stream",
     "Accept-Encoding": "identity",
@@ -58,8 +59,8 @@ class Head:
     Args:
         run_id: the run that the request created; None if the head does not name it.
         skipped: how many parts were left out, as the request asked.
-        tells_end: whether the last of its parts is `end`, with the run's status. A response
-            without it was cut.
+        tells_end: whether the last of its parts is `end`, with the run's status and, of a run that
+            was started so, mostly the thread's state. A response without it was cut.
     """
 
     run_id: str | None
@@ -88,8 +89,12 @@ class Wire:
         )
 
     def start(self, thread_id: str, body: JSON) -> AbstractAsyncContextManager[tuple[Head, Parts]]:
-        """Creates a run. Yields what the head says, and the parts as they arrive."""
-        return self._stream("POST", f"/threads/{thread_id}/runs/stream", {}, body)
+        """Creates a run. Yields what the head says, and the parts as they arrive.
+
+        A server that tells the run's end may tell the thread's state with it.
+        """
+        path, headers = f"/threads/{thread_id}/runs/stream", {_END_STATE: "1"}
+        return self._stream("POST", path, headers, body)
 
     def join(
         self,

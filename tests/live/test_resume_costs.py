@@ -31,7 +31,7 @@ async def counted(counter: ByteCounter) -> AsyncIterator[AgentClient]:
 
 
 async def test_a_run_costs_few_requests(counted: AgentClient) -> None:
-    """Its stream tells its end: what follows is the state alone; the thread is looked at before."""
+    """Its stream tells its end, with the thread's state; the thread is looked at before."""
     asked = list[tuple[str, str]]()
 
     async def note(request: httpx.Request) -> None:
@@ -39,8 +39,10 @@ async def test_a_run_costs_few_requests(counted: AgentClient) -> None:
 
     thread_id = await counted.threads.create()
     counted.sdk.http.client.event_hooks["request"].append(note)
-    await counted.stream("Hello.", thread_id=thread_id).text()
-    assert asked == [("GET", thread_id), ("POST", "stream"), ("GET", "state")]
+    run = counted.stream("Hello.", thread_id=thread_id)
+    told = await run.final_state()
+    assert asked == [("GET", thread_id), ("POST", "stream")]
+    assert told == (await counted.threads.get(thread_id))["values"]
 
 
 async def test_a_join_at_the_end_costs_what_was_missed(

@@ -15,14 +15,16 @@ from typing import Annotated, Any, TypedDict
 from uuid import UUID, uuid4
 
 import aiosqlite
+import orjson
 import pytest
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.memory import PersistentDict
 from langgraph.graph import START, StateGraph
+from langgraph.types import StateSnapshot
 from starlette.exceptions import HTTPException
 
 from agent import settings as settings_module
-from agent.dev_server import PATCHES, apply_patches, patch, queue, run_events
+from agent.dev_server import PATCHES, apply_patches, patch, queue, run_ends, run_events
 from agent.dev_server.checkpoint_history import CHECKPOINT_HISTORY
 from agent.dev_server.crons import CRONS, TIME_ZONES
 from agent.dev_server.joined_streams import RUN_STREAM, THREAD_STREAM
@@ -649,27 +651,64 @@ async def test_a_runs_stream_tells_its_end(
     monkeypatch: pytest.MonkeyPatch, is_asked: bool, status: str, end: list[Any]
 ) -> None:
     """Behind all other parts, to who asks for it, and never of a run that goes on."""
+    run, thread = uuid4(), uuid4()
+    lists = Lists([thread], [{"run_id": run, "status": status}])
+    original = with_run_end(monkeypatch, lists)
+    if not is_asked:
+        monkeypatch.setattr(original, patch._APPLIED, set())
+    assert ask_for_end() is is_asked
+    told = [part async for part in original.Runs.Stream.join(str(run))]
+    assert told == [(b"values", b"1", b"1-0"), *end]
+
+
+@pytest.mark.parametrize("refusal", [None, HTTPException(403)])
+@pytest.mark.parametrize("status", ["success", "error", "interrupted"])
+@pytest.mark.parametrize("characters", [1, run_ends.LARGEST_STATE_BYTES])
+async def test_the_end_of_a_run_that_succeeded_tells_the_threads_state(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception | None, status: str, characters: int
+) -> None:
+    """To who asks for it and may read it, if it is not large: others ask by a request."""
+    run, thread, reader = uuid4(), uuid4(), object()
+    original = with_run_end(monkeypatch, Lists([thread], [{"run_id": run, "status": status}]))
+    values = {"text": "a" * characters}
+
+    async def state(_: Any, config: Any, ctx: Any) -> Any:
+        assert (config, ctx) == ({"configurable": {"thread_id": str(thread)}}, reader)
+        if refusal is not None:
+            raise refusal
+        return StateSnapshot(values, (), config, None, None, None, (), ())
+
+    original.Threads.State = SimpleNamespace(get=state)
+    assert ask_for_end(with_state=True)
+    joined = original.Runs.Stream.join(run, thread_id=thread, ctx=reader)
+    *_, (name, data, _) = [part async for part in joined]
+    told = orjson.loads(data)
+    assert (name, told["status"]) == (b"end", status)
+    is_told = refusal is None and status == "success" and characters == 1
+    assert ("state" in told) is is_told
+    if is_told:
+        assert told["state"]["values"] == values
+
+
+def with_run_end(monkeypatch: pytest.MonkeyPatch, lists: Lists) -> Any:
+    """The server's module with these lists, and with streams of one part that tell their end."""
     from langgraph_runtime_inmem import ops as original
 
-    run, thread = uuid4(), uuid4()
-    monkeypatch.setattr(
-        original, "connect", Lists([thread], [{"run_id": run, "status": status}]).connect
-    )
-    runs = type("Runs", (original.Runs,), {"__module__": original.__name__})
-    monkeypatch.setattr(original, "Runs", runs)
-    runs.Stream = type("Stream", (runs.Stream,), {})  # type: ignore[misc]
+    monkeypatch.setattr(original, "connect", lists.connect)
+    for name in ("Runs", "Threads"):
+        kind = getattr(original, name)
+        copy = type(name, (kind,), {"__module__": original.__name__})
+        monkeypatch.setattr(original, name, copy)
+    runs: Any = original.Runs
+    runs.Stream = type("Stream", (runs.Stream,), {})
 
     async def join(run_id: UUID, **_: Any) -> AsyncIterator[tuple[bytes, bytes, bytes]]:
         yield b"values", b"1", b"1-0"
 
-    runs.Stream.join = staticmethod(join)  # type: ignore[method-assign]
+    runs.Stream.join = staticmethod(join)
     RUN_END.apply(original)
-    monkeypatch.setattr(
-        original, patch._APPLIED, {RUN_END.name} if is_asked else set(), raising=False
-    )
-    assert ask_for_end() is is_asked
-    told = [part async for part in original.Runs.Stream.join(str(run))]
-    assert told == [(b"values", b"1", b"1-0"), *end]
+    monkeypatch.setattr(original, patch._APPLIED, {RUN_END.name}, raising=False)
+    return original
 
 
 def cron(**changed: Any) -> dict[str, Any]:
