@@ -33,7 +33,7 @@ from agent.http.lifespan import lifespan
 from agent.http.plain_chat import answer_events, chat_error_events
 from agent.http.protocols import openai_routes
 from agent.http.readiness import Readiness
-from agent.http.runs import error_body, error_events, start_events
+from agent.http.runs import Chat, error_body, error_events, start_events
 from agent.http.schemas import (
     AnswerBody,
     ChatQuestion,
@@ -114,12 +114,7 @@ app = DescribedApp(
 class RunRequest:
     """A request for a run's events: a new run's, or those after an event that was read before."""
 
-    def __init__(
-        self,
-        chat: AsUser,
-        last_event_id: EventId = None,
-        idempotency_key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")] = None,
-    ) -> None:
+    def __init__(self, chat: Chat, last_event_id: str | None, idempotency_key: str | None) -> None:
         self._chat = chat
         self._last_event_id = last_event_id
         self._idempotency_key = idempotency_key
@@ -141,7 +136,15 @@ class RunRequest:
         return EventStream(events, lambda error: error_events(error, run), settings())
 
 
-AsRun = Annotated[RunRequest, Depends()]
+async def _run_request(
+    chat: AsUser,
+    last_event_id: EventId = None,
+    idempotency_key: Annotated[IdempotencyKey, Header(alias="Idempotency-Key")] = None,
+) -> RunRequest:
+    return RunRequest(chat, last_event_id, idempotency_key)
+
+
+AsRun = Annotated[RunRequest, Depends(_run_request)]
 
 
 async def count_message(request: Request) -> None:

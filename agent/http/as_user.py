@@ -1,4 +1,7 @@
-"""Whose request it is, for the routes: a client of this server that asks as that user."""
+"""Whose request it is, for the routes: a client of this server that asks as that user.
+
+What a route depends on is a coroutine: FastAPI has another thread call what is none.
+"""
 
 from typing import Annotated
 
@@ -11,7 +14,7 @@ from agent.http.runs import Chat
 from agent.settings import settings
 
 
-def chat_of(connection: HTTPConnection) -> Chat:
+async def chat_of(connection: HTTPConnection) -> Chat:
     """The chat of whoever asks: this server without a socket, with the token that came along."""
     scope = connection.scope
     transport = OwnServerTransport(scope["app"], scope.get("state"))
