@@ -53,8 +53,8 @@ class ChatModel(ChatOpenAI):
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: Any
     ) -> ChatGenerationChunk | None:
         text = None if base_generation_info else _plain_text(chunk)
-        if text is not None and self._text_piece is not None:
-            return _with_text(self._text_piece, text)
+        if text is not None and (piece := self._text_piece) is not None:
+            return _with_text(piece, text)
         made = super()._convert_chunk_to_generation_chunk(
             chunk, default_chunk_class, base_generation_info
         )
