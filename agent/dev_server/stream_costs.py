@@ -19,6 +19,25 @@ from starlette.types import Message, Receive, Scope, Send
 from agent.dev_server.patch import Patch, Shape
 
 
+class _Waiter:
+    """Stands among an event's waiters like a future, which would cost a callback each time."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self.is_waiting, self.is_ended = True, False
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, value: Any) -> None:
+        asyncio.get_running_loop().call_soon(self._end, value)
+
+    def _end(self, value: Any) -> None:
+        if self.is_waiting:  # else the next wait hears of the end
+            self.is_ended = True
+            self._task.cancel(value)
+
+
 def _wait_in_this_task(server: Any) -> None:
     wait_in_tasks = server.wait_if_not_done
 
@@ -28,28 +47,18 @@ def _wait_in_this_task(server: Any) -> None:
         task = asyncio.current_task()
         if done.is_set() or task is None:
             return await wait_in_tasks(coro, done)
-        is_waiting, is_ended = True, False
-
-        def end(waiter: asyncio.Future[Any]) -> None:
-            nonlocal is_ended
-            if is_waiting and not waiter.cancelled():  # else the next wait hears of the end
-                is_ended = True
-                task.cancel(done._value)
-
-        waiter = asyncio.get_running_loop().create_future()
-        waiter.add_done_callback(end)
+        waiter = _Waiter(task)
         done._waiters.append(waiter)
         try:
             return await coro
         except asyncio.CancelledError:
-            if is_ended and isinstance(done._value, Exception) and task.cancelling() == 1:
+            if waiter.is_ended and isinstance(done._value, Exception) and task.cancelling() == 1:
                 raise done._value from None
             raise
         finally:
-            is_waiting = False
+            waiter.is_waiting = False
             done._waiters.remove(waiter)
-            waiter.cancel()
-            if is_ended:
+            if waiter.is_ended:
                 task.uncancel()
 
     for name, loaded in list(sys.modules.items()):  # those that have imported it already
