@@ -19,6 +19,7 @@ from agent.dev_server.request_limits import REQUEST_LIMITS
 from agent.dev_server.run_ends import RUN_END
 from agent.dev_server.run_events import DROP_OLD_EVENTS
 from agent.dev_server.run_limit import RUN_LIMIT
+from agent.dev_server.straight_events import STRAIGHT_EVENTS
 from agent.dev_server.stream_costs import (
     NO_SCOPE_PER_EVENT,
     NO_TASK_PER_RESPONSE,
@@ -47,6 +48,7 @@ PATCHES: tuple[Patch, ...] = (
     RUN_LIMIT,
     DROP_OLD_EVENTS,
     THREAD_STREAM,
+    STRAIGHT_EVENTS,
     RUN_STREAM,
     RUN_END,
     NO_TASKS_PER_QUEUE,

@@ -2,22 +2,27 @@
 
 They are authenticated and checked like any other. A response's pieces that its reader has not taken
 yet are joined, and past a limit the app waits: as on a socket, which costs several times as much.
+Events of a run come among the pieces as they are, where the reader takes them.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from contextvars import Context
+from itertools import groupby
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp, Message, Scope
 
 from agent.access.gate import own_header
+from agent.dev_server import straight_events
+from agent.dev_server.straight_events import Event
 from agent.telemetry.trace_context import trace_headers
 
 OWN_URL = "http://127.0.0.1"  # whichever it is: nothing is connected to
+_PARTS = "steady_parts"  # an extension, of the client's request and of its response
 _MOST_WAITING_BYTES = 64 * 1024
 _running = set[asyncio.Task[None]]()
 
@@ -41,7 +46,7 @@ class OwnServerTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.headers.update({**own_header(), **trace_headers()})
         seconds = request.extensions.get("timeout", {}).get("read")
-        exchange = _Exchange(await request.aread(), seconds)
+        exchange = _Exchange(await request.aread(), seconds, bool(request.extensions.get(_PARTS)))
         # not the asker's context: a request over a socket would not have it either
         task = asyncio.create_task(
             exchange.serve(self._app, self._scope(request)), context=Context()
@@ -92,11 +97,11 @@ class OwnServerClient(httpx.AsyncClient):
 class _Exchange(httpx.AsyncByteStream):
     """One request and its response, between the app's task and the reader's."""
 
-    def __init__(self, body: bytes, seconds: float | None) -> None:
+    def __init__(self, body: bytes, seconds: float | None, takes_parts: bool) -> None:
         self._body: bytes | None = body
-        self._seconds = seconds
+        self._seconds, self._takes_parts = seconds, takes_parts
         self._start: Message | None = None
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | Event] = []
         self._size_bytes = 0
         self._is_whole = self._is_over = self._is_late = False
         self._waits_since: float | None = None
@@ -105,6 +110,8 @@ class _Exchange(httpx.AsyncByteStream):
 
     async def serve(self, app: ASGIApp, scope: Scope) -> None:
         """Runs the app to its end; that it failed shows in what it has sent, and in its log."""
+        if self._takes_parts:
+            straight_events.reader.set(self._take)
         try:
             with suppress(Exception):
                 await app(scope, self._receive, self._send)
@@ -117,16 +124,28 @@ class _Exchange(httpx.AsyncByteStream):
         while self._start is None:
             await self._wait_for_change()
         head = self._start
-        return httpx.Response(head["status"], headers=head.get("headers", []), stream=self)
+        extensions = {_PARTS: self._parts()} if self._takes_parts else {}
+        return httpx.Response(
+            head["status"], headers=head.get("headers", []), stream=self, extensions=extensions
+        )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for pieces in self._arrivals():
+            yield b"".join(pieces)
+
+    async def _parts(self) -> AsyncIterator[bytes | list[Any]]:
+        async for pieces in self._arrivals():
+            for kind, some in groupby(pieces, key=type):
+                yield (b"".join if kind is bytes else _as_parts)(some)
+
+    async def _arrivals(self) -> AsyncIterator[list[Any]]:
+        """What has come since the last time, as soon as there is any."""
         while True:
             if self._pieces:
-                data = b"".join(self._pieces)
-                self._pieces.clear()
+                pieces, self._pieces = self._pieces, []
                 self._size_bytes = 0
                 self._taken.set()
-                yield data
+                yield pieces
             elif self._is_whole or self._closed.is_set():
                 return
             else:
@@ -172,6 +191,14 @@ class _Exchange(httpx.AsyncByteStream):
         await self._closed.wait()
         return {"type": "http.disconnect"}
 
+    def _take(self, event: Event) -> bool:
+        if self._size_bytes > _MOST_WAITING_BYTES:
+            return False
+        self._pieces.append(event)
+        self._size_bytes += len(event[1])
+        self._changed.set()
+        return True
+
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._start = message
@@ -184,3 +211,10 @@ class _Exchange(httpx.AsyncByteStream):
         while self._size_bytes > _MOST_WAITING_BYTES and not self._closed.is_set():
             self._taken.clear()
             await self._taken.wait()
+
+
+def _as_parts(events: Iterable[Event]) -> list[tuple[str, bytes, str | None]]:
+    return [
+        (str(name, "utf-8"), bytes(data), id_.decode() if id_ else None)
+        for name, data, id_ in events
+    ]

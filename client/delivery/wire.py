@@ -27,6 +27,7 @@ _SKIP, _SKIPPED = "Steady-Skip", "Steady-Skipped"
 _OUTLINE_AFTER, _IS_OUTLINE = "Steady-Outline-After", "is_outline"
 _END_CHECK, _TELLS_END = "Steady-End-Check", "Steady-Tells-End"
 _END_STATE = "Steady-End-State"
+_PARTS = "steady_parts"  # an extension: of a request whose response may give them, of the response
 _HEADERS = {
     "Accept": "text/event-stream",
     "Accept-Encoding": "identity",
@@ -212,6 +213,7 @@ class Wire:
         self, method: str, path: str, headers: dict[str, str], body: JSON | None = None
     ) -> AsyncIterator[tuple[Head, Parts]]:
         options: dict[str, Any] = {} if body is None else {"json": body}
+        options["extensions"] = {_PARTS: _SKIP not in headers}
         with translated(self.url):
             async with self._http.stream(
                 method, path, headers={**_HEADERS, **headers}, timeout=self._timeout, **options
@@ -245,7 +247,8 @@ async def _check(response: httpx.Response) -> None:
 async def read_parts(response: httpx.Response) -> Parts:
     """The parts, in lists as they arrive; a list may be empty: a heartbeat has no part.
 
-    The SDK's own decoder is not used: it parses the JSON at once and drops its bytes.
+    The SDK's own decoder is not used: it parses the JSON at once and drops its bytes. A server in
+    this process may give lists of parts among the text.
 
     Raises:
         ConnectionLost: the response ended in the middle of a part.
@@ -253,7 +256,10 @@ async def read_parts(response: httpx.Response) -> Parts:
     """
     lines = BytesLineDecoder()
     name, data, event_id, size_bytes = b"", list[bytes](), b"", 0
-    async for received in response.aiter_bytes():
+    async for received in response.extensions.get(_PARTS) or response.aiter_bytes():
+        if isinstance(received, list):
+            yield [Part(*part) for part in received]
+            continue
         parts: list[Part] = []
         for line in map(bytes, lines.decode(received)):
             field, _, value = line.partition(b":")
