@@ -1,5 +1,6 @@
 """The assistants of a server: what input they take, how they are drawn, which one a thread has."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,7 @@ class Assistants:
         self._sdk = sdk
         self._url = url
         self._input_schemas: dict[str, Mapping[str, Any]] = {}
+        self._asking = asyncio.Lock()
 
     async def graph(self, assistant_id: str) -> JSON:
         """The drawing of the graph. Raises NotFound."""
@@ -36,18 +38,22 @@ class Assistants:
         there is no schema to be had, the run tells what is wrong: a server that fails at it would
         fail again at each new try of the run, and close the connection that the run is sent over.
         """
-        schema = self._input_schemas.get(assistant_id)
-        if schema is None:
-            schema = {}
-            with suppress(SteadyError), translated(self._url):
-                schemas = await self._sdk.assistants.get_schemas(await self._uuid(assistant_id))
-                schema = schemas.get("input_schema") or schemas.get("state_schema") or {}
-            self._input_schemas[assistant_id] = schema
+        if assistant_id not in self._input_schemas:
+            async with self._asking:  # streams that begin together wait for the first one's answer
+                if assistant_id not in self._input_schemas:
+                    self._input_schemas[assistant_id] = await self._input_schema(assistant_id)
+        schema = self._input_schemas[assistant_id]
         if unknown := unknown_keys(values, schema):
             raise InvalidRequest(
                 f"The graph {assistant_id!r} takes no {', '.join(sorted(map(repr, unknown)))}. By "
                 f"the server's schema, its input has: {described(schema) or 'nothing'}."
             )
+
+    async def _input_schema(self, assistant_id: str) -> Mapping[str, Any]:
+        with suppress(SteadyError), translated(self._url):
+            schemas = await self._sdk.assistants.get_schemas(await self._uuid(assistant_id))
+            return schemas.get("input_schema") or schemas.get("state_schema") or {}
+        return {}
 
     def note_run(self, thread_id: str, assistant_id: str) -> None:
         """The assistant has a run on the thread, as any client of this process may know it."""

@@ -51,6 +51,7 @@ SHAPES: dict[str, dict[str, str]] = {
     f"{_SERVICES}.run_status": {
         "_safe_serialize": "output run_id",
     },
+    f"{_SERVICES}.assistant_service": {"_extract_graph_schemas": "graph"},
     f"{_SERVICES}.cron_scheduler": {"_prepare_run": ""},
     f"{_SERVICES}.event_streaming.commands": {"_prepare_run": ""},
     "aegra_api.api.crons": {"_prepare_run": ""},

@@ -1,17 +1,21 @@
 """The assistant that a run names, and the graph of a thread, each read by one statement.
 
-Of the assistants that come with the graphs each is read once.
+Of the assistants that come with the graphs each is read once, and a graph's schemas are made once:
+that takes as long as several runs do, and holds up every stream of the process.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from aegra_api.api import threads
+from aegra_api.services import assistant_service
 from aegra_api.services.langgraph_service import get_langgraph_service
 from aegra_api.utils.assistants import resolve_assistant_id
 from fastapi import HTTPException
 
 from agent.scale.connections import one_row
 
+_GRAPHS = 100  # whose schemas are kept; a factory makes new ones again and again
 _SYSTEM = "system"  # whose assistants nobody can change
 _READ = """SELECT assistant_id, graph_id, config, context, user_id FROM assistant
            WHERE assistant_id = %s AND user_id IN (%s, %s)"""
@@ -47,7 +51,7 @@ async def assistant_of(name: Any, user_id: str) -> Assistant | None:
 
 
 def apply() -> None:
-    """Has Aegra read a thread's graph so, and nothing else of its row."""
+    """Has Aegra read a thread's graph so, and nothing else of its row; and keep schemas."""
 
     async def graph_of_thread(thread_id: str, user: Any) -> str | None:
         row = await one_row(_GRAPH, (thread_id, user.identity))
@@ -57,3 +61,5 @@ def apply() -> None:
         return graph_id
 
     threads._get_thread_graph_id = graph_of_thread
+    extract = assistant_service._extract_graph_schemas
+    assistant_service._extract_graph_schemas = lru_cache(maxsize=_GRAPHS)(extract)

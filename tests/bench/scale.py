@@ -155,7 +155,8 @@ async def throughput(cluster: Cluster, question: str, at_once: int) -> float:
         return (await agent.stream(question, assistant_id="chat").text()).count("word")
 
     async with _clients(cluster) as agents:
-        await asyncio.gather(*(agent.stream("Hello.").text() for agent in agents))  # set up once
+        hello = [agent.stream("Hello.", assistant_id="chat") for agent in agents]
+        await asyncio.gather(*(each.text() for each in hello))  # what is set up once
         began = time.monotonic()
         heard = await asyncio.gather(*(read(agents[n % len(agents)]) for n in range(at_once)))
         return sum(heard) / (time.monotonic() - began)

@@ -52,6 +52,19 @@ async def test_what_the_schema_does_not_have_is_refused(graphs: AgentClient, giv
         await graphs.ask(given, assistant_id="trip")
 
 
+async def test_streams_that_begin_together_ask_for_one_schema(graphs: AgentClient) -> None:
+    """A server that makes its schemas anew each time makes them once, not for each stream."""
+    asked = list[str]()
+
+    async def note(request: httpx.Request) -> None:
+        asked.append(request.url.path.rpartition("/")[2])
+
+    graphs.sdk.http.client.event_hooks["request"].append(note)
+    runs = [graphs.stream({"city": "Lima"}, assistant_id="trip") for _ in range(5)]
+    await asyncio.gather(*(run.text() for run in runs))
+    assert asked.count("schemas") == 1
+
+
 @pytest.mark.parametrize("given", ["  ", [], [{"type": "text", "text": " "}], 7, [1], [{"a": 1}]])
 async def test_what_is_no_input_is_refused_at_once(agent: AgentClient, given: Any) -> None:
     """What nobody can mean needs no server to be refused."""
