@@ -1,6 +1,7 @@
 """HTTP chunks of a model's answer, merged as they arrive: h11 works 10 to 25 us on each."""
 
 import re
+from functools import lru_cache
 
 _LONGEST_HEAD_BYTES = 65_536
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
@@ -65,13 +66,25 @@ class Merger:
                 line_end = buffer.find(b"\r\n", at, at + _LONGEST_SIZE_LINE_BYTES)
                 if line_end < 0 and end - at < _LONGEST_SIZE_LINE_BYTES:
                     break
-                size = _SIZE.fullmatch(buffer, at, line_end) if line_end > 0 else None
-                if size is None or not int(size[1], 16):
+                size = _size_of(buffer[at:line_end]) if line_end > 0 else 0
+                if not size:
                     self._is_raw = True  # the last one; or a broken one
                     break
-                at, self._left = line_end + 2, int(size[1], 16) + 2
+                at = line_end + 2
+                if buffer[at + size : at + size + 2] == b"\r\n":  # all of it is here
+                    found.append(buffer[at : at + size])
+                    at += size + 2
+                else:
+                    self._left = size + 2
         self._rest = b"" if self._is_raw else buffer[at:]
         return b"".join(found), buffer[at:] if self._is_raw else b""
+
+
+@lru_cache(maxsize=1_000)
+def _size_of(line: bytes) -> int:
+    """The size in the line before a chunk; 0 where there is none."""
+    size = _SIZE.fullmatch(line)
+    return int(size[1], 16) if size else 0
 
 
 def _is_chunked(head: bytes) -> bool:
