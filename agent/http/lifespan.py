@@ -64,9 +64,13 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 
 
 def _leave_out_idle_lines() -> None:
-    """The server says for each request, three times for a short run, that its users are ours."""
+    """What is said at each request: that its users are ours, and that the model was asked.
+
+    A line costs a hundredth of a short run.
+    """
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
-        logging.getLogger("langgraph_api.auth.custom").setLevel(logging.WARNING)
+        for name in ("langgraph_api.auth.custom", "httpx2"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 async def _mend_lists() -> None:

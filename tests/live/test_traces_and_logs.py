@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from client import AgentClient
 from client.cli.local_server import LocalServer, find_config
 from tests.conftest import server_env
 from tests.model_server import ModelServer, Reply, ToolCall
@@ -92,3 +93,16 @@ async def test_the_log_is_json(observed: LocalServer, model: ModelServer) -> Non
     assert {"timestamp", "level", "logger", "message", "thread_id"} <= of_run[0].keys()
     assert any(line.get("trace_id") == TRACE_ID for line in of_run)
     assert not any(word in text() for word in (SAID, ANSWERED, KEY, "\x1b"))
+
+
+async def test_a_run_writes_few_lines(server: LocalServer, agent: AgentClient) -> None:
+    """What is said of a run, and nothing that is said of each request."""
+    before = len(server.log.read_bytes())
+    await agent.ask("Hello.")
+
+    def text() -> str:
+        return server.log.read_bytes()[before:].decode(errors="replace")
+
+    await until(lambda: "run succeeded" in text())
+    assert "authentication handler" not in text()
+    assert "HTTP Request" not in text()
