@@ -8,10 +8,10 @@ act on, as the JS SDK 1.15 does:
   what no snapshot ever had, they keep.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 RETRY = "retry"
 
@@ -21,7 +21,8 @@ Part = Any  # of a stream with a list of modes: (mode, data), (namespace, mode, 
 class DroppedMessages:
     """Adds to a stream's parts what tells of dropped messages.
 
-    `options` are those of `astream`, and are changed so that the agent's retries come by.
+    `options` are those of `astream`, and are changed so that the agent's retries come by. What is
+    dropped as a run is stopped is told nobody any more: `those_left` are the messages that stay.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -29,18 +30,26 @@ class DroppedMessages:
         self._modes: list[str] = modes if isinstance(modes, list) else []
         self._hides_custom = "messages" in self._modes and "custom" not in self._modes
         self._values: dict[str, Any] | None = None  # of the thread protocol, the last
+        self._told = set[str | None]()
         if self._hides_custom:
             options["stream_mode"] = [*self._modes, "custom"]
 
     def parts(self, part: Part) -> Iterator[Part]:
         """The part, if it was asked for, and what it means for other makers' clients."""
         mode, data = _read(part) if self._modes else ("", None)
+        dropped_id = _dropped_id(data) if mode == "custom" else ""
+        if dropped_id:
+            self._told.add(dropped_id)
         if mode != "custom" or not self._hides_custom or isinstance(part, dict):
             yield part  # the thread protocol has custom data for whoever subscribes to it
         if mode == "values" and isinstance(part, dict) and not part["ns"]:
             self._values = part
-        if mode == "custom" and "messages" in self._modes and (dropped_id := _dropped_id(data)):
+        if dropped_id and "messages" in self._modes:
             yield from self._removal(part, dropped_id, data)
+
+    def those_left(self, messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+        """Without those of which the reader was told that they are dropped."""
+        return [message for message in messages if message.id not in self._told]
 
     def _removal(self, part: Part, message_id: str, retry: Any) -> Iterator[Part]:
         if not isinstance(part, dict):

@@ -7,7 +7,7 @@ the model, marked stopped; tool calls that were half written are left out.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from agent.middleware.open_calls import with_open_calls_closed
-from agent.model.partial import partial_answer
+from agent.model.partial import PartialAnswer, partial_answer
 from agent.telemetry.runs import model_calls_of
 
 MARK = {"finish_reason": "stopped"}
@@ -93,14 +93,18 @@ async def _recorded(
     unsaved = _unsaved.get(_thread_id(config), {})
     before = request.messages if namespace else rewrite
     with model_calls_of(config), partial_answer() as calls:
-        unsaved[namespace] = lambda: [*before, *_stopped(call.partial for call in calls[-1:])]
+        unsaved[namespace] = lambda: [*before, *_stopped(calls)]
         response = await handler(request)
     unsaved[namespace] = lambda: [*before, *response.result]
     return response
 
 
-def _stopped(partials: Iterable[AIMessage]) -> Iterator[AIMessage]:
-    return (AIMessage(m.text, id=m.id, response_metadata=MARK) for m in partials if m.text)
+def _stopped(calls: Sequence[PartialAnswer]) -> Iterator[AIMessage]:
+    """What the last call said, and what of dropped tries the person may still have before them."""
+    for at, call in enumerate(calls, 1):
+        partial = call.partial
+        if partial.text and (call.is_dropped or at == len(calls)):
+            yield AIMessage(partial.text, id=partial.id, response_metadata=MARK)
 
 
 def namespace_of(config: RunnableConfig) -> str:

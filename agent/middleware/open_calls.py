@@ -1,6 +1,7 @@
 """Tool calls that have no result: endpoints refuse a conversation that holds one."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 
@@ -35,6 +36,8 @@ def _open_calls_before_each(messages: Iterable[AnyMessage]) -> Iterator[Sequence
 
 def _results(calls: Iterable[ToolCall], text: str) -> list[ToolMessage]:
     return [
-        ToolMessage(text, name=call["name"], tool_call_id=call["id"], status="error")
+        ToolMessage(
+            text, id=str(uuid4()), name=call["name"], tool_call_id=call["id"], status="error"
+        )
         for call in calls
     ]

@@ -46,14 +46,13 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
     ) -> ModelResponse[Any]:
         with partial_answer() as calls:
             for attempt, (delay_seconds, attempt_request) in enumerate(self._tries(request), 2):
+                begun = len(calls)
                 try:
                     return await self._call(attempt_request, handler, calls)
                 except ModelError as error:
                     if not (error.is_broken_off or (error.is_transient and self._fallback)):
                         raise
-                    message_id = calls[-1].partial.id if calls else None
-                    await self._announce(attempt, message_id, error)
-                    calls.clear()  # a stop from here on must not keep it
+                    await self._drop(calls[begun:], attempt, error)
                     if not error.is_broken_off:
                         break  # the SDK has retried this model as often as it may
                     await asyncio.sleep(delay_seconds)
@@ -66,13 +65,13 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
         calls: list[PartialAnswer],
     ) -> ModelResponse[Any]:
         """One try. A model whose way of answering was learned by it is asked once more."""
+        begun = len(calls)
         try:
             return await handler(request)
         except ModelError as error:
             if not error.is_hint:
                 raise
-            await self._announce(2, calls[-1].partial.id if calls else None, error)
-            calls.clear()
+            await self._drop(calls[begun:], 2, error)
             return await handler(request)
 
     def _tries(self, request: ModelRequest[Any]) -> Iterator[tuple[float, ModelRequest[Any]]]:
@@ -90,7 +89,11 @@ class RetryModelCall(AgentMiddleware[AgentState[Any], Any]):
         settings = {**request.model_settings, "model": self._fallback}
         return request.override(model_settings=settings)
 
-    async def _announce(self, attempt: int, message_id: str | None, error: ModelError) -> None:
+    async def _drop(self, answers: list[PartialAnswer], attempt: int, error: ModelError) -> None:
+        """Announces that another try takes the place of these, of which the last was shown."""
+        message_id = None
+        for answer in answers:
+            answer.is_dropped, message_id = True, answer.partial.id
         metrics.model_retries.add(1)
         await log.awarning(f"The model is tried again ({attempt}).", reason=str(error))
         event = {"type": "retry", "attempt": attempt, "message_id": message_id}

@@ -5,12 +5,12 @@ last checkpoint, or, when the next run is another one, closed as a stopped run i
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self, cast
 
 import structlog
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,7 +18,7 @@ from langgraph.constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.graph.state import CompiledStateGraph
 
 from agent.middleware.dropped_message import DroppedMessages
-from agent.middleware.keep_partial_answer import Unsaved, namespace_of, unsaved_messages
+from agent.middleware.keep_partial_answer import namespace_of, unsaved_messages
 from agent.middleware.open_calls import results_for_last_calls
 from agent.middleware.unfinished_run import (
     as_run_of,
@@ -80,7 +80,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 if was_taken_over(run_id):
                     run.leave()
                 elif config and self.checkpointer is not None and not namespace_of(full_config):
-                    await _uncancelled(self._save_partial_and_close_calls(config, unsaved))
+                    produced = {at: dropped.those_left(of()) for at, of in unsaved.items()}
+                    await _uncancelled(self._save_partial_and_close_calls(config, produced))
                 raise
 
     async def _continue_or_close_unfinished(
@@ -98,7 +99,9 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
             await self._save_partial_and_close_calls(as_run_of(latest, config), {})
         return input, config, False
 
-    async def _save_partial_and_close_calls(self, config: RunnableConfig, unsaved: Unsaved) -> None:
+    async def _save_partial_and_close_calls(
+        self, config: RunnableConfig, produced: Mapping[str, list[BaseMessage]]
+    ) -> None:
         """To be called after the run's tasks have ended and its last checkpoint is written.
 
         What some of the tasks brought to an end is saved first. Otherwise the partial answer comes
@@ -106,7 +109,6 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         regenerate a message from the checkpoint before the one that first had it.
         """
         thread = _thread_config(config)
-        produced = {namespace: messages() for namespace, messages in unsaved.items()}
         state = await self.aget_state(thread)
         if state.interrupts or not state.tasks:
             return
@@ -119,8 +121,8 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 continue
             if namespace:
                 messages = [m for m in messages if m.id not in saved_ids and m.type != "human"]
-            if messages and messages[-1].id not in saved_ids:
-                metrics.partials_kept.add(1)
+            if new_ids := {m.id for m in messages if m.type != "remove"} - saved_ids:
+                metrics.partials_kept.add(int(messages[-1].id in new_ids))
                 node = namespace.partition(":")[0]
                 tools = node or tools
                 await self.aupdate_state(thread, {"messages": messages}, as_node=node or "model")

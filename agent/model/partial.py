@@ -40,7 +40,10 @@ class PartialAnswer:
     """What has come of a streamed answer.
 
     `message_id` is the message's id, where it is known before LangChain gives it to the chunks.
+    `is_dropped` is whether another one is to come in its place.
     """
+
+    is_dropped = False
 
     def __init__(self, message_id: str | None = None) -> None:
         self._message_id = message_id

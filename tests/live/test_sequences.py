@@ -72,7 +72,7 @@ DECISIONS: dict[str, JSON] = {
 
 
 KINDS = st.sampled_from(sorted(SCRIPTS))
-STOPPABLE = st.sampled_from(["answers", "calculates", "says and calculates"])
+STOPPABLE = st.sampled_from(["answers", "calculates", "is tried again", "says and calculates"])
 PLACES = st.integers(0, 7)
 EARLY = st.integers(1, 6)
 

@@ -11,6 +11,7 @@ import pytest
 from client import (
     AgentClient,
     NotFound,
+    Retry,
     Run,
     RunStarted,
     Token,
@@ -21,7 +22,7 @@ from client import (
 from client.cli.local_server import LocalServer, find_config
 from client.events import AgentEvent
 from tests.conftest import server_env
-from tests.model_server import ModelServer, Reply
+from tests.model_server import Fault, ModelServer, Reply
 from tests.model_server import ToolCall as Call
 
 LONG = "stream 900 tokens at 20 per second"
@@ -212,6 +213,29 @@ async def test_a_message_that_interrupts(agent: AgentClient, model: ModelServer,
     assert run.done.status == "stopped"
     told = [m["content"] for m in await agent.threads.messages(str(run.thread_id))]
     assert told == [LONG, text_of(events), "Rather this.", "You said: Rather this."]
+
+
+async def test_a_stop_as_an_answer_breaks_off(model: ModelServer, retrying: LocalServer) -> None:
+    """What a try had said is in the thread, unless a retry took it back from the reader."""
+    question, words = "Break off, then try again.", tuple(f"word{n} " for n in range(20))
+    broken = Fault("error_event", after_tokens=19)
+    model.on(question, Reply(words, tokens_per_second=400.0, fault=broken))
+
+    async def stopped(agent: AgentClient) -> None:
+        texts: dict[str, str] = {}
+        async with agent.stream(question) as run:
+            async for event in run:
+                if isinstance(event, Token):
+                    texts[event.message_id] = texts.get(event.message_id, "") + event.content
+                    if words[18] in event.content:
+                        await run.stop()
+                if isinstance(event, Retry):
+                    texts.pop(event.message_id, None)
+        stored = await agent.threads.messages(str(run.thread_id))
+        assert {m["id"]: m["content"] for m in stored if m["type"] == "ai"} == texts
+
+    async with AgentClient(retrying.url) as agent:
+        await asyncio.gather(*(stopped(agent) for _ in range(12)))
 
 
 async def test_a_message_that_interrupts_a_queue(agent: AgentClient) -> None:
