@@ -217,11 +217,10 @@ async def test_a_message_that_interrupts(agent: AgentClient, model: ModelServer,
 
 async def test_a_stop_as_an_answer_breaks_off(model: ModelServer, retrying: LocalServer) -> None:
     """What a try had said is in the thread, unless a retry took it back from the reader."""
-    question, words = "Break off, then try again.", tuple(f"word{n} " for n in range(20))
-    broken = Fault("error_event", after_tokens=19)
-    model.on(question, Reply(words, tokens_per_second=400.0, fault=broken))
+    words, broken = tuple(f"word{n} " for n in range(20)), Fault("error_event", after_tokens=19)
 
-    async def stopped(agent: AgentClient) -> None:
+    async def stopped(agent: AgentClient, question: str) -> None:
+        model.on(question, Reply(words, tokens_per_second=400.0, fails=[broken]))
         texts: dict[str, str] = {}
         async with agent.stream(question) as run:
             async for event in run:
@@ -235,7 +234,7 @@ async def test_a_stop_as_an_answer_breaks_off(model: ModelServer, retrying: Loca
         assert {m["id"]: m["content"] for m in stored if m["type"] == "ai"} == texts
 
     async with AgentClient(retrying.url) as agent:
-        await asyncio.gather(*(stopped(agent) for _ in range(12)))
+        await asyncio.gather(*(stopped(agent, f"Break off once, {n}.") for n in range(12)))
 
 
 async def test_a_message_that_interrupts_a_queue(agent: AgentClient) -> None:
