@@ -19,8 +19,6 @@ def _apply(module: Any) -> None:
 CHECKPOINT_HISTORY = Patch(
     name="history in one query",
     module="langgraph_api._checkpointer._adapter",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "_CustomCheckpointerAdapter.__init__": Shape(
             "self inner capabilities", "self._inner = inner"

@@ -107,8 +107,6 @@ def _datetime(value: Any) -> datetime | None:
 CRONS = Patch(
     name="crons fail alone",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Crons.next": Shape(
             "conn ctx",
@@ -158,8 +156,6 @@ def _check_time_zones(runs: Any) -> None:
 TIME_ZONES = Patch(
     name="wrong time zones are refused",
     module="langgraph_api.api.runs",
-    package="langgraph-api",
-    series="0.16",
     replaces={"validate_timezone": Shape("timezone", "except (ZoneInfoNotFoundError, KeyError):")},
     apply=_check_time_zones,
     loss="a cron with a time zone such as 'America' is answered with a status of 500",

@@ -132,8 +132,6 @@ def _wait_for_news(ops: Any) -> None:
 NO_TASKS_PER_QUEUE = Patch(
     name="an event goes into its queues and out of them without tasks",
     module="langgraph_runtime_inmem.inmem_stream",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "StreamManager.put": Shape(
             "self run_id thread_id message resumable",
@@ -164,8 +162,6 @@ NO_TASKS_PER_QUEUE = Patch(
 NEWS_OF_THREADS = Patch(
     name="a thread's stream waits for what is new",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Threads.Stream.join_event_streaming": Shape(
             "thread_id last_event_id stream_modes ctx", "await asyncio.sleep(0.02)"

@@ -96,8 +96,6 @@ def _replay_gapless(ops: Any) -> None:
 THREAD_STREAM = Patch(
     name="a thread's stream has no gap",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Threads.Stream.join_event_streaming": Shape(
             "thread_id last_event_id stream_modes ctx",
@@ -124,8 +122,6 @@ THREAD_STREAM = Patch(
 RUN_STREAM = Patch(
     name="a run's stream has no repeats",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Runs.Stream.join": Shape(
             "run_id stream_channel thread_id ignore_404 cancel_on_disconnect stream_mode "

@@ -64,8 +64,6 @@ def _report_in_health_check(failure: dict[str, Exception]) -> None:
 LISTS = Patch(
     name="lists are written after a failed write",
     module="langgraph_runtime_inmem._persistence",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "_flush_loop": Shape(
             "stop_event",

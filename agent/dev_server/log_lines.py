@@ -36,8 +36,6 @@ def _apply(stdlib: Any) -> None:
 NO_THREAD_PER_LOG_LINE = Patch(
     name="a line in the log needs no thread",
     module="structlog.stdlib",
-    package="structlog",
-    series="25.5",
     replaces={
         "BoundLogger._dispatch_to_sync": Shape(
             "self meth event args kw",

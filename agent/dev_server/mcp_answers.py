@@ -63,8 +63,6 @@ def _calls(interrupts: Any) -> str:
 MCP_ANSWERS = Patch(
     name="MCP calls fail in words",
     module="langgraph_api.api.mcp._handlers",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "handle_tools_call": Shape(
             "request params",

@@ -41,8 +41,6 @@ def _apply(serde: Any) -> None:
 NULL_ESCAPES = Patch(
     name=r"the text \u0000 is kept",
     module="langgraph_api.serde",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "json_dumpb": Shape(
             "obj",

@@ -9,6 +9,14 @@ from typing import Any
 
 _APPLIED = "__steady_patches__"  # on a patched module: the names of the patches
 
+# The release series of each package that its patches are written for: "0.36" is every 0.36.x.
+_SERIES = {
+    "langgraph-api": "0.16",
+    "langgraph-runtime-inmem": "0.36",
+    "structlog": "25.5",
+    "uvicorn": "0.54",
+}
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -39,8 +47,6 @@ class Patch:
 
     name: str
     module: str
-    package: str
-    series: str  # "0.36" is every 0.36.x
     replaces: Mapping[str, Shape]  # by their path in the module, such as "Runs.next"
     apply: Callable[[Any], None]
     loss: str  # what the server does not have without the patch
@@ -50,8 +56,9 @@ class Patch:
         """Why the patch does not fit the module; None if it fits."""
         if module is None:
             return f"{self.module} is not loaded"
-        if (installed := _version(self.package)) != self.series:
-            return f"{self.package} is {installed}, not {self.series}"
+        package = self.module.partition(".")[0].replace("_", "-")
+        if (installed := _version(package)) != _SERIES[package]:
+            return f"{package} is {installed}, not {_SERIES[package]}"
         for path in (*self.replaces, *self.needs):
             if _find(module, path) is None:
                 return f"{self.module} has no {path}"

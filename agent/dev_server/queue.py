@@ -17,6 +17,7 @@ import structlog
 
 from agent.dev_server.patch import Patch, Shape
 from agent.dev_server.thread_index import of_thread
+from agent.dev_server.threads import ACTIVE
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,7 +59,7 @@ def _apply(ops: Any) -> None:
 def _runnable(store: Any) -> list[Any]:
     """The runs that are due on idle threads, the oldest first, one of each thread."""
     now = datetime.now(UTC)
-    active = [run for run in store["runs"] if run["status"] in ("pending", "running")]
+    active = [run for run in store["runs"] if run["status"] in ACTIVE]
     unavailable = {run["thread_id"] for run in active if run["status"] == "running"}
     pending = [
         run for run in active if run["status"] == "pending" and run.get("created_at", now) <= now
@@ -79,8 +80,6 @@ def _runnable(store: Any) -> list[Any]:
 QUEUE = Patch(
     name="queue",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Runs.next": Shape(
             "wait limit",

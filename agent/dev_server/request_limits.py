@@ -116,8 +116,6 @@ def _answer(status: int, phrase: str, setting: str) -> bytes:
 REQUEST_LIMITS = Patch(
     name="a request's head has a size and a request has a time",
     module="uvicorn.protocols.http.httptools_impl",
-    package="uvicorn",
-    series="0.54",
     replaces={
         "HttpToolsProtocol.connection_made": Shape("self transport", "self.connections.add(self)"),
         "HttpToolsProtocol.connection_lost": Shape("self exc", "self.connections.discard(self)"),

@@ -71,8 +71,6 @@ def _tell_end(ops: Any) -> None:
 RUN_END = Patch(
     name="a run's stream tells its end",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Runs.Stream.join": Shape(
             "run_id stream_channel thread_id ignore_404 cancel_on_disconnect stream_mode "

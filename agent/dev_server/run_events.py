@@ -41,8 +41,6 @@ def _drop(events: dict[Any, dict[Any, Any]], run_id: UUID, thread_id: UUID | Non
 DROP_OLD_EVENTS = Patch(
     name="old events are dropped",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Runs.enter": Shape(
             "run_id thread_id loop resumable",

@@ -27,8 +27,6 @@ def _apply(ops: Any) -> None:
 RUN_LIMIT = Patch(
     name="a user's runs are created in turn",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Runs.put": Shape(
             "conn assistant_id kwargs thread_id user_id run_id status metadata"

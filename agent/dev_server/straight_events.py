@@ -63,8 +63,6 @@ def _hand_over(ops: Any) -> None:
 STRAIGHT_EVENTS = Patch(
     name="events go straight to the chat routes",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Runs.Stream.join": Shape(
             "run_id stream_channel thread_id ignore_404 cancel_on_disconnect stream_mode "

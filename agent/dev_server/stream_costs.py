@@ -72,8 +72,6 @@ def _wait_in_this_task(server: Any) -> None:
 NO_TASKS_PER_EVENT = Patch(
     name="an event of a run needs no tasks of its own",
     module="langgraph_api.asyncio",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "wait_if_not_done": Shape(
             "coro done",
@@ -114,8 +112,6 @@ def _encode_in_this_thread(stream: Any) -> None:
 NO_THREAD_PER_EVENT = Patch(
     name="an event of a run needs no thread",
     module="langgraph_api.stream",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "_consume_inline": Shape(
             "stream run_id resumable stream_modes thread_id reporter",
@@ -145,8 +141,6 @@ def _add_header_at_the_start(middleware: Any) -> None:
 NO_TASK_PER_RESPONSE = Patch(
     name="a response's pieces go straight out",
     module="langgraph_api.middleware.private_network",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "PrivateNetworkMiddleware.dispatch": Shape(
             "self request call_next",
@@ -176,8 +170,6 @@ def _record_what_is_shown(metrics: Any) -> None:
 NO_UNSHOWN_METRICS = Patch(
     name="metrics that nothing shows are not measured",
     module="langgraph_api.metrics_otlp",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "OTelMetricsReporter._should_emit": Shape(
             "self metric", "return metric.lsd_web_metric or self._tier_enabled(metric.tier)"
@@ -223,8 +215,6 @@ def _limit_what_has_a_limit(sse: Any) -> None:
 NO_SCOPE_PER_EVENT = Patch(
     name="an event that is sent without a time limit needs no scope",
     module="langgraph_api.sse",
-    package="langgraph-api",
-    series="0.16",
     replaces={
         "EventSourceResponse.stream_response": Shape(
             "self send", "with anyio.move_on_after(self.send_timeout) as timeout:"

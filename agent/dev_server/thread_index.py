@@ -120,8 +120,6 @@ def _apply(ops: Any) -> None:
 THREAD_INDEX = Patch(
     name="a thread's runs are found by an index",
     module="langgraph_runtime_inmem.ops",
-    package="langgraph-runtime-inmem",
-    series="0.36",
     replaces={
         "Threads._get_with_filters": Shape(
             "conn thread_id filters",

@@ -124,7 +124,7 @@ def _is_active(run: Any) -> bool:
     return run["status"] in ACTIVE and not run["kwargs"].get("temporary", False)
 
 
-_OPS, _INMEM, _SERIES = "langgraph_runtime_inmem.ops", "langgraph-runtime-inmem", "0.36"
+_OPS = "langgraph_runtime_inmem.ops"
 _DELETE = Shape(
     "conn thread_id ctx",
     """
@@ -139,8 +139,6 @@ _DELETE = Shape(
 ONE_RUN_AT_A_TIME = Patch(
     name="one run of a thread at a time",
     module=_OPS,
-    package=_INMEM,
-    series=_SERIES,
     replaces={
         "Runs.enter": Shape(
             "run_id thread_id loop resumable",
@@ -163,8 +161,6 @@ ONE_RUN_AT_A_TIME = Patch(
 ONE_DELETION_AT_A_TIME = Patch(
     name="one deletion at a time",
     module=_OPS,
-    package=_INMEM,
-    series=_SERIES,
     replaces={"Threads.delete": _DELETE},
     apply=_one_deletion_at_a_time,
     loss="two threads deleted at once may take a third one with them",
@@ -172,8 +168,6 @@ ONE_DELETION_AT_A_TIME = Patch(
 RUNS_END_BEFORE_THEIR_THREAD = Patch(
     name="runs end before their thread is deleted",
     module=_OPS,
-    package=_INMEM,
-    series=_SERIES,
     replaces={"Threads.delete": _DELETE},
     needs=("Runs.cancel",),
     apply=_runs_end_before_their_thread,

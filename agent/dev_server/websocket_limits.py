@@ -96,8 +96,6 @@ def _counted(handle: Callable[..., None], cost: int) -> Callable[..., None]:
 WEBSOCKET_LIMITS = Patch(
     name="a WebSocket has limits",
     module="uvicorn.protocols.websockets.websockets_sansio_impl",
-    package="uvicorn",
-    series="0.54",
     replaces={
         "WebSocketsSansIOProtocol.__init__": Shape(
             "self config server_state app_state _loop",
