@@ -9,7 +9,6 @@ import openai
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
@@ -29,7 +28,7 @@ from agent.model.refused_settings import (
     RefusedSettings,
 )
 from agent.model.requests import as_endpoints_take_it
-from agent.model.token_callbacks import with_direct_tokens
+from agent.model.token_callbacks import direct_callbacks, joined, message_id
 from agent.model.tool_results import Pictures, pictures_of
 from agent.settings import OPENAI_URL, Settings, settings
 from agent.telemetry.runs import MeasuredCall
@@ -75,8 +74,8 @@ class ChatModel(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        manager = run_manager and with_direct_tokens(run_manager)
-        return await super()._agenerate_with_cache(messages, stop, manager, **kwargs)
+        with direct_callbacks(run_manager):
+            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
     _text_piece: ChatGenerationChunk | None = PrivateAttr(default=None)  # all pieces of text alike
     _refused: RefusedSettings = PrivateAttr(default_factory=RefusedSettings)
@@ -125,9 +124,14 @@ class ChatModel(ChatOpenAI):
                     if not self._learn(error, args, kwargs):
                         raise
 
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
+    def _astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
         """Raises ModelError."""
-        answer = record(PartialAnswer(_message_id(kwargs.get("run_manager"))))
+        pieces = self._pieces(*args, **kwargs)
+        return pieces if "run_manager" in kwargs or self.output_version == "v1" else joined(pieces)
+
+    async def _pieces(self, *args: Any, **kwargs: Any) -> AsyncGenerator[ChatGenerationChunk]:
+        manager = kwargs.get("run_manager")
+        answer = record(PartialAnswer(manager and message_id(manager)))
         call = MeasuredCall(kwargs.get("model") or self.model_name)
         with call, self._explained(kwargs):
             while True:
@@ -186,11 +190,6 @@ class ChatModel(ChatOpenAI):
             if told is None:
                 raise
             raise told from error
-
-
-def _message_id(run_manager: AsyncCallbackManagerForLLMRun | None) -> str | None:
-    """The id of the message that a call streams: LangChain gives it to pieces or, in v3, events."""
-    return f"{LC_ID_PREFIX}-{run_manager.run_id}" if run_manager is not None else None
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import reduce
@@ -13,8 +14,9 @@ from uuid import UUID
 import httpx2
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessageChunk, HumanMessage, message_chunk_to_message
 from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langchain_openai import ChatOpenAI
 
@@ -134,6 +136,55 @@ async def test_callbacks_get_each_piece_in_order(is_inline: bool) -> None:
                 assert len([text for text in handler.texts if text]) == 3
             with pytest.raises(ValueError, match="-"):
                 await chat.ainvoke("Fail", {"callbacks": handlers})
+
+
+async def test_pieces_are_gone_once_they_are_told() -> None:
+    """A long answer of a call that gives it whole leaves no piece in memory but the first."""
+
+    class Counting(BaseCallbackHandler):
+        run_inline = raise_error = True
+        most = 0
+
+        def __init__(self) -> None:
+            self.pieces = list[weakref.ref[ChatGenerationChunk]]()
+
+        def on_llm_new_token(self, token: str, **more: Any) -> None:
+            self.pieces.append(weakref.ref(more["chunk"]))
+            self.most = max(self.most, sum(piece() is not None for piece in self.pieces))
+
+    counting = Counting()
+    with ModelServer(tokens_per_second=1000) as model:
+        async with chatting(model.url, 0) as (chat, _):
+            answer = await chat.ainvoke("stream 100 tokens", {"callbacks": [counting]})
+    assert answer.text.count("word") == 100
+    assert len(counting.pieces) >= 100
+    assert counting.most < 10
+
+
+@pytest.mark.parametrize("responses_api", [False, True])
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_answers_given_whole_are_those_of_their_pieces(
+    reply: Reply, responses_api: bool
+) -> None:
+    """The message of a call that gives it whole is what the pieces of a streamed one add up to."""
+
+    class Pieces(BaseCallbackHandler):
+        run_inline = raise_error = True
+
+        def __init__(self) -> None:
+            self.messages = list[AIMessageChunk]()
+
+        def on_llm_new_token(self, token: str, **more: Any) -> None:
+            self.messages.append(more["chunk"].message)
+
+    pieces = Pieces()
+    with ModelServer(tokens_per_second=1000) as model:
+        model.on("Hi", reply)
+        async with chatting(model.url, 0, responses_api) as (chat, _):
+            answer = await chat.ainvoke("Hi", {"callbacks": [pieces]})
+    told = message_chunk_to_message(reduce(add, pieces.messages))
+    assert answer == told
+    assert len({piece.id for piece in pieces.messages}) == 1
 
 
 @pytest.mark.parametrize("responses_api", [False, True])
