@@ -34,25 +34,25 @@ class TrimHistory(AgentMiddleware[AgentState[Any], Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
-        messages = latest_turns(request.messages, self._tokens, self._count)
-        dropped = len(request.messages) - len(messages)
-        if dropped and dropped != self._dropped_at_last_call(request.messages):
-            told = {"type": "history", "dropped_messages": dropped, "sent_messages": len(messages)}
+        messages = request.messages
+        sizes = [count_message(message, self._count) for message in messages]
+        dropped = _first_sent(messages, sizes, self._tokens)
+        if dropped and dropped != self._dropped_at_last_call(messages, sizes):
+            sent = len(messages) - dropped
+            told = {"type": "history", "dropped_messages": dropped, "sent_messages": sent}
             get_stream_writer()(told)
-        return await handler(request.override(messages=messages))
+        return await handler(request.override(messages=messages[dropped:]))
 
-    def _dropped_at_last_call(self, messages: Sequence[AnyMessage]) -> int:
+    def _dropped_at_last_call(self, messages: Sequence[AnyMessage], sizes: Sequence[int]) -> int:
         """How many were left out when the thread's last answer was asked for.
 
         An answer without metadata came with the input: nobody was told anything then.
         """
-        answers = [
-            at
-            for at, message in enumerate(messages)
-            if isinstance(message, AIMessage) and message.response_metadata
-        ]
-        then = messages[: answers[-1]] if answers else ()
-        return len(then) - len(latest_turns(then, self._tokens, self._count))
+        for at in reversed(range(len(messages))):
+            message = messages[at]
+            if isinstance(message, AIMessage) and message.response_metadata:
+                return _first_sent(messages, sizes[:at], self._tokens)
+        return 0
 
 
 def latest_turns(
@@ -60,15 +60,20 @@ def latest_turns(
 ) -> list[AnyMessage]:
     """The messages from the first turn that is sent; a turn begins with a person's message."""
     sizes = [count_message(message, count) for message in messages]
+    return list(messages[_first_sent(messages, sizes, tokens) :])
+
+
+def _first_sent(messages: Sequence[AnyMessage], sizes: Sequence[int], tokens: int) -> int:
+    """Where the first turn that is sent begins, of as many messages as there are sizes."""
     total, block = sum(sizes), max(tokens // 2, 1)
-    turns = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
-    if total <= tokens or not turns:
-        return list(messages)
+    if total <= tokens:
+        return 0
     room = total - math.ceil((total - tokens) / block) * block
-    first, size = len(messages), 0
-    for begin in reversed(turns):  # what is left out is the longer part
-        size += sum(sizes[begin:first])
-        if size > room and first < len(messages):
+    first, size = None, 0
+    for at in reversed(range(len(sizes))):  # what is left out is the longer part
+        size += sizes[at]
+        if size > room and first is not None:
             break
-        first = begin
-    return list(messages[first:])
+        if isinstance(messages[at], HumanMessage):
+            first = at
+    return first or 0

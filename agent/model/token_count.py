@@ -79,7 +79,8 @@ def count_message(message: AnyMessage, count: Count = estimate_tokens) -> int:
     if isinstance(message, AIMessage):
         if reasoning := message.additional_kwargs.get("reasoning_content"):
             tokens += count(reasoning)  # sent back to the endpoints that think aloud
-        tokens += sum(map(count, _texts_of_calls(message)))
+        if message.tool_calls:
+            tokens += sum(map(count, _texts_of_calls(message)))
     elif isinstance(message, ToolMessage):
         tokens += count(message.tool_call_id)
     return tokens + _MESSAGE_TOKENS

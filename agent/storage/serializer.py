@@ -5,6 +5,9 @@ private names of LangGraph and pydantic; where it does not read exactly what Lan
 reads, that is used instead.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -72,13 +75,27 @@ class StoredMessages(JsonPlusSerializer):
 
     def _unpack_extension(self, code: int, packed: bytes) -> Any:
         if code == EXT_DELTA_SNAPSHOT:
-            return _DeltaSnapshot(self._unpacked(packed))
+            with _without_collections():
+                return _DeltaSnapshot(self._unpacked(packed))
         if code == EXT_PYDANTIC_V2:
             module, name, fields, *_ = self._unpacked(packed)
             kind, known = _KNOWN.get((module, name), (None, None))
             if kind is not None and fields.keys() == known:
                 return _restored(kind, fields)
         return self._unpack_ext_hook(code, packed)  # other types, as they are allowed
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """A long thread is thousands of objects that all stay: to look for garbage among them, again
+    and again, takes longer than to make them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _restored(kind: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:

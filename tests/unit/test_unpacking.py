@@ -1,5 +1,6 @@
 """Messages that are read from storage without being checked are what the checked ones are."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -56,6 +57,25 @@ def test_a_state_is_the_same(wrapped: Any) -> None:
     """So are all messages of a state, or of a snapshot of a delta channel."""
     written = JsonPlusSerializer().dumps_typed(wrapped)
     assert StoredMessages().loads_typed(written) == JsonPlusSerializer().loads_typed(written)
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_a_long_thread_is_read_without_garbage_collections(is_enabled: bool) -> None:
+    """Only what waited till then is looked at after; the collector is left as it was."""
+    messages = [HumanMessage("Again.", id=str(number)) for number in range(2_000)]
+    written = JsonPlusSerializer().dumps_typed(_DeltaSnapshot(messages))
+    begun = list[str]()
+    was_enabled = gc.isenabled()
+    (gc.enable if is_enabled else gc.disable)()
+    gc.callbacks.append(lambda phase, _: begun.append(phase))
+    try:
+        read = StoredMessages().loads_typed(written)
+        assert gc.isenabled() is is_enabled
+    finally:
+        gc.callbacks.pop()
+        (gc.enable if was_enabled else gc.disable)()
+    assert begun.count("start") <= 1
+    assert read == _DeltaSnapshot(messages)
 
 
 @pytest.mark.parametrize("value", [Plan(steps=["one"]), {"plans": [Plan(steps=["two"])]}])
