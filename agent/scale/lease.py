@@ -47,6 +47,7 @@ T = TypeVar("T")
 
 # The id of the run that the task executes, and the name under which it was claimed.
 claim: ContextVar[tuple[str, str] | None] = ContextVar("claim", default=None)
+_reading: ContextVar[Any] = ContextVar("reading", default=None)  # the cursor of all its reads
 _sure: dict[str, float] = {}  # by that name: until when the run is known to be claimed under it
 _jobs: dict[str, tuple[str, asyncio.Task[None] | None]] = {}  # the run, and its task
 _read: dict[str, tuple[tuple[str, str], CheckpointTuple | None]] = {}  # what each has just read
@@ -183,12 +184,25 @@ class LeasedSaver(AsyncPostgresSaver):
         return found
 
     async def aget_delta_channel_history(self, **options: Any) -> Any:
-        get = super().aget_delta_channel_history
-        return await patiently(lambda: get(**options))
+        """What LangGraph reads one after the other is one transaction here."""
+        get, pipeline = super().aget_delta_channel_history, super()._cursor
+
+        async def read() -> Any:
+            async with pipeline(pipeline=True) as cursor:
+                outer = _reading.set(cursor)
+                try:
+                    return await get(**options)
+                finally:
+                    _reading.reset(outer)
+
+        return await patiently(read)
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:
         """A pipeline is one transaction, whose last statement checks the claim."""
+        if cursor := _reading.get():
+            yield cursor
+            return
         async with super()._cursor(pipeline=pipeline) as cursor:
             yield cursor
             if pipeline and (ours := claim.get()):

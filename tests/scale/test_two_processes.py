@@ -276,6 +276,14 @@ async def test_a_stale_worker_writes_nothing(cluster: Cluster, first: AgentClien
     assert lines[-3:] == ["kept refused refused"] * 3
 
 
+async def test_messages_are_read_in_one_transaction(cluster: Cluster, first: AgentClient) -> None:
+    """The checkpoints, and then their writes, for which LangGraph asks one after the other."""
+    run = first.stream("What was said?")
+    await run.text()
+    lines = await cluster.processes[0].output_of("tests.scale.state_read", str(run.thread_id))
+    assert lines[-1:] == ["checkpoints"]
+
+
 async def test_a_stopped_run_ends_after_its_graph(cluster: Cluster) -> None:
     """Also where the stop comes while an event is written: the graph has saved what was said."""
     lines = await cluster.processes[0].output_of("tests.scale.stopped_run")
