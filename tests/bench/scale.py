@@ -3,7 +3,9 @@
     python -m tests.bench.scale        prints the tables, and writes them into agent/scale/README.md
 
 First the processes are kept as busy as they can be, one, two and four in turns: what tokens a
-second do they give together, at their best? Two have to give `GOAL` times as many as one.
+second do they give together, at their best? All are up and warm, and measured moments apart: a
+machine that others use, too, is a quarter slower for a minute now and then. Two have to give
+`GOAL` times as many as one.
 Then streams at the pace of a person's reading tell what a run and a frame cost, with about as many
 on a process as the plan puts there: processor time of the servers, of PostgreSQL and of Redis,
 bytes through Redis, and commits. From these the last table says what ten thousand streams need. A
@@ -39,7 +41,8 @@ COUNTS = (1, 2, 4)
 SECONDS = 20.0
 AT_ONCE = (40, 80)  # streams that keep all processes busy; which is best, is each count's own
 BUSY_TOKENS = 20_000  # of each, as fast as the model gives them
-ROUNDS = 2
+ROUNDS = 4
+WARM_UPS = 2  # of as many short answers at once: connections, statements, Python's own caches
 GOAL = 1.5  # of two processes, in tokens a second of one
 RATE = 50  # tokens a second, of one stream
 PACED = 32  # streams of the one process whose costs are measured
@@ -155,8 +158,6 @@ async def throughput(cluster: Cluster, question: str, at_once: int) -> float:
         return (await agent.stream(question, assistant_id="chat").text()).count("word")
 
     async with _clients(cluster) as agents:
-        hello = [agent.stream("Hello.", assistant_id="chat") for agent in agents]
-        await asyncio.gather(*(each.text() for each in hello))  # what is set up once
         began = time.monotonic()
         heard = await asyncio.gather(*(read(agents[n % len(agents)]) for n in range(at_once)))
         return sum(heard) / (time.monotonic() - began)
@@ -182,15 +183,19 @@ async def paced(model_url: str, seconds: float) -> tuple[Spent, Spent]:
 
 async def busiest(model_url: str, rounds: int, tokens: int) -> dict[int, float]:
     """The most tokens a second that so many processes gave, all measured in turns."""
-    asked = f"stream {tokens} tokens"
     best = dict.fromkeys(COUNTS, 0.0)
-    for at_once in AT_ONCE * rounds:
-        for count in COUNTS:
-            async with started(model_url, count) as cluster:
-                rate = await throughput(cluster, asked, at_once)
-            best[count] = max(best[count], rate)
-            told = f"{count} processes, {at_once} streams: {rate:,.0f} tokens/s"
-            print(told, file=sys.stderr, flush=True)
+    async with contextlib.AsyncExitStack() as stack:
+        clusters = [await stack.enter_async_context(started(model_url, n)) for n in COUNTS]
+        for cluster in clusters * WARM_UPS:
+            await throughput(cluster, "stream 30 tokens", max(AT_ONCE))
+        for at_once, _ in itertools.product(AT_ONCE, range(rounds)):
+            clusters.reverse()
+            for cluster in clusters:
+                count = len(cluster.processes)
+                rate = await throughput(cluster, f"stream {tokens} tokens", at_once)
+                best[count] = max(best[count], rate)
+                told = f"{count} processes, {at_once} streams: {rate:,.0f} tokens/s"
+                print(told, file=sys.stderr, flush=True)
     return best
 
 
