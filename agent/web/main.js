@@ -13,6 +13,8 @@ import { watchToken } from "./token.js";
 
 const LOOK_AGAIN_MS = 4000;
 
+byId("not-loaded").remove();
+
 const inspector = new Inspector();
 const list = new ThreadList({
   onOpen: (id) => (location.hash = id),

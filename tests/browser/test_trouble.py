@@ -2,7 +2,7 @@
 
 import asyncio
 
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.test_page import answers, ask, ended, questions
@@ -28,6 +28,22 @@ async def test_a_thread_that_cannot_be_loaded(page: Page) -> None:
     await page.unroute("**/threads/*/state")
     await alert.get_by_role("button", name="Load again").click()
     await expect(questions(page)).to_have_text(["Hello, first thread."])
+
+
+async def test_a_page_that_did_not_load_whole(context: BrowserContext, open_page: Open) -> None:
+    """It says so: without one of its files nothing on it would answer."""
+
+    async def refuse(route: Route) -> None:
+        await route.abort()
+
+    told = "This page has not loaded whole. Reload it."
+    await context.route("**/page/pace.js", refuse)
+    page = await open_page()
+    await expect(page.get_by_text(told)).to_be_visible()
+    await context.unroute("**/page/pace.js")
+    await page.reload()
+    await expect(page.get_by_role("listitem").first).to_be_visible()
+    await expect(page.get_by_text(told)).to_have_count(0)
 
 
 async def test_a_finished_answer_stays_finished(page: Page) -> None:
