@@ -34,7 +34,7 @@ class Size:
 FULL = Size(
     rounds=3,
     tokens=5000,
-    levels=(25, 50, 75, 100, 150, 200, 250, 300, 400, 600),
+    levels=(25, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600),
     loads=(Load(20, 5, rounds=2), Load(100, 5, rounds=1)),
     telemetry=Load(20, 5, rounds=6),
     turns=400,
