@@ -7,7 +7,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.tools import BaseTool
 
-from agent.middleware.approval import Approval
+from agent.middleware.approval import Approval, only_after_calls
 from agent.middleware.at_most_once import AtMostOnceTools
 from agent.middleware.keep_partial_answer import KeepPartialAnswer
 from agent.middleware.mcp_tools import McpToolCalls
@@ -68,6 +68,7 @@ def _graph(
         context_schema=Context,
         name=name,
     )
+    only_after_calls(compiled)
     return StoppableGraph.of(compiled)
 
 

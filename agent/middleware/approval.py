@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, cast
 
 import structlog
@@ -16,6 +17,8 @@ from langchain.agents.middleware.types import AgentState
 from langchain_core.messages import AIMessage, ToolCall
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph._internal._runnable import RunnableCallable
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from agent.middleware.call_records import CallRecord
@@ -87,6 +90,33 @@ class Approval(HumanInTheLoopMiddleware[AgentState[Any], Any, Any]):
             if tool is not None and self._mcp.needs_approval(name):
                 self._schemas[name] = _schema(tool)
                 self.interrupt_on[name] = InterruptOnConfig(allowed_decisions=[*_DECISIONS])
+
+
+def only_after_calls(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
+    """Has an answer without tool calls go where `Approval` would send it, without that step.
+
+    A step costs a task, its events and a checkpoint, and this one would change nothing. Where
+    LangChain has connected the nodes in another way, all stays as it is.
+
+    Args:
+        graph: as `create_agent` has made it; changed in place.
+    """
+    model, approval, builder = "model", f"{Approval.__name__}.after_model", graph.builder
+    branches = builder.branches.get(approval, {})
+    if (model, approval) not in builder.edges or len(branches) != 1:
+        return
+    ((name, branch),) = branches.items()
+    end = cast(str, branch.path.invoke({"messages": [AIMessage("")]}))
+
+    def route(state: Any) -> Any:
+        answers = (m for m in reversed(state["messages"]) if isinstance(m, AIMessage))
+        return approval if any(answer.tool_calls for answer in islice(answers, 1)) else end
+
+    builder.edges.remove((model, approval))
+    builder.branches[model][name] = branch._replace(
+        path=RunnableCallable(route, trace=False), ends={approval: approval, end: end}
+    )
+    graph.nodes = builder.compile().nodes
 
 
 def _schema(tool: BaseTool) -> dict[str, Any]:

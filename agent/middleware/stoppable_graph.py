@@ -95,7 +95,7 @@ class StoppableGraph(CompiledStateGraph[Any, Any, Any, Any]):
         if is_of_this_run(latest, config):
             return None, from_latest(config), True
         is_new_turn = isinstance(input, dict) and "checkpoint_id" not in config["configurable"]
-        if is_new_turn and may_be_unfinished(latest):
+        if is_new_turn and may_be_unfinished(latest, self.builder.channels):
             await self._save_partial_and_close_calls(as_run_of(latest, config), {})
         return input, config, False
 

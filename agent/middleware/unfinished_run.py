@@ -4,6 +4,7 @@ A server that finds a run whose worker died runs it again, with the input of its
 is in the thread already, and so is each step that had ended: only what comes after is done.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -36,9 +37,11 @@ def from_latest(config: RunnableConfig) -> RunnableConfig:
     return {**config, "configurable": configurable}
 
 
-def may_be_unfinished(latest: CheckpointTuple) -> bool:
-    """Whether a next step may have been due: the last step of a run that ended updates nothing."""
-    return latest.checkpoint.get("updated_channels") != []
+def may_be_unfinished(latest: CheckpointTuple, state_keys: Collection[str]) -> bool:
+    """Whether a next step may have been due: the last one of a run that ended updates the state
+    alone, and nothing that a node waits for."""
+    updated = latest.checkpoint.get("updated_channels")
+    return updated is None or any(channel not in state_keys for channel in updated)
 
 
 def as_run_of(latest: CheckpointTuple, config: RunnableConfig) -> RunnableConfig:

@@ -88,7 +88,7 @@ async def test_a_post_with_the_last_event_id_goes_on(server: LocalServer, seed: 
     assert text_of(events) == TEXT
     kinds = [event["type"] for event in without_times(events)]
     nodes = [event["node"] for event in events if event["type"] == "update"]
-    assert nodes == ["model", "Approval.after_model"]
+    assert nodes == ["model"]
     assert kinds.count("run_started") == 1
 
 

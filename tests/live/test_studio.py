@@ -112,14 +112,15 @@ async def test_the_context_schema_describes_each_choice(sdk: LangGraphClient, gr
 
 
 async def test_the_graph_is_drawn(sdk: LangGraphClient) -> None:
-    """The drawing has the model, the tools and the edges between them, with and without xray."""
+    """The drawing has each node and the edges between them, with and without xray."""
     (assistant,) = await sdk.assistants.search(graph_id="agent", metadata={"created_by": "system"})
     for xray in (False, True):
         drawing = await sdk.assistants.get_graph(assistant["assistant_id"], xray=xray)
         assert {node["id"] for node in drawing["nodes"]} >= {"model", "tools"}
         edges = {(edge["source"], edge["target"]) for edge in drawing["edges"]}
         asks, decided = ("model", "Approval.after_model"), ("Approval.after_model", "tools")
-        assert {("__start__", "model"), asks, decided, ("tools", "model")} <= edges
+        begins, ends = ("__start__", "model"), ("model", "__end__")
+        assert {begins, asks, decided, ("tools", "model"), ends} <= edges
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/ok"])
@@ -134,12 +135,11 @@ async def test_the_servers_own_pages_answer(studio: httpx.AsyncClient, path: str
 
 
 async def test_a_threads_history_tells_each_step(sdk: LangGraphClient) -> None:
-    """History has a checkpoint for each step, approval's among them, with next and parent."""
+    """History has a checkpoint for each step, a call's approval too, with next and parent."""
     thread_id = await thread_after(sdk, QUESTION)
     history = await sdk.threads.get_history(thread_id)
     assert [state["next"] for state in history] == [
         [],
-        ["Approval.after_model"],
         ["model"],
         ["tools"],
         ["Approval.after_model"],
@@ -152,13 +152,14 @@ async def test_a_threads_history_tells_each_step(sdk: LangGraphClient) -> None:
         assert parent["checkpoint_id"] == older["checkpoint"]["checkpoint_id"]
 
 
+@pytest.mark.parametrize("node", ["model", "Approval.after_model"])
 async def test_a_state_update_as_a_node_is_what_the_node_said(
-    sdk: LangGraphClient, model: ModelServer
+    sdk: LangGraphClient, model: ModelServer, node: str
 ) -> None:
-    """A message written as the model's, its calls approved, ends the turn; the next one sees it."""
+    """An answer written as the model's, or as approved, ends the turn; the next one sees it."""
     thread_id = await thread_after(sdk, "Speak.")
     said = {"messages": [{"role": "assistant", "content": "Corrected."}]}
-    await sdk.threads.update_state(thread_id, said, as_node="Approval.after_model")
+    await sdk.threads.update_state(thread_id, said, as_node=node)
     state = await sdk.threads.get_state(thread_id)
     assert state["next"] == []
     assert contents(state) == ["Speak.", "You said: Speak.", "Corrected."]
