@@ -189,8 +189,11 @@ async def test_a_read_is_all_that_arrived_over_tls(
         client.stream("GET", url) as response,
     ):
         await is_sent.wait()
-        reading = response.aiter_raw()
-        assert await anext(reading) + await anext(reading) == b"x" * 100
+        reading, found = response.aiter_raw(), list[bytes]()
+        while sum(map(len, found)) < 100:
+            found.append(await anext(reading))
+    assert b"".join(found) == b"x" * 100
+    assert len(found) < 10  # what came with the head, the rest, and more on a busy machine
 
 
 @pytest.mark.parametrize("ending", [b"0\r\n\r\n", b"2\r\nyz\r\n0\r\nx-t: 1\r\n\r\n"])
