@@ -2,16 +2,13 @@
 
 import asyncio
 import random
-import socket
-import struct
 from contextlib import suppress
 
+from tests.faults.http_peer import READ_BYTES, reset
 from tests.relay import Relay
 
-_PIECE_BYTES = 64 * 1024
 _LEAST_BYTES, _MOST_BYTES = 100, 20_000
 _LONGEST_STALL_SECONDS, _LONGEST_OUTAGE_SECONDS = 1.5, 2.0
-_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Cuts(Relay):
@@ -30,21 +27,22 @@ class Cuts(Relay):
 
     async def _relay(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if asyncio.get_running_loop().time() < self._out_until:
-            _reset(to_client)
-            return
-        server, to_server = await asyncio.open_connection(*self._server_at)
-        up = asyncio.create_task(self._pass(client, to_server, is_answer=False))
-        try:
-            with suppress(OSError):
-                await self._answer(server, to_client)
-        finally:
-            up.cancel()
-            to_server.close()
-            to_client.close()
+            reset(to_client)
+        else:
+            await super()._relay(client, to_client)
+
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool
+    ) -> None:
+        if not is_answer:
+            return await super()._pass(source, sink, is_answer=False)
+        with suppress(OSError):
+            await self._answer(source, sink)
+        sink.close()
 
     async def _answer(self, server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         passes = self._some_bytes()
-        while data := await server.read(_PIECE_BYTES):
+        while data := await server.read(READ_BYTES):
             while self.left and len(data) >= passes:
                 to_client.write(data[:passes])
                 await to_client.drain()
@@ -70,11 +68,5 @@ class Cuts(Relay):
             seconds = self._random.uniform(0, _LONGEST_OUTAGE_SECONDS)
             self._out_until = asyncio.get_running_loop().time() + seconds
         if kind == "reset":
-            _reset(to_client)
+            reset(to_client)
         return True
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    connection = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
-    writer.transport.abort()

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any, cast
 
 import structlog
@@ -109,8 +108,8 @@ def only_after_calls(graph: CompiledStateGraph[Any, Any, Any, Any]) -> None:
     end = cast(str, branch.path.invoke({"messages": [AIMessage("")]}))
 
     def route(state: Any) -> Any:
-        answers = (m for m in reversed(state["messages"]) if isinstance(m, AIMessage))
-        return approval if any(answer.tool_calls for answer in islice(answers, 1)) else end
+        answer = next((m for m in reversed(state["messages"]) if isinstance(m, AIMessage)), None)
+        return approval if answer is not None and answer.tool_calls else end
 
     builder.edges.remove((model, approval))
     builder.branches[model][name] = branch._replace(

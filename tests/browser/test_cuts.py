@@ -4,10 +4,10 @@ import asyncio
 import random
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from client.cli.local_server import LocalServer
-from tests.browser.conftest import PATIENCE_MS
+from tests.browser.conftest import Open
 from tests.browser.test_page import answers, ask, ended, questions, stream_over
 from tests.cuts import Cuts
 from tests.model_server import ModelServer, Reply, ToolCall
@@ -19,7 +19,7 @@ FIRST = Reply(("Let", " me", " see."), tool_calls=[CALL])
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 @pytest.mark.usefixtures("quiet_model")
 async def test_each_answer_is_whole(
-    transport: str, browser: Browser, server: LocalServer, model: ModelServer
+    transport: str, open_page: Open, server: LocalServer, model: ModelServer
 ) -> None:
     """Whatever breaks, each word is shown once, each question is asked once, and none is lost."""
 
@@ -30,11 +30,8 @@ async def test_each_answer_is_whole(
         rate = chance.choice((40, 100, 300))
         last = Reply(tuple(f"{word} " for word in words), tokens_per_second=rate)
         model.on(question, *[FIRST] * chance.randrange(2), last)
-        context = await browser.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(PATIENCE_MS)
         async with Cuts(server.url, seed) as network:
-            page = await context.new_page()
-            await page.goto(network.url)
+            page = await open_page(network.url)
             await stream_over(page, transport)
             network.left = chance.choice((2, 4, 8))
             await ask(page, question)
@@ -42,7 +39,7 @@ async def test_each_answer_is_whole(
             network.left = 0
             await expect(answers(page).locator(".text").last).to_have_text(" ".join(words))
             await expect(questions(page)).to_have_text([question])
-            await context.close()
+            await page.close()
         return len(network.done)
 
     done = await asyncio.gather(*map(answered, range(6)))

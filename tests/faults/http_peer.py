@@ -60,11 +60,16 @@ class Peer:
 
     def reset(self) -> None:
         """Ends the connection with RST."""
-        wire = self.writer.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-        self.writer.transport.abort()
+        reset(self.writer)
 
     def close(self) -> None:
         """Ends the connection with FIN."""
         self.writer.close()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection with RST."""
+    wire = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    writer.transport.abort()
