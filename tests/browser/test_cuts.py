@@ -4,10 +4,9 @@ import asyncio
 import random
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import BrowserContext, expect
 
 from client.cli.local_server import LocalServer
-from tests.browser.conftest import Open
 from tests.browser.test_page import answers, ask, ended, questions, stream_over
 from tests.cuts import Cuts
 from tests.model_server import ModelServer, Reply, ToolCall
@@ -19,7 +18,7 @@ FIRST = Reply(("Let", " me", " see."), tool_calls=[CALL])
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 @pytest.mark.usefixtures("quiet_model")
 async def test_each_answer_is_whole(
-    transport: str, open_page: Open, server: LocalServer, model: ModelServer
+    transport: str, context: BrowserContext, server: LocalServer, model: ModelServer
 ) -> None:
     """Whatever breaks, each word is shown once, each question is asked once, and none is lost."""
 
@@ -31,7 +30,8 @@ async def test_each_answer_is_whole(
         last = Reply(tuple(f"{word} " for word in words), tokens_per_second=rate)
         model.on(question, *[FIRST] * chance.randrange(2), last)
         async with Cuts(server.url, seed) as network:
-            page = await open_page(network.url)
+            page = await context.new_page()
+            await page.goto(network.url)
             await stream_over(page, transport)
             network.left = chance.choice((2, 4, 8))
             await ask(page, question)
